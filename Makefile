@@ -1,0 +1,66 @@
+# make demo    trains the demo on real images, prints its result and where it lies; make demo ARGS="--seed 1"
+# make test    runs the tests; make test ARGS="-m slow"
+# make .venv   only sets up .venv, as both do first; make .venv EXTRA=cu112 for GPUs
+# make clean   removes .venv
+#
+# They need python3 (PYTHON=python3.11 for another), python3-venv and make.
+
+PYTHON ?= python3
+# cpu or cu112: as .venv was set up, else cpu.
+EXTRA ?= $(or $(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)),cpu)
+
+VERSIONS = 3.8 3.9 3.10 3.11 3.12
+version = $(shell (test -x "$$(command -v $(1))" && $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])') 2>&1)
+VERSION = $(call version,$(PYTHON))
+HAS_VENV = $(shell $(PYTHON) -c 'import ensurepip, venv; print("yes")' 2>/dev/null)
+
+# What MXNet and OpenCV load, file:Debian package.
+LIBRARIES = libgomp.so.1:libgomp1 libquadmath.so.0:libquadmath0 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0
+soname = $(firstword $(subst :, ,$(1)))
+package = $(lastword $(subst :, ,$(1)))
+loads = $(shell $(PYTHON) -c 'import ctypes; ctypes.CDLL("$(1)"); print("yes")' 2>/dev/null)
+missing = $(foreach pair,$(LIBRARIES),$(if $(call loads,$(call soname,$(pair))),,$(call package,$(pair))))
+# yes for root on a machine with apt-get; `as_root` is how others become root.
+MAY_INSTALL = $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
+as_root = $(if $(shell command -v sudo),sudo sh,su) -c
+
+# Another Python, named by the user, than the one of .venv: set up again.
+ifneq ($(origin PYTHON),file)
+ifneq ($(call version,.venv/bin/python),$(VERSION))
+.PHONY: .venv/ready-$(EXTRA)
+endif
+endif
+
+.PHONY: demo test .venv clean
+
+demo: .venv
+	.venv/bin/python train_imagenet.py --recipe demo $(ARGS)
+
+test: .venv
+	.venv/bin/python -m pytest $(ARGS)
+
+.venv: .venv/ready-$(EXTRA)
+
+.venv/ready-$(EXTRA): setup.py
+	$(if $(filter cpu cu112,$(EXTRA)),,$(error EXTRA (=$(EXTRA)) must be cpu or cu112))
+	$(if $(filter $(VERSIONS),$(VERSION)),,$(error $(PYTHON) is $(if $(VERSION),Python $(VERSION),not found) and \
+	    gluon_tricks runs on Python 3.8 to 3.12: name one, as in `make PYTHON=python3.11`))
+	$(if $(HAS_VENV),,$(error $(PYTHON) cannot make virtual environments: type \
+	    `apt-get install -y python$(VERSION)-venv` as root))
+	$(eval MISSING := $(strip $(missing)))
+	$(if $(MISSING),$(if $(MAY_INSTALL),,$(error MXNet and OpenCV need system libraries that are missing: type \
+	    `$(as_root) 'apt-get update && apt-get install -y $(MISSING)'`)))
+	$(if $(MISSING),@echo '== System libraries: $(MISSING)')
+	$(if $(MISSING),apt-get update || true)
+	$(if $(MISSING),DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(MISSING))
+	@echo '== Virtual environment: .venv, Python $(VERSION)'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --upgrade pip
+	@echo '== Packages: about 200 MB for the CPU, 2 GB for cu112; a few minutes'
+	.venv/bin/python -m pip install --editable '.[$(EXTRA),demo,test]'
+	@echo '== Check'
+	.venv/bin/python -c 'import cv2, gluon_tricks.compat as compat; print(compat.environment())'
+	@touch $@
+
+clean:
+	rm -rf .venv

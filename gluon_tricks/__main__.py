@@ -1,0 +1,41 @@
+"""``python -m gluon_tricks COMMAND``: a dispatcher; each module owns its own flags."""
+import importlib
+import sys
+
+from gluon_tricks.errors import UsageError
+
+COMMANDS = {
+    'recipes': ('gluon_tricks.experiments.recipes', 'the rows of the paper\'s tables: figures and commands'),
+    'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
+    'prepare': ('gluon_tricks.data.prepare', 'make record files: demo, folder'),
+    'evaluate': ('gluon_tricks.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
+    'predict': ('gluon_tricks.predict', 'the five likeliest classes of images'),
+}
+
+
+def usage():
+    lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help tells its flags):']
+    lines += ['  %-12s %s' % (name, text) for name, (_, text) in COMMANDS.items()]
+    return '\n'.join(lines + ['', 'training: python train_imagenet.py --help'])
+
+
+def main(argv=None):
+    """Run one command; returns its exit code, 2 after one sentence for wrong usage."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words or words[0] in ('-h', '--help'):
+        print(usage())
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    try:
+        if name not in COMMANDS:
+            raise UsageError('%r is not a command; the commands are: %s' % (name, ', '.join(COMMANDS)))
+        return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
+    except UsageError as error:
+        print('error: %s' % error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `... | head`
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

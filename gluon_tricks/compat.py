@@ -1,0 +1,156 @@
+"""Makes ``import mxnet`` work, and work well: every module takes ``mx`` from here.
+
+MXNet 1.9.1 is the last release, from 2022. Before its import this module
+
+* chooses the number of CPU threads (MXNet takes half the cores by itself), unless ``OMP_NUM_THREADS`` is set;
+* switches safe accumulation on, so that sums of float16 values are formed in float32;
+* gives back the NumPy aliases (``np.bool`` and others) and ``distutils.version``, which later versions of NumPy and
+  Python removed and which MXNet and GluonCV still name;
+* loads the CUDA libraries from their wheels where ``mxnet-cu112`` was installed with them.
+
+The number of threads changes the order of sums and so the last bits of a result: a run records it (`environment`).
+"""
+import ctypes
+import glob
+import os
+import platform
+import re
+import sys
+import types
+import warnings
+
+from gluon_tricks.errors import UsageError
+
+try:
+    import numpy as np
+except ModuleNotFoundError:
+    np = None  # then MXNet is not there either, and its import says so
+
+
+def available_cores():
+    """Number of cores this process may use (int, at least 1)."""
+    if hasattr(os, 'sched_getaffinity'):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _set_environment():
+    threads = os.environ.setdefault('OMP_NUM_THREADS', str(available_cores()))
+    if not re.fullmatch(r'[1-9]\d*', threads):  # MXNet would abort, or take another number than the run records
+        raise UsageError('OMP_NUM_THREADS (=%r) must be a whole number of at least 1: unset it, or give the number of '
+                         'threads' % threads)
+    os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')
+
+
+def _restore_numpy_aliases():
+    aliases = {'bool': bool, 'int': int, 'float': float, 'object': object, 'str': str, 'complex': complex}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for name, value in aliases.items():
+            if not hasattr(np, name):
+                setattr(np, name, value)
+
+
+class _Version:
+    """As much of ``distutils.version`` as MXNet and GluonCV use: comparison, number by number; a word is below any."""
+
+    def __init__(self, text):
+        self.vstring = str(text)
+        self.version = [int(part) if part.isdigit() else part for part in re.findall(r'\d+|[a-z]+', self.vstring)]
+
+    def _key(self):
+        # 1.9.1 ends in (1, 0), so that 1.9.1rc1 < 1.9.1 < 1.9.1.1.
+        return [(2, part) if isinstance(part, int) else (0, part) for part in self.version] + [(1, 0)]
+
+    def __lt__(self, other):
+        return self._key() < _Version(getattr(other, 'vstring', other))._key()
+
+    def __eq__(self, other):
+        return self._key() == _Version(getattr(other, 'vstring', other))._key()
+
+    def __le__(self, other):
+        return self < other or self == other
+
+    def __gt__(self, other):
+        return not self <= other
+
+    def __ge__(self, other):
+        return not self < other
+
+    def __hash__(self):
+        return hash(self.vstring)
+
+
+def _restore_distutils():
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            import distutils.version  # noqa: F401
+    except ImportError:
+        package, module = types.ModuleType('distutils'), types.ModuleType('distutils.version')
+        module.LooseVersion = module.StrictVersion = _Version
+        package.version = module
+        sys.modules['distutils'], sys.modules['distutils.version'] = package, module
+
+
+_CUDA_LIBRARIES = ('libcudart.so.11.0', 'libnvToolsExt.so.1', 'libnvrtc.so.11.2', 'libcublasLt.so.11', 'libcublas.so.11',
+                   'libcufft.so.10', 'libcurand.so.10', 'libcusparse.so.11', 'libcusolver.so.11', 'libnccl.so.2',
+                   'libcudnn.so.8')
+
+
+def _load_cuda_wheels():
+    """Load the libraries that ``mxnet-cu112`` needs from ``site-packages/nvidia``, in the order of their needs.
+
+    Nothing is loaded for MXNet's CPU build: CUDA wheels beside it belong to another package.
+    """
+    if not any(glob.glob(os.path.join(folder, 'mxnet_cu*-info')) for folder in sys.path):
+        return
+    found = {}
+    for folder in sys.path:
+        for path in glob.glob(os.path.join(folder, 'nvidia', '*', 'lib', '*.so*')):
+            found.setdefault(os.path.basename(path), path)
+    for name in _CUDA_LIBRARIES:
+        if name in found:
+            try:
+                ctypes.CDLL(found[name], mode=ctypes.RTLD_GLOBAL)
+            except OSError:
+                pass  # MXNet's own import names what is missing, below
+
+
+def _library_remedy(error):
+    """What to do when MXNet's library does not load, from the loader's words."""
+    if 'libcuda.so' in error:
+        return "install the NVIDIA driver, or type `make .venv EXTRA=cpu` for MXNet's CPU build"
+    if any(name in error for name in _CUDA_LIBRARIES):
+        return "type `make .venv EXTRA=cu112`, or `pip install '.[cu112]'`"
+    return 'type `apt-get install -y libgomp1 libquadmath0` as root'
+
+
+def _import_mxnet():
+    try:
+        import mxnet
+    except ModuleNotFoundError as error:
+        if error.name not in ('mxnet', 'numpy'):
+            raise
+        raise UsageError("%s is not installed for %s: type `make .venv` and run .venv/bin/python, or type `pip install "
+                         "'.[cpu]'` (GPUs: `make .venv EXTRA=cu112` or `pip install '.[cu112]'`)"
+                         % (error.name, sys.executable)) from error
+    except OSError as error:
+        raise UsageError('mxnet cannot load a system library (%s): %s' % (error, _library_remedy(str(error)))) from error
+    return mxnet
+
+
+_set_environment()
+if np is not None:
+    _restore_numpy_aliases()
+_restore_distutils()
+_load_cuda_wheels()
+mx = _import_mxnet()
+
+
+def environment():
+    """What decides the last bits of a result besides the configuration, as a dict for ``run.json``."""
+    import gluoncv
+    return {'python': platform.python_version(), 'mxnet': mx.__version__, 'gluoncv': gluoncv.__version__,
+            'numpy': np.__version__, 'threads': int(os.environ['OMP_NUM_THREADS']), 'cores': available_cores(),
+            'machine': platform.machine(), 'gpus': mx.context.num_gpus()}

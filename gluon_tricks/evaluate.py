@@ -1,0 +1,126 @@
+"""``python -m gluon_tricks evaluate``: exact top-1 and top-5 over a record file (paper section 2.1, validation)."""
+import json
+import math
+import os
+
+from gluon_tricks import config as configuration
+from gluon_tricks.errors import UsageError
+
+
+def parser():
+    result = configuration.Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1],
+                                  allow_abbrev=False)
+    result.add_argument('params', help='a .params file (with --model), or the SAVE_DIR of a run: its best checkpoint')
+    result.add_argument('--model', help='network of a .params file')
+    result.add_argument('--rec-val', help='validation records (default: the run\'s)')
+    result.add_argument('--rec-val-idx', help='their index (default: the same name, .idx)')
+    result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
+    result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
+    result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')
+    result.add_argument('--crop-ratio', type=float, default=None, help='crop over resized short side (default: 0.875)')
+    result.add_argument('--batch-size', type=int, default=32, help='images per device (default: 32)')
+    result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
+    result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
+    result.add_argument('--dtype', default='float32', choices=('float32', 'float16'), help='precision (float32)')
+    result.add_argument('-j', '--num-data-workers', dest='num_workers', type=int, help='decoding parts (all cores)')
+    result.add_argument('--gluoncv-padding', action='store_true',
+                        help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
+                             'count twice')
+    result.add_argument('--json', action='store_true', help='print the result as JSON')
+    return result
+
+
+def open_run(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False):
+    """What a .params file or a run's directory says: a dict with params, model, classes, sizes, mean and std.
+
+    A run's own configuration stands behind what is not given. Raises UsageError.
+    """
+    facts, config, manifest = {'params': path}, configuration.TrainConfig(), {}
+    if os.path.isdir(path):
+        from gluon_tricks import checkpoint
+        link = os.path.join(path, 'best')
+        path = link if os.path.isdir(link) else path
+        manifest = checkpoint.read(path)
+        config = configuration.TrainConfig.from_dict(manifest['config'])
+        facts['params'], model = os.path.join(path, 'net.params'), model or config.model
+    elif not os.path.isfile(path):
+        raise UsageError('%s is not there: give a .params file, or the SAVE_DIR of a run' % path)
+    if not model:
+        raise UsageError('%s does not say its network: give --model NAME' % path)
+    from gluon_tricks.models.zoo import default_input_size
+    return dict(facts, model=model, num_classes=num_classes or config.num_classes, config=config,
+                input_size=input_size or config.input_size or default_input_size(model),
+                crop_ratio=crop_ratio or config.crop_ratio, use_se=use_se or config.use_se,
+                class_names=manifest.get('classes'))
+
+
+def load_net(facts, devices, dtype='float32', hybridize=True):
+    """(network, precision) of `open_run`'s facts, ready to score on the devices."""
+    from gluon_tricks.models.zoo import get_model, load_params
+    from gluon_tricks.tricks.low_precision import precision
+    from gluon_tricks.compat import mx
+
+    low_precision = precision(dtype, devices)
+    net = get_model(facts['model'], classes=facts['num_classes'], **({'use_se': True} if facts['use_se'] else {}))
+    net.initialize()
+    net(mx.nd.zeros((1, 3, facts['input_size'], facts['input_size']))).wait_to_read()
+    load_params(net, facts['params'])
+    net.collect_params().reset_ctx(devices)
+    low_precision.prepare(net)
+    if hybridize:
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net, low_precision
+
+
+def main(argv):
+    """Evaluate, print the protocol and the result; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    for name in ('batch_size', 'num_classes', 'input_size', 'num_workers'):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UsageError('--%s %d must be at least 1' % (name.replace('_', '-'), value))
+    if arguments.crop_ratio is not None and not 0 < arguments.crop_ratio <= 1:
+        raise UsageError('--crop-ratio %g must be above 0 and at most 1' % arguments.crop_ratio)
+    facts = open_run(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
+                     arguments.crop_ratio, arguments.use_se)
+    config = facts['config']
+    records = os.path.expanduser(arguments.rec_val or config.rec_val)
+    if not records:
+        raise UsageError('%s does not say its validation images: give --rec-val FILE' % arguments.params)
+    index = arguments.rec_val_idx or os.path.splitext(records)[0] + '.idx'
+
+    from gluon_tricks.classification import evaluate
+    from gluon_tricks.compat import available_cores
+    from gluon_tricks.data.pipeline import EvalStream
+    from gluon_tricks.data.records import check_records
+    from gluon_tricks.distributed import find_devices
+
+    check_records(records, index)
+    devices = find_devices(arguments.devices, arguments.num_gpus)
+    net, low_precision = load_net(facts, devices, arguments.dtype)
+
+    def score(**options):
+        stream = EvalStream(records, index, total_batch_size=arguments.batch_size * len(devices),
+                            input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
+                            std=config.rgb_std, parts=arguments.num_workers or available_cores(), **options)
+        return evaluate(net, stream, devices, low_precision)
+
+    metrics = score()
+    result = {'params': facts['params'], 'model': facts['model'], 'records': records, 'dtype': arguments.dtype,
+              'resize': int(math.ceil(facts['input_size'] / facts['crop_ratio'])), 'crop': facts['input_size'],
+              'interpolation': 'bilinear', 'top1': metrics['top1'], 'top5': metrics['top5'],
+              'num_images': metrics['num_images'], 'loss': metrics['loss']}
+    if arguments.gluoncv_padding:
+        padded = score(gluoncv_padding=True)
+        result['gluoncv_padding'] = {key: padded[key] for key in ('top1', 'top5', 'num_images')}
+    print(json.dumps(result, indent=1) if arguments.json else _text(result))
+    return 0
+
+
+def _text(result):
+    lines = ['protocol: short side to {resize} ({interpolation}), centre crop {crop}, {dtype}, one crop an image',
+             '{model}: top-1 {top1:.3f} %  top-5 {top5:.3f} %  of {num_images} images, loss {loss:.4f}']
+    if 'gluoncv_padding' in result:
+        lines.append('as GluonCV counts: top-1 {gluoncv_padding[top1]:.3f} %  top-5 {gluoncv_padding[top5]:.3f} %  of '
+                     '{gluoncv_padding[num_images]} rows')
+    return '\n'.join(lines).format(**result)

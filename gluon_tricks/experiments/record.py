@@ -1,0 +1,150 @@
+"""The record of a run: its log, ``log.jsonl``, ``run.json``, the progress bar and TensorBoard, all in SAVE_DIR."""
+import json
+import math
+import os
+import sys
+import time
+
+from tqdm import tqdm
+
+import gluon_tricks
+from gluon_tricks.compat import environment
+from gluon_tricks.errors import UsageError
+
+
+def _finite(value):
+    """Value as JSON can hold it: a float that is not finite becomes text."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if hasattr(value, 'item'):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def write_json(path, content):
+    """Write a JSON file atomically."""
+    partial = '%s.partial-%d' % (path, os.getpid())
+    with open(partial, 'w') as stream:
+        json.dump(_finite(content), stream, indent=1)
+        stream.write('\n')
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+class Record:
+    """Takes every line, figure and result of a run.
+
+    save_dir: made if it is not there; config: the resolved TrainConfig; logs are appended to. On a terminal a
+    progress bar shows images/s, loss, learning rate and the time left; elsewhere there are plain lines only.
+    Raises UsageError when SAVE_DIR cannot be written.
+    """
+
+    def __init__(self, config):
+        self.save_dir = config.save_dir
+        self.last_checkpoint = None
+        self._bar, self._board = None, None
+        try:
+            os.makedirs(self.save_dir, exist_ok=True)
+            self._log = open(os.path.join(self.save_dir, config.logging_file), 'a')
+            self._events = open(os.path.join(self.save_dir, 'log.jsonl'), 'a')
+        except OSError as error:
+            raise UsageError('--save-dir %s cannot be written (%s): choose another' % (self.save_dir, error.strerror)
+                             ) from error
+        self._run = {'gluon_tricks': gluon_tricks.__version__, 'command': config.command(),
+                     'config': config.to_dict(), 'environment': environment(), 'started': _now(), 'status': 'running'}
+        if config.tensorboard:
+            self._board = _tensorboard(os.path.join(self.save_dir, 'tensorboard'))
+        self._write()
+
+    def _write(self):
+        write_json(os.path.join(self.save_dir, 'run.json'), self._run)
+
+    def line(self, text):
+        """One line of the log, on the console (above the bar) and in the file."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+        else:
+            print(text, flush=True)
+        self._log.write(text + '\n')
+        self._log.flush()
+
+    def event(self, kind, **values):
+        """One object of log.jsonl; its numbers also go to TensorBoard."""
+        self._events.write(json.dumps(_finite(dict(values, event=kind, time_stamp=time.time()))) + '\n')
+        self._events.flush()
+        if self._board is not None:
+            self._scalars(kind, values, values.get('update', values.get('epoch', 0)))
+
+    def _scalars(self, kind, values, step):
+        for name, value in values.items():
+            if isinstance(value, dict):
+                self._scalars('%s/%s' % (kind, name), value, step)
+            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+                self._board.add_scalar('%s/%s' % (kind, name), value, step)
+
+    def facts(self, **facts):
+        """Add facts about the run (data, devices, parameters) to run.json."""
+        self._run.update(facts)
+        self._write()
+
+    # -- progress bar -----------------------------------------------------------------------------------------------
+
+    def begin_run(self, images, done):
+        """The bar counts images over the whole run: `images` in all, `done` before this start."""
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=images, initial=done, unit='img', unit_scale=True, dynamic_ncols=True,
+                             mininterval=0.5, file=sys.stderr, smoothing=0.05)
+
+    def begin_epoch(self, epoch, updates, total_batch_size):
+        self._images_per_update = total_batch_size
+        if self._bar is not None:
+            self._bar.set_description('epoch %d' % epoch, refresh=False)
+
+    def progress(self, update=None, lr=None, metrics=None):
+        """After each update its learning rate; at each log interval the metrics."""
+        if self._bar is None:
+            return
+        if metrics:
+            self._loss = metrics.get('loss')
+        if update is not None:
+            loss = getattr(self, '_loss', None)
+            self._bar.set_postfix_str('%slr=%.4g' % ('' if loss is None else 'loss=%.3f ' % loss, lr), refresh=False)
+            self._bar.update(self._images_per_update)
+
+    def end_epoch(self):
+        if self._bar is not None:
+            self._bar.refresh()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def finish(self, status, **result):
+        """Write run.json for the last time: status ``finished`` with the result, or why the run stopped."""
+        self._run.update(result, status=status, ended=_now())
+        self._write()
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if self._board is not None:
+            self._board.close()
+        self._log.close()
+        self._events.close()
+
+
+def _now():
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+
+
+def _tensorboard(folder):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise UsageError("--tensorboard needs the package tensorboardX: type `pip install '.[tensorboard]'`") from error
+    return SummaryWriter(folder)

@@ -1,0 +1,249 @@
+"""Every classification network by its name (paper sections 2.2, 4 and Table 1): ours, or GluonCV's.
+
+ResNet-B, -C, -D and the demo network are built by ``resnet``; everything else (resnet50_v1, inceptionv3, mobilenet1.0,
+Table 1's rivals) by GluonCV's model zoo. Nothing is downloaded unless ``pretrained`` is asked for. Detection and
+segmentation networks are built in ``transfer/``.
+"""
+import difflib
+import inspect
+import os
+import re
+
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models import resnet as own
+
+DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
+DEMO = 'resnet10_v1d_demo'
+
+_OWN_RESNET = {'resnet%d_%s' % (depth, variant): (depth, variant)
+               for variant in own.VARIANTS for depth in own.DEPTHS if depth != 10}
+_ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
+
+# What in GluonCV's zoo is no image classifier, told by its name: detection, segmentation, pose, tracking, depth, video.
+_OTHER_TASKS = re.compile(r'^(ssd|yolo3|faster_|mask_|doublehead_|custom_|center_net|fcn|psp|deeplab|icnet|fastscnn|danet|'
+                          r'simple_pose|mobile_pose|alpha_pose|siamrpn|monodepth|c3d|p3d|i3d|r2plus1d|slowfast)|'
+                          r'(kinetics|ucf101|hmdb51|sthsth|_custom)|^hrnet_.*_s$')
+# Classifiers of GluonCV's zoo that cannot be built to train here, and why.
+_BROKEN = ((re.compile(r'_gn$'), "GluonCV's group normalisation does not run on MXNet 1.9.1"),
+           (re.compile(r'_int8$'), 'a quantised network only predicts, and exists only as a download'))
+
+
+def own_names():
+    """Names of the networks built here, a sorted list."""
+    return sorted(_OWN_RESNET) + [DEMO]
+
+
+def all_names():
+    """All names that `get_model` takes, a sorted list."""
+    return sorted(set(own_names()) | {name for name in _gluoncv_names() if not _refusal(name)} | set(_ALIASES))
+
+
+def default_input_size(name):
+    """Side in pixels of the images a network is made for: 299 for inceptionv3, 32 for small images, 224 else."""
+    name = name.lower()
+    if name == 'inceptionv3':
+        return 299
+    return 32 if name == DEMO or name.startswith('cifar_') else 224
+
+
+def get_model(name, classes=1000, pretrained=False, root=DEFAULT_ROOT, ctx=None, **kwargs):
+    """The network called ``name`` (upper or lower case), not initialised unless pretrained.
+
+    classes: number of outputs. pretrained: True, or the first 8 digits of a published file's hash, loads GluonCV's
+    weights from ``root``, where they are downloaded to if they are not there. ctx: where pretrained weights go (the CPU).
+    kwargs: the network's own options, such as dilated, use_global_stats, norm_layer, norm_kwargs, final_drop; ``use_se``
+    for a resnext only. Dicts among them are not changed.
+    Raises UsageError for a name that is unknown or no classifier, an option the network cannot take, and weights that
+    cannot be had.
+    Paper: -. GluonCV: use_se does nothing, because resnext50_32x4d overwrites it, and unknown options pass unseen on
+    ResNets of the v1b kind. Here: use_se=True builds se_resnext50_32x4d, and an unknown option is an error.
+    """
+    name = _with_se(_known(name), kwargs.pop('use_se', False))
+    kwargs = {key: dict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
+    if name in own_names():
+        net = _own_net(name, classes, kwargs)
+        if pretrained:
+            path = _published(name, lambda: _model_file(name, pretrained, root))
+            load_params(net, path, ctx)
+        return net
+    if name.startswith('nasnet') and not pretrained:
+        kwargs.setdefault('use_aux', False)  # one output, as all others; published files hold the auxiliary classifier
+    return _gluoncv_net(name, classes, pretrained, root, ctx or mx.cpu(), kwargs)
+
+
+def _known(name):
+    """The zoo's name for what the user typed, or UsageError with the nearest names."""
+    lowered = name.lower()
+    lowered = _ALIASES.get(lowered, lowered)
+    if lowered in own_names():
+        return lowered
+    if lowered not in _gluoncv_names():
+        near = difflib.get_close_matches(lowered, all_names(), n=4, cutoff=0.5)
+        raise UsageError('model %s: no such network; %s' % (
+            name, 'the nearest names are %s' % ', '.join(near) if near else 'give a name such as resnet50_v1d'))
+    refusal = _refusal(lowered)
+    if refusal:
+        raise UsageError('model %s: %s' % (name, refusal))
+    return lowered
+
+
+def _refusal(name):
+    """Why a network of GluonCV's zoo is not offered, or None."""
+    if _OTHER_TASKS.search(name):
+        return ('this network does not classify images; Faster-RCNN and FCN are trained by the scripts in transfer/, '
+                'here give a classification network such as resnet50_v1d')
+    for pattern, reason in _BROKEN:
+        if pattern.search(name):
+            return '%s; give another network, such as resnet50_v1d' % reason
+    return None
+
+
+def _with_se(name, use_se):
+    if not use_se or name.startswith('se_resnext'):
+        return name
+    if not name.startswith('resnext'):
+        raise UsageError('--use_se: squeeze-and-excitation layers are an option of resnext networks only and the model is '
+                         '%s; drop the flag, or name a model such as se_resnet50_v1' % name)
+    return 'se_' + name
+
+
+def _own_net(name, classes, kwargs):
+    taken = sorted(set(inspect.signature(own.resnet).parameters) - {'depth', 'variant', 'classes'})
+    for key in kwargs:
+        if key not in taken:
+            raise _not_taken(name, key, taken)
+    if name == DEMO:
+        return own.resnet10_v1d_demo(classes=classes, **kwargs)
+    return own.resnet(*_OWN_RESNET[name], classes=classes, **kwargs)
+
+
+def _gluoncv_names():
+    from gluoncv.model_zoo.model_zoo import get_model_list
+    return set(get_model_list())
+
+
+def _gluoncv_net(name, classes, pretrained, root, ctx, kwargs):
+    import gluoncv
+    constructor = gluoncv.model_zoo.model_zoo._models[name]
+    options = dict(kwargs, classes=classes, pretrained=pretrained, root=root, ctx=ctx)
+    if 'pretrained_base' in inspect.signature(constructor).parameters:
+        options['pretrained_base'] = False
+    build = lambda: gluoncv.model_zoo.get_model(name, **options)  # noqa: E731
+    try:
+        net = _published(name, build) if pretrained else build()
+    except TypeError as error:
+        culprit = re.search(r"keyword argument '(\w+)'", str(error))
+        if culprit is None or culprit.group(1) not in kwargs:
+            raise
+        raise _not_taken(name, culprit.group(1)) from error
+    # Some constructors swallow what they do not know: an option must be named somewhere on the way.
+    taken = set(inspect.signature(constructor).parameters)
+    for cls in type(net).__mro__:
+        taken |= set(inspect.signature(cls.__init__).parameters)
+    for key in kwargs:
+        if key not in taken:
+            raise _not_taken(name, key)
+    return net
+
+
+def _not_taken(name, key, taken=()):
+    return UsageError('option %s: the network %s cannot take it%s; leave it out' % (
+        key, name, ', only %s' % ', '.join(taken) if taken else ''))
+
+
+def _model_file(name, pretrained, root):
+    from gluoncv.model_zoo.model_store import get_model_file
+    return get_model_file(name, tag=pretrained, root=root)
+
+
+def _published(name, fetch):
+    """What ``fetch`` returns, with its failures (network, server, hash, file) as one UsageError."""
+    from gluoncv.model_zoo import model_store
+    host = os.environ.get('MXNET_GLUON_REPO', model_store.apache_repo_url)
+    remedy = 'give a file you have by --params-file FILE or, to train, by --resume-params FILE'
+    try:
+        return fetch()
+    except (AssertionError, KeyError) as error:
+        raise UsageError("pretrained %s: GluonCV's file does not fit the network with these options, it has the published "
+                         'number of classes; %s' % (name, remedy)) from error
+    except ValueError as error:
+        raise UsageError('pretrained %s: there is no such published file (%s); %s' % (name, _one_line(error), remedy)) \
+            from error
+    except Exception as error:  # requests, zipfile and portalocker each have their own; all mean: no file
+        raise UsageError("pretrained %s: the weights cannot be had from GluonCV's host %s (%s); %s"
+                         % (name, host, _one_line(error), remedy)) from error
+
+
+def _one_line(error):
+    return ' '.join(str(error).split())[:160] or type(error).__name__
+
+
+def load_params(net, path, ctx=None):
+    """Load the weights of a ``.params`` file into ``net``, all or none, cast to the network's types.
+
+    The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and full
+    names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
+    Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
+    """
+    arrays = _read_params(path)
+    structural = any('.' in name for name in arrays)
+    params = net._collect_params_with_prefix() if structural else dict(net.collect_params().items())
+    _check_names(net, path, list(arrays), list(params))
+    _check_shapes(path, arrays, params)
+    for name, param in params.items():
+        param._load_init(arrays[name], ctx, cast_dtype=True, dtype_source='current')
+
+
+_MAGIC = (0x112).to_bytes(8, 'little')  # of a list of arrays, as MXNet writes it
+
+
+def _read_params(path):
+    """{name: NDArray} of a ``.params`` file, in the file's order, without ``arg:`` and ``aux:``."""
+    if not os.path.isfile(path):
+        raise UsageError('%s: no such file; give the path of a .params file' % path)
+    try:
+        with open(path, 'rb') as file:
+            if file.read(8) != _MAGIC:
+                raise UsageError('%s: not a .params file (it begins with other bytes); give one written by MXNet, GluonCV '
+                                 'or this project' % path)
+        arrays = mx.nd.load(str(path))
+    except OSError as error:
+        raise UsageError('%s: cannot be read (%s); give a file you may read' % (path, error.strerror)) from error
+    except mx.MXNetError as error:
+        raise UsageError('%s: the file is damaged or cut short; copy it again' % path) from error
+    if not isinstance(arrays, dict) or not arrays:
+        raise UsageError('%s: the file has no named arrays; give a .params file of a network' % path)
+    return {re.sub('^(arg|aux):', '', name): array for name, array in arrays.items()}
+
+
+def _check_names(net, path, found, needed):
+    missing = [name for name in needed if name not in set(found)]
+    extra = [name for name in found if name not in set(needed)]
+    if not missing and not extra:
+        return
+    faults = ['lacks %s' % missing[0]] * bool(missing) + ['has %s, which the network lacks' % extra[0]] * bool(extra)
+    raise UsageError('%s: the weights of another network: the file %s (file: %s; network %s: %s); give the file of the same '
+                     'model' % (path, ' and '.join(faults), _extent(found), net.name, _extent(needed)))
+
+
+def _extent(names):
+    return '%d arrays, %s to %s' % (len(names), names[0], names[-1])
+
+
+def _check_shapes(path, arrays, params):
+    """Shapes must agree; a 0 in the network's is one it does not know yet."""
+    wrong = [name for name, param in params.items() if not _fits(param.shape, arrays[name].shape)]
+    if not wrong:
+        return
+    name = wrong[0]
+    found, needed = arrays[name].shape, params[name].shape
+    if set(wrong) <= set(list(params)[-2:]) and found[1:] == needed[1:]:  # only the output layer's first dimension
+        raise UsageError('%s: the file has %d classes and the network %d; give the same --num-classes, or a file with %d '
+                         'classes' % (path, found[0], needed[0], needed[0]))
+    raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give the '
+                     'file of the same model' % (path, name, found, needed))
+
+
+def _fits(needed, found):
+    return needed is None or (len(needed) == len(found) and all(n in (0, -1, f) for n, f in zip(needed, found)))

@@ -1,0 +1,56 @@
+"""Mixup (paper section 5.4, equations 7 and 8; Zhang et al. 2017).
+
+    x = lam * x_i + (1 - lam) * x_j          the same for the targets; lam ~ Beta(alpha, alpha)
+
+* Paper: random pairs, alpha = 0.2, 200 epochs instead of 120. GluonCV: one lam for the batch of all devices; pairs by
+  reversal inside each device's slice, so that each pair comes twice, as (lam, 1 - lam), and the middle image of an odd
+  slice is mixed with itself.
+* Default: off; ``--mixup-alpha`` 0.2; one lam for the whole batch, a random permutation inside each device's slice;
+  ``--mixup-pairs reverse`` for GluonCV's.
+* Cost: a second batch of float32 images on the device; its time was not measured.
+* With others: commutes with label smoothing; the teacher of a distillation sees the mixed images; with CutMix one of
+  the two is drawn for each batch.
+
+Draws come from the caller's ``numpy.random.RandomState``, once a batch, on the host.
+"""
+import numpy as np
+
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+
+PAIRS = ('random', 'reverse')
+
+
+def sample_lam(alpha, rng):
+    """One weight lam in [0, 1] from Beta(alpha, alpha); 1.0, and nothing drawn, for an alpha of 0 or less.
+
+    Raises `UsageError` for an alpha that is not a finite number.
+    """
+    if not np.isfinite(alpha):
+        raise UsageError('alpha (=%s) must be a finite number: the paper takes --mixup-alpha 0.2' % alpha)
+    return float(rng.beta(alpha, alpha)) if alpha > 0 else 1.0
+
+
+def sample_partner(batch_size, rng, pairs='random'):
+    """The index of each image's partner in its batch, (B,) int.
+
+    Paper: random pairs (``pairs`` 'random', a permutation). GluonCV: the reversed batch ('reverse'; nothing drawn).
+    Raises `UsageError` for another ``pairs``.
+    """
+    if pairs == 'random':
+        return rng.permutation(batch_size)
+    if pairs == 'reverse':
+        return np.arange(batch_size)[::-1]
+    raise UsageError('pairs (=%r) must be one of %s: give --mixup-pairs one of them' % (pairs, ', '.join(PAIRS)))
+
+
+def mix(a, lam, partner):
+    """Equations 7 and 8: lam * a + (1 - lam) * a[partner], in float32, for images (B, C, H, W) and targets (B, K) alike.
+
+    ``partner``: (B,) int from `sample_partner`. A ``lam`` of 1 returns ``a`` itself.
+    """
+    if lam == 1:
+        return a
+    a = a.astype('float32', copy=False)
+    index = mx.nd.array(partner, ctx=a.context, dtype='int32')
+    return lam * a + (1 - lam) * mx.nd.take(a, index)

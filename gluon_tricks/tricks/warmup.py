@@ -1,0 +1,31 @@
+"""Gradual warmup of the learning rate (paper section 3.1; Goyal et al. 2017).
+
+    lr_i = i * lr / m          i = 1 .. m, the update; m = updates of the warmup, 5 epochs in the paper
+
+* Paper: the first update takes lr / m, update m the full rate.
+* GluonCV in 2018, when the paper's networks were trained: (i - 1) * lr / m, so that the first update does nothing.
+  GluonCV today: i * lr / (m - 1), so that the full rate comes one update early.
+* Default: form 'paper', 0 epochs (``--warmup-epochs``); the paper's efficient setting has 5.
+* Cost: none.
+* With others: cosine, step and poly decay begin after it; step decay counts its epochs from the start of training.
+"""
+from gluon_tricks.errors import UsageError
+
+FORMS = ('paper', 'gluoncv-2018', 'gluoncv')
+
+
+def warmup_lr(update, lr, warmup_updates, form='paper'):
+    """The learning rate at ``update`` (1 at the first); ``lr`` itself after the warmup.
+
+    ``lr`` is the rate at the warmup's end, ``warmup_updates`` its length m (0: no warmup). Raises `UsageError` for an
+    unknown ``form``.
+    """
+    if form == 'paper':
+        part, whole = update, warmup_updates
+    elif form == 'gluoncv-2018':
+        part, whole = update - 1, warmup_updates
+    elif form == 'gluoncv':
+        part, whole = update, warmup_updates - 1
+    else:
+        raise UsageError('form (=%r) must be one of %s' % (form, ', '.join(FORMS)))
+    return lr * (part / whole) if part < whole else lr

@@ -1,0 +1,43 @@
+"""Fixtures: the repository on the path, and small record files of real JPEGs."""
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def make_jpeg(label, number, size=40):
+    """JPEG bytes of a noisy image whose colour tells its label."""
+    import cv2
+    import numpy as np
+    rng = np.random.RandomState(1000 * label + number)
+    colour = np.array([[40, 200, 90], [200, 60, 60], [60, 80, 220], [220, 210, 40]][label % 4])
+    image = np.clip(colour + rng.normal(0, 40, (size, size + number % 5, 3)), 0, 255).astype('uint8')
+    return cv2.imencode('.jpg', image)[1].tobytes()
+
+
+def make_records(folder, train=64, val=27, classes=4):
+    """Write folder/rec/{train,val}.{rec,idx} and return the folder."""
+    from gluon_tricks.data.records import pack
+    rec = Path(folder) / 'rec'
+    rec.mkdir(parents=True)
+    for part, number, offset in (('train', train, 0), ('val', val, 10000)):
+        items = [(make_jpeg(i % classes, i + offset), i % classes, 'image%d' % i) for i in range(number)]
+        pack(items, str(rec / part))
+    return Path(folder)
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory):
+    """A data directory with 64 training and 27 validation images of 4 classes."""
+    return make_records(tmp_path_factory.mktemp('data') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def tiny_arguments(tiny_data):
+    """Flags of a training run on `tiny_data` that lasts a second or two."""
+    return ['--data-dir', str(tiny_data), '--model', 'resnet10_v1d_demo', '--num-classes', '4', '--input-size', '32',
+            '--batch-size', '16', '--num-epochs', '2', '--lr', '0.05', '--log-interval', '2', '--num-gpus', '0',
+            '-j', '2']

@@ -1,0 +1,57 @@
+import json
+import re
+
+import pytest
+
+from gluon_tricks.config import TrainConfig
+from gluon_tricks.errors import UsageError
+from gluon_tricks.experiments.record import Record, write_json
+
+
+def test_everything_is_in_save_dir(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = Record(TrainConfig(save_dir='run'))
+    record.line('a line')
+    record.event('batch', update=3, loss=float('nan'))
+    record.finish('finished', result={'top1': 1.0})
+    record.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['run']
+    assert sorted(path.name for path in (tmp_path / 'run').iterdir()) == ['log.jsonl', 'run.json', 'train_imagenet.log']
+    assert (tmp_path / 'run' / 'train_imagenet.log').read_text() == 'a line\n'
+    assert capsys.readouterr().out == 'a line\n'
+    event = json.loads((tmp_path / 'run' / 'log.jsonl').read_text())
+    assert event['event'] == 'batch' and event['update'] == 3 and event['loss'] == 'nan'
+    run = json.loads((tmp_path / 'run' / 'run.json').read_text())
+    assert run['status'] == 'finished' and run['result'] == {'top1': 1.0}
+    assert run['environment']['mxnet'] and run['command'] == 'python train_imagenet.py --save-dir run'
+    assert re.match(r'\d{4}-\d\d-\d\dT', run['ended'])
+
+
+def test_a_second_run_appends(tmp_path):
+    for text in ('first', 'second'):
+        record = Record(TrainConfig(save_dir=str(tmp_path)))
+        record.line(text)
+        record.close()
+    assert (tmp_path / 'train_imagenet.log').read_text() == 'first\nsecond\n'
+
+
+def test_a_save_dir_that_cannot_be_made(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UsageError, match='--save-dir'):
+        Record(TrainConfig(save_dir=str(tmp_path / 'file' / 'run')))
+
+
+def test_json_is_replaced_whole(tmp_path):
+    path = tmp_path / 'a.json'
+    write_json(str(path), {'a': 1})
+    with pytest.raises(TypeError):
+        write_json(str(path), {'a': object()})
+    assert json.loads(path.read_text()) == {'a': 1}
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip('tensorboardX', reason='the extra "tensorboard" is not installed')
+    record = Record(TrainConfig(save_dir=str(tmp_path), tensorboard=True))
+    record.event('epoch', epoch=0, validation={'top1': 50.0})
+    record.close()
+    assert list((tmp_path / 'tensorboard').glob('events*'))

@@ -1,0 +1,168 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from gluon_tricks import checkpoint
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.optimizer import create_optimizer
+
+
+def make(devices=(mx.cpu(0),), dtype='float32', seed=0):
+    """A small net with BatchNorm and its trainer, one update done."""
+    mx.random.seed(seed)
+    net = mx.gluon.nn.HybridSequential(prefix='net_')
+    with net.name_scope():
+        net.add(mx.gluon.nn.Dense(4, in_units=3), mx.gluon.nn.BatchNorm(in_channels=4))
+    net.initialize(ctx=list(devices))
+    trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 1e-4, dtype == 'float16'),
+                               update_on_kvstore=False)
+    return net, trainer
+
+
+def update(net, trainer, devices=(mx.cpu(0),), seed=1):
+    rng = np.random.RandomState(seed)
+    for device in devices:
+        x = mx.nd.array(rng.normal(size=(6, 3)), ctx=device)
+        with mx.autograd.record():
+            loss = (net(x) ** 2 * mx.nd.array([1, 2, 3, 4], ctx=device)).sum(axis=1)
+        loss.backward()
+    trainer.set_learning_rate(0.1)
+    trainer.allreduce_grads()
+    trainer.update(6)
+
+
+def values(net):
+    return {name: [copy.asnumpy() for copy in param.list_data()]
+            for name, param in net._collect_params_with_prefix().items()}
+
+
+@pytest.mark.parametrize('devices', [(mx.cpu(0),), (mx.cpu(0), mx.cpu(1))])
+def test_a_restored_run_goes_on_bit_for_bit(tmp_path, devices):
+    net, trainer = make(devices)
+    update(net, trainer, devices)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {'best': None})
+    update(net, trainer, devices, seed=2)
+    expected = values(net)
+
+    other, other_trainer = make(devices, seed=5)
+    path, manifest, notices = checkpoint.find(str(tmp_path))
+    assert manifest['epoch'] == 0 and notices == []
+    checkpoint.restore(path, other, other_trainer)
+    update(other, other_trainer, devices, seed=2)
+    for name, copies in values(other).items():
+        for ours, theirs in zip(copies, expected[name]):
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def test_the_links_follow_the_newest(tmp_path):
+    net, trainer = make()
+    update(net, trainer)
+    for epoch in range(3):
+        checkpoint.save(str(tmp_path), epoch, net, trainer, {})
+    assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0002'
+    assert checkpoint.target(str(tmp_path), 'best') is None
+    checkpoint.prune(str(tmp_path), {'epoch-0002'})
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0002']
+
+
+def test_gluon_loads_the_parameters(tmp_path):
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    other, _ = make(seed=9)
+    other.load_parameters(str(tmp_path / 'latest' / 'net.params'))
+    for name, copies in values(other).items():
+        np.testing.assert_array_equal(copies[0], values(net)[name][0])
+
+
+@pytest.mark.parametrize('name', ['net.params', 'optimizer.params', 'manifest.json'])
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'remove'])
+def test_damage_is_named_and_the_one_before_is_found(tmp_path, name, damage):
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    checkpoint.save(str(tmp_path), 1, net, trainer, {})
+    path = tmp_path / 'epoch-0001' / name
+    content = bytearray(path.read_bytes())
+    if damage == 'remove':
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        content[middle] ^= 1
+        path.write_bytes(bytes(content if damage == 'flip' else content[:middle]))
+    with pytest.raises(UsageError) as error:
+        checkpoint.read(str(tmp_path / 'epoch-0001'))
+    assert name in str(error.value)
+    found, manifest, notices = checkpoint.find(str(tmp_path))
+    assert found.endswith('epoch-0000') and manifest['epoch'] == 0
+    assert len(notices) == 1 and 'epoch-0001' in notices[0]
+
+
+@pytest.mark.parametrize('file_number', [0, 1, 2])
+def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
+    """Each write in turn fails: no new directory, the old checkpoint whole, one sentence."""
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    calls, real = [], checkpoint._sync
+
+    def failing(path):
+        calls.append(path)
+        if len(calls) == file_number + 1:
+            raise OSError(28, 'No space left on device')
+        real(path)
+
+    monkeypatch.setattr(checkpoint, '_sync', failing)
+    with pytest.raises(UsageError, match='No space left'):
+        checkpoint.save(str(tmp_path), 1, net, trainer, {})
+    monkeypatch.undo()
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0000']
+    assert [name for name in os.listdir(str(tmp_path)) if name.startswith('.partial')] == []
+    assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0000'
+    checkpoint.read(str(tmp_path / 'latest'))
+
+
+def test_another_network_is_refused(tmp_path):
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    other = mx.gluon.nn.Dense(4, in_units=3)
+    other.initialize()
+    with pytest.raises(UsageError, match='another network'):
+        checkpoint.restore(str(tmp_path / 'latest'), other, None)
+
+
+def test_a_later_format_is_refused(tmp_path):
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    path = tmp_path / 'latest' / 'manifest.json'
+    manifest = json.loads(path.read_text())
+    manifest['format'] = 99
+    manifest['digest'] = checkpoint._self_digest(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match='format 99'):
+        checkpoint.read(str(tmp_path / 'latest'))
+
+
+def test_an_export_outlives_its_checkpoint(tmp_path):
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    checkpoint.export(str(tmp_path / 'epoch-0000'), str(tmp_path / 'imagenet-net-0.params'))
+    shutil.rmtree(str(tmp_path / 'epoch-0000'))
+    assert len(mx.nd.load(str(tmp_path / 'imagenet-net-0.params'))) == 6
+
+
+def test_nothing_is_pickled(tmp_path):
+    """The files hold MXNet arrays and JSON; none starts or ends as a pickle does."""
+    net, trainer = make()
+    update(net, trainer)
+    checkpoint.save(str(tmp_path), 0, net, trainer, {})
+    for name in os.listdir(str(tmp_path / 'epoch-0000')):
+        content = (tmp_path / 'epoch-0000' / name).read_bytes()
+        assert not content.startswith(b'\x80'), name

@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+
+import train_imagenet
+from conftest import make_jpeg
+from gluon_tricks.__main__ import main
+from gluon_tricks.compat import mx
+from gluon_tricks.data.pipeline import EvalStream
+from gluon_tricks.data.records import pack
+from gluon_tricks.predict import preprocess
+
+MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
+
+
+@pytest.fixture(scope='module')
+def run_dir(tiny_arguments, tmp_path_factory):
+    path = tmp_path_factory.mktemp('predict') / 'run'
+    assert train_imagenet.main(tiny_arguments + ['--save-dir', str(path), '--num-epochs', '1']) == 0
+    return path
+
+
+def test_images_are_seen_as_in_validation(tmp_path):
+    """The same pixels as the record pipeline's, but for the rounding of its resize."""
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(make_jpeg(1, 3, size=60))
+    pack([(path.read_bytes(), 1, 'a')], str(tmp_path / 'one'))
+    stream = EvalStream(str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx'), total_batch_size=1, input_size=32,
+                        crop_ratio=0.875, mean=MEAN, std=STD, parts=1)
+    (batch, valid), = list(stream.batches())
+    ours = preprocess(str(path), 32, 0.875, MEAN, STD).asnumpy()
+    theirs = batch.shards([mx.cpu()])[0][0].asnumpy()
+    assert valid == 1 and ours.shape == theirs.shape == (1, 3, 32, 32)
+    assert np.abs(ours - theirs).mean() < 0.02
+
+
+def test_the_likeliest_classes(run_dir, tmp_path, capsys):
+    paths = []
+    for label in range(2):
+        paths.append(tmp_path / ('%d.jpg' % label))
+        paths[-1].write_bytes(make_jpeg(label, 77))
+    capsys.readouterr()
+    assert main(['predict', '--params', str(run_dir), '--json'] + [str(path) for path in paths]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [result['image'] for result in results] == [str(path) for path in paths]
+    for result in results:
+        probabilities = [item['probability'] for item in result['classes']]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)  # 4 classes, all of them shown
+    assert main(['predict', '--params', str(run_dir), '--top', '2', str(paths[0])]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no image at all'])
+def test_a_file_that_is_no_image(run_dir, tmp_path, content, capsys):
+    path = tmp_path / 'bad.jpg'
+    if content is not None:
+        path.write_bytes(content)
+    assert main(['predict', '--params', str(run_dir), str(path)]) == 2
+    err = capsys.readouterr().err
+    assert 'bad.jpg' in err and len(err.splitlines()) == 1

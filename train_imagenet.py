@@ -1,0 +1,261 @@
+"""Train an image classifier with the paper's bag of tricks: one run, told in the paper's order.
+
+    python train_imagenet.py --mode hybrid --dtype float16
+    python train_imagenet.py --recipe table6/resnet50_v1d/mixup
+"""
+import os
+import sys
+
+from gluon_tricks import config as configuration
+from gluon_tricks.errors import UsageError
+from gluon_tricks.experiments import recipes
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 130 for Ctrl-C."""
+    record = None
+    try:
+        parser = configuration.parser(description=__doc__.splitlines()[0])
+        arguments = parser.parse_args(argv)
+        base = recipes.get(arguments.recipe).config if arguments.recipe else None
+        config = resolve(configuration.from_namespace(arguments, base))
+        if arguments.print_config:
+            print(config.to_json())
+            return 0
+        return train(config)
+    except UsageError as error:
+        print('error: %s' % error, file=sys.stderr)
+        return 2
+
+
+def resolve(config):
+    """Fill in what depends on the network, the devices and the machine; the result holds no None.
+
+    Linear scaling (section 3.1) sets the learning rate from the total batch size. Raises UsageError.
+    """
+    from gluon_tricks.compat import available_cores, mx
+    from gluon_tricks.models.zoo import default_input_size
+    from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
+
+    changes = {}
+    if config.devices:
+        number = len(config.devices.split(','))
+    else:
+        changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
+        number = max(1, changes['num_gpus'])
+    if config.lr is None:
+        changes['lr'] = linear_scaling_lr(number * config.batch_size)
+    if config.input_size is None:
+        changes['input_size'] = default_input_size(config.model)
+    if config.num_workers is None:
+        changes['num_workers'] = available_cores()
+    if config.data_backend == 'synthetic' and config.num_training_samples is None:
+        changes['num_training_samples'] = 1281167
+    folder = os.path.join(config.data_dir, 'rec')
+    for part in ('train', 'val'):
+        records = getattr(config, 'rec_' + part) or os.path.join(folder, part + '.rec')
+        index = getattr(config, 'rec_%s_idx' % part) or os.path.splitext(records)[0] + '.idx'
+        changes.update({'rec_' + part: records, 'rec_%s_idx' % part: index})
+    return config.replace(**changes)
+
+
+def train(config):
+    """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
+    from gluon_tricks import checkpoint
+    from gluon_tricks.compat import mx
+    from gluon_tricks.distributed import check_kv_store, find_devices
+    from gluon_tricks.experiments.record import Record
+    from gluon_tricks.keeper import Keeper, find_to_resume
+    from gluon_tricks.loop import Diverged, fit
+    from gluon_tricks.optimizer import create_optimizer
+    from gluon_tricks.schedule import Schedule
+    from gluon_tricks.classification import Classification
+    from gluon_tricks.tricks.low_precision import LossScaler, enable_bfloat16, precision
+    from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
+
+    devices = find_devices(config.devices, config.num_gpus)
+    check_kv_store(config.kv_store)
+    total_batch_size = config.batch_size * len(devices)
+    resumed, notices = find_to_resume(config)
+
+    # Section 2.1: the data
+    train_stream, eval_stream, data = open_data(config, total_batch_size)
+
+    # Sections 2.1, 3.1 (zero gamma, no bias decay), 3.2 (low precision) and 4: the network
+    low_precision = precision(config.dtype, devices)
+    if config.dtype == 'bfloat16':
+        enable_bfloat16()
+    mx.random.seed(config.seed)
+    net = build_net(config, devices, low_precision)
+    teacher = build_teacher(config, devices, low_precision)
+
+    # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
+    linear = linear_scaling_lr(total_batch_size)
+    if abs(config.lr - linear) > 1e-9:
+        notices.append('--lr %g is used; linear scaling gives %g for a total batch size of %d'
+                       % (config.lr, linear, total_batch_size))
+    schedule = Schedule(lr=config.lr, mode=config.lr_mode, updates_per_epoch=train_stream.updates_per_epoch,
+                        epochs=config.num_epochs, warmup_epochs=config.warmup_epochs,
+                        decay_epochs=config.decay_epochs, decay_factor=config.lr_decay, form=config.schedule)
+
+    # Section 2.1: Nesterov's accelerated gradient; the optimizer never runs on the key-value store
+    trainer = mx.gluon.Trainer(
+        net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
+        kvstore=config.kv_store, update_on_kvstore=False)
+    scaler = None
+    if config.dtype == 'float16':
+        scaler = LossScaler() if config.loss_scale == 'dynamic' else LossScaler(float(config.loss_scale), fixed=True)
+
+    # Sections 5.2 to 5.4: label smoothing, distillation, mixup
+    task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher)
+
+    start_epoch = config.resume_epoch
+    if resumed:
+        path, manifest = resumed
+        checkpoint.restore(path, net, trainer)
+        start_epoch = manifest['epoch'] + 1
+        if scaler:
+            scaler.restore(manifest['scaler'])
+
+    # Algorithm 1
+    record = Record(config)
+    try:
+        record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
+        for line in [low_precision.description] + notices + list(data['notices']):
+            if line:
+                record.line(line)
+        record.facts(data=data, devices=[str(device) for device in devices], precision=low_precision.description,
+                     parts=train_stream.parts, updates_per_epoch=train_stream.updates_per_epoch)
+        keeper = Keeper(config, net, trainer, scaler, record, 'top1', {'classes': data.get('classes')}, resumed)
+        images = train_stream.updates_per_epoch * total_batch_size
+        record.begin_run(images * config.num_epochs, images * start_epoch)
+        fit(task, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch, total_batch_size,
+            config.seed, record, keeper.save, scaler, start_epoch, config.log_interval)
+        record.finish('finished', result=keeper.result, best=keeper.best)
+        say_result(record, keeper.result, keeper.best)
+        return 0
+    except Diverged as error:
+        record.finish('diverged', reason=str(error))
+        record.line('error: %s' % error)
+        return 3
+    except KeyboardInterrupt:
+        record.finish('interrupted')
+        record.line('interrupted: go on with %s' % config.replace(resume='auto').command())
+        return 130
+    except UsageError as error:
+        record.finish('failed', reason=str(error))
+        raise
+    finally:
+        record.close()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The parts
+
+def open_data(config, total_batch_size):
+    """(training stream, evaluation stream or None, facts about the data) of a configuration (section 2.1).
+
+    Records are taken where they are; else a folder of images is packed once. Raises UsageError.
+    """
+    from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
+    from gluon_tricks.data.records import check_records, pack_folder
+
+    if config.data_backend == 'synthetic':
+        stream = SyntheticStream(total_batch_size, config.input_size, config.num_classes, config.num_training_samples,
+                                 seed=config.seed)
+        return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
+                                                                                'and there is no validation']}
+    files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
+                    os.path.expanduser(getattr(config, 'rec_%s_idx' % part))) for part in ('train', 'val')}
+    folder, classes, notices = os.path.expanduser(config.data_dir), None, []
+    missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
+    if missing and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
+        packed = pack_folder(folder)
+        files, classes = packed.files, packed.classes
+        if len(classes) != config.num_classes:
+            raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d'
+                             % (config.num_classes, os.path.join(folder, 'train'), len(classes), len(classes)))
+        notices.append('data: %s, packed from %s' % (files['train'][0], folder))
+    elif missing:
+        raise UsageError('%s is missing: give the records with --rec-train and --rec-val, or a folder of images '
+                         'with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to '
+                         'try the program without ImageNet, type `make demo`' % missing[0])
+    for part in ('train', 'val'):
+        check_records(*files[part])
+    train_stream = TrainStream(*files['train'], total_batch_size=total_batch_size, input_size=config.input_size,
+                               seed=config.seed, parts=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
+                               jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
+                               mirror=not config.no_mirror)
+    eval_stream = EvalStream(*files['val'], total_batch_size=total_batch_size, input_size=config.input_size,
+                             crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
+                             parts=config.num_workers)
+    if config.num_training_samples not in (None, train_stream.num_images):
+        raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
+                         % (config.num_training_samples, files['train'][0], train_stream.num_images))
+    return train_stream, eval_stream, {'train': train_stream.num_images, 'val': eval_stream.num_images,
+                                       'files': files, 'classes': classes, 'notices': notices}
+
+
+def build_net(config, devices, low_precision):
+    """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
+    from gluon_tricks.compat import mx
+    from gluon_tricks.models.zoo import get_model, load_params
+    from gluon_tricks.tricks.low_precision import refuse_bfloat16
+    from gluon_tricks.tricks.no_bias_decay import no_bias_decay
+    from gluon_tricks.tricks.zero_gamma import zero_gamma
+
+    options = {'use_se': True} if config.use_se else {}
+    net = get_model(config.model, classes=config.num_classes, pretrained=config.use_pretrained, **options)
+    if config.dtype == 'bfloat16':
+        refuse_bfloat16(net, config.model)
+    if config.last_gamma:
+        zero_gamma(net)
+    if not config.use_pretrained:
+        net.initialize(mx.init.Xavier() if config.init == 'xavier' else mx.init.MSRAPrelu())
+    _know_shapes(net, config.input_size)
+    if config.resume_params:
+        load_params(net, config.resume_params)
+    if config.no_wd:
+        no_bias_decay(net)
+    net.collect_params().reset_ctx(devices)
+    low_precision.prepare(net)
+    if config.mode == 'hybrid':
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def build_teacher(config, devices, low_precision):
+    """The teacher of section 5.3 with its weights, or None."""
+    from gluon_tricks.models.zoo import get_model, load_params
+
+    if not config.teacher:
+        return None
+    teacher = get_model(config.teacher, classes=config.num_classes)
+    teacher.initialize()
+    _know_shapes(teacher, config.input_size)
+    load_params(teacher, config.teacher_params)
+    teacher.collect_params().reset_ctx(devices)
+    teacher.collect_params().setattr('grad_req', 'null')
+    low_precision.prepare(teacher)
+    if config.mode == 'hybrid':
+        teacher.hybridize(static_alloc=True, static_shape=True)
+    return teacher
+
+
+def say_result(record, result, best):
+    """The run's last words: the exact result of the last epoch, the best, and where everything lies."""
+    if 'top1' in result:
+        record.line('Result: top-1 %.2f %%, top-5 %.2f %% of %d images after epoch %d (best: %.2f %% after epoch %d)'
+                    % (result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'],
+                       best['epoch']))
+    record.line('In %s: run.json, log.jsonl, latest/net.params, best/net.params' % record.save_dir)
+
+
+def _know_shapes(net, input_size):
+    """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded."""
+    from gluon_tricks.compat import mx
+    net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
