@@ -1,4 +1,4 @@
-# make demo    trains the demo on real images, prints its result and where it lies; make demo ARGS="--seed 1"
+# make demo    trains the demo on real images, prints its result and where it lies; make demo SEED=1
 # make test    runs the tests; make test ARGS="-m slow"
 # make .venv   only sets up .venv, as both do first; make .venv EXTRA=cu112 for GPUs
 # make clean   removes .venv
@@ -6,6 +6,7 @@
 # They need python3 (PYTHON=python3.11 for another), python3-venv and make.
 
 PYTHON ?= python3
+SEED ?= 0
 # cpu or cu112: as .venv was set up, else cpu.
 EXTRA ?= $(or $(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)),cpu)
 
@@ -34,13 +35,15 @@ endif
 .PHONY: demo test .venv clean
 
 demo: .venv
-	.venv/bin/python train_imagenet.py --recipe demo $(ARGS)
+	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
+	.venv/bin/python train_imagenet.py --recipe demo --seed $(SEED) --save-dir runs/demo-seed$(SEED) --resume auto $(ARGS)
 
 test: .venv
 	.venv/bin/python -m pytest $(ARGS)
 
 .venv: .venv/ready-$(EXTRA)
 
+# --no-compile: compiling every module at once takes longer, and says nothing meanwhile.
 .venv/ready-$(EXTRA): setup.py
 	$(if $(filter cpu cu112,$(EXTRA)),,$(error EXTRA (=$(EXTRA)) must be cpu or cu112))
 	$(if $(filter $(VERSIONS),$(VERSION)),,$(error $(PYTHON) is $(if $(VERSION),Python $(VERSION),not found) and \
@@ -57,7 +60,7 @@ test: .venv
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --upgrade pip
 	@echo '== Packages: about 200 MB for the CPU, 2 GB for cu112; a few minutes'
-	.venv/bin/python -m pip install --editable '.[$(EXTRA),demo,test]'
+	.venv/bin/python -m pip install --no-compile --editable '.[$(EXTRA),demo,test]'
 	@echo '== Check'
 	.venv/bin/python -c 'import cv2, gluon_tricks.compat as compat; print(compat.environment())'
 	@touch $@

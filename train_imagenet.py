@@ -63,7 +63,7 @@ def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
     from gluon_tricks import checkpoint
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import check_kv_store, find_devices
+    from gluon_tricks.distributed import check_kv_store, connect, find_devices
     from gluon_tricks.experiments.record import Record
     from gluon_tricks.keeper import Keeper, find_to_resume
     from gluon_tricks.loop import Diverged, fit
@@ -102,6 +102,7 @@ def train(config):
     trainer = mx.gluon.Trainer(
         net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
         kvstore=config.kv_store, update_on_kvstore=False)
+    connect(trainer)
     scaler = None
     if config.dtype == 'float16':
         scaler = LossScaler() if config.loss_scale == 'dynamic' else LossScaler(float(config.loss_scale), fixed=True)
@@ -202,15 +203,16 @@ def build_net(config, devices, low_precision):
     from gluon_tricks.models.zoo import get_model, load_params
     from gluon_tricks.tricks.low_precision import refuse_bfloat16
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
-    from gluon_tricks.tricks.zero_gamma import zero_gamma
+    from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
 
     options = {'use_se': True} if config.use_se else {}
     net = get_model(config.model, classes=config.num_classes, pretrained=config.use_pretrained, **options)
     if config.dtype == 'bfloat16':
         refuse_bfloat16(net, config.model)
-    if config.last_gamma:
-        zero_gamma(net)
     if not config.use_pretrained:
+        one_gamma(net)
+        if config.last_gamma:
+            zero_gamma(net)
         net.initialize(mx.init.Xavier() if config.init == 'xavier' else mx.init.MSRAPrelu())
     _know_shapes(net, config.input_size)
     if config.resume_params:

@@ -93,9 +93,9 @@ def _restore_distutils():
         sys.modules['distutils'], sys.modules['distutils.version'] = package, module
 
 
-_CUDA_LIBRARIES = ('libcudart.so.11.0', 'libnvToolsExt.so.1', 'libnvrtc.so.11.2', 'libcublasLt.so.11', 'libcublas.so.11',
-                   'libcufft.so.10', 'libcurand.so.10', 'libcusparse.so.11', 'libcusolver.so.11', 'libnccl.so.2',
-                   'libcudnn.so.8')
+_CUDA_LIBRARIES = ('libcudart.so.11.0', 'libnvToolsExt.so.1', 'libnvrtc.so.11.2', 'libcublasLt.so.11',
+                   'libcublas.so.11', 'libcufft.so.10', 'libcurand.so.10', 'libcusparse.so.11', 'libcusolver.so.11',
+                   'libnccl.so.2', 'libcudnn.so.8')
 
 
 def _load_cuda_wheels():
@@ -136,7 +136,8 @@ def _import_mxnet():
                          "'.[cpu]'` (GPUs: `make .venv EXTRA=cu112` or `pip install '.[cu112]'`)"
                          % (error.name, sys.executable)) from error
     except OSError as error:
-        raise UsageError('mxnet cannot load a system library (%s): %s' % (error, _library_remedy(str(error)))) from error
+        raise UsageError('mxnet cannot load a system library (%s): %s'
+                         % (error, _library_remedy(str(error)))) from error
     return mxnet
 
 

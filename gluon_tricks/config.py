@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 
-from gluon_tricks.errors import UsageError
+from gluon_tricks.errors import Parser, UsageError
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 KV_STORES = ('device', 'local', 'nccl')
@@ -255,6 +255,8 @@ def _check(config):
         raise UsageError('--resume-epoch %d needs the weights to start from: give --resume-params FILE, or use '
                          '--resume auto, which finds the epoch itself' % config.resume_epoch)
     _rule(config, 'resume_epoch', config.resume_epoch < config.num_epochs, 'below --num-epochs %d' % config.num_epochs)
+    if config.last_gamma and config.use_pretrained:
+        raise UsageError('--last-gamma is for new weights and --use-pretrained loads trained ones: drop one of them')
     if config.resume_params and config.use_pretrained:
         raise UsageError('--resume-params and --use-pretrained both give the first weights: drop one of them')
     if config.teacher_params and not config.teacher:
@@ -305,13 +307,6 @@ class _Refuse(argparse.Action):
         raise UsageError(REFUSED[option_string])
 
 
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are UsageErrors, so that every command reports them alike."""
-
-    def error(self, message):
-        raise UsageError('%s (`%s --help` lists all flags)' % (message, self.prog))
-
-
 def add_arguments(parser):
     """Add one flag per option of TrainConfig to an argparse parser; absent flags leave no attribute."""
     groups = {}
@@ -335,7 +330,7 @@ def add_arguments(parser):
 
 def parser(prog='train_imagenet.py', description=None):
     """The parser of the training command: every option, and ``--recipe`` and ``--print-config``."""
-    result = Parser(prog=prog, description=description, allow_abbrev=False)
+    result = Parser(prog=prog, description=description)
     result.add_argument('--recipe', metavar='NAME', help='start from this recipe; other flags override it '
                         '(`python -m gluon_tricks recipes` lists them)')
     result.add_argument('--print-config', action='store_true', help='print the resolved configuration as JSON and end')

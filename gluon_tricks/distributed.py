@@ -40,3 +40,14 @@ def check_kv_store(name):
     """Raise UsageError for a store this build of MXNet lacks (MXNet makes a local store of any name it does not know)."""
     if name == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
         raise UsageError('--kv-store nccl: this build of MXNet has no NCCL; use --kv-store device')
+
+
+def connect(trainer):
+    """Let a Trainer connect to its key-value store now.
+
+    It would do so inside the first update, and give every device the first one's running statistics again.
+    """
+    if not trainer._kv_initialized:
+        trainer._init_kvstore()
+    if trainer._params_to_init:
+        trainer._init_params()

@@ -1,4 +1,5 @@
-"""The one exception for what a user can put right: a wrong flag, a missing file, a damaged record."""
+"""The one exception for what a user can put right, and the argument parser that raises it."""
+import argparse
 
 
 class UsageError(ValueError):
@@ -6,3 +7,13 @@ class UsageError(ValueError):
 
     Commands print it after ``error:`` and end with exit code 2; no traceback.
     """
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are UsageErrors, so that every command reports them alike."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message):
+        raise UsageError('%s (`%s --help` lists all flags)' % (message, self.prog))

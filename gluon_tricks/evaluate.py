@@ -4,12 +4,11 @@ import math
 import os
 
 from gluon_tricks import config as configuration
-from gluon_tricks.errors import UsageError
+from gluon_tricks.errors import Parser, UsageError
 
 
 def parser():
-    result = configuration.Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1],
-                                  allow_abbrev=False)
+    result = Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1])
     result.add_argument('params', help='a .params file (with --model), or the SAVE_DIR of a run: its best checkpoint')
     result.add_argument('--model', help='network of a .params file')
     result.add_argument('--rec-val', help='validation records (default: the run\'s)')

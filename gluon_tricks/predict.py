@@ -4,13 +4,12 @@ import math
 import os
 
 from gluon_tricks import config as configuration
-from gluon_tricks.errors import UsageError
+from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.evaluate import load_net, open_run
 
 
 def parser():
-    result = configuration.Parser(prog='python -m gluon_tricks predict', description=__doc__.split('``: ')[1],
-                                  allow_abbrev=False)
+    result = Parser(prog='python -m gluon_tricks predict', description=__doc__.split('``: ')[1])
     result.add_argument('images', nargs='+', metavar='IMAGE', help='image files')
     result.add_argument('--params', required=True, help='a .params file (with --model), or the SAVE_DIR of a run')
     result.add_argument('--model', help='network of a .params file')

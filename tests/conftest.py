@@ -7,6 +7,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import gluon_tricks.compat  # noqa: E402,F401  MXNet needs it before GluonCV is imported
+
 
 def make_jpeg(label, number, size=40):
     """JPEG bytes of a noisy image whose colour tells its label."""

@@ -7,6 +7,7 @@ import pytest
 
 from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
+from gluon_tricks.distributed import connect
 from gluon_tricks.errors import UsageError
 from gluon_tricks.optimizer import create_optimizer
 
@@ -20,6 +21,7 @@ def make(devices=(mx.cpu(0),), dtype='float32', seed=0):
     net.initialize(ctx=list(devices))
     trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 1e-4, dtype == 'float16'),
                                update_on_kvstore=False)
+    connect(trainer)
     return net, trainer
 
 

@@ -7,12 +7,13 @@ from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.data.pipeline import Batch
+from gluon_tricks.distributed import connect
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.optimizer import create_optimizer
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 
-CLASSES, SIZE = 10, 32
+CLASSES, SIZE, LR = 10, 32, 0.003
 
 
 class Stored:
@@ -43,6 +44,7 @@ def make(devices=(mx.cpu(0),), dtype='float32', nag='mxnet', stream=None, gamma_
     net.hybridize(static_alloc=True, static_shape=True)
     trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer(nag, 0.9, 1e-4, dtype == 'float16'),
                                update_on_kvstore=False)
+    connect(trainer)
     batch_size = len(stream.batches[0][1]) // len(devices)
     config = TrainConfig(num_classes=CLASSES, input_size=SIZE, batch_size=batch_size, lr=0.1, dtype=dtype, **options)
     return Classification(net, config, devices, stream, None, low_precision), trainer, devices
@@ -82,7 +84,7 @@ def test_ours_is_gluoncvs_loop(updates, bound):
     for each in (net, reference):
         each.hybridize(static_alloc=True, static_shape=True)
 
-    optimizer = mx.gluon.Trainer(reference.collect_params(), 'nag', {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-4})
+    optimizer = mx.gluon.Trainer(reference.collect_params(), 'nag', {'learning_rate': LR, 'momentum': 0.9, 'wd': 1e-4})
     criterion = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     for x, y in stream.batches[:updates]:
         with mx.autograd.record():
@@ -92,9 +94,9 @@ def test_ours_is_gluoncvs_loop(updates, bound):
 
     trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('mxnet', 0.9, 1e-4, False),
                                update_on_kvstore=False)
-    config = TrainConfig(num_classes=CLASSES, input_size=SIZE, batch_size=8, lr=0.01)
+    config = TrainConfig(num_classes=CLASSES, input_size=SIZE, batch_size=8, lr=LR)
     task = Classification(net, config, [mx.cpu()], stream, None, precision('float32', [mx.cpu()]))
-    run(task, trainer, [mx.cpu()], updates, lr=0.01)
+    run(task, trainer, [mx.cpu()], updates, lr=LR)
     assert difference(weights(net), weights(reference)) <= bound
 
 
@@ -170,8 +172,15 @@ def test_the_loss_scale_does_not_change_the_update():
 
 def test_a_loss_that_is_not_finite_is_named_with_its_update():
     stream = Stored(6)
-    stream.batches[3][0][:] = np.nan
     task, trainer, devices = make(stream=stream)
+    real = task.begin_batch
+
+    def broken(update):  # a bias that is no number, before the fourth update
+        real(update)
+        if update == 4:
+            task.net.fc.bias.set_data(task.net.fc.bias.data() * np.nan)
+
+    task.begin_batch = broken
     with pytest.raises(loop.Diverged, match='update 4 .learning rate 0.05'):
         loop.train_epoch(task, 0, trainer, devices, lambda update: 0.05, 6, 8, seed=0, log_interval=6)
 

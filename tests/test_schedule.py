@@ -130,9 +130,10 @@ def test_drives_an_mxnet_optimizer():
 
 @pytest.mark.parametrize('change, word', [
     ({'mode': 'cosin'}, 'mode'), ({'form': 'gluoncv2018'}, 'form'), ({'lr': 0}, 'lr'), ({'lr': math.nan}, 'lr'),
-    ({'updates_per_epoch': 0}, 'updates_per_epoch'), ({'epochs': 0}, 'epochs'), ({'warmup_epochs': 20}, 'warmup_epochs'),
-    ({'warmup_epochs': -1}, 'warmup_epochs'), ({'decay_epochs': (30, 30)}, 'decay_epochs'),
-    ({'decay_epochs': (60, 30)}, 'decay_epochs'), ({'decay_epochs': (0, 30)}, 'decay_epochs'),
+    ({'updates_per_epoch': 0}, 'updates_per_epoch'), ({'epochs': 0}, 'epochs'),
+    ({'warmup_epochs': 20}, 'warmup_epochs'), ({'warmup_epochs': -1}, 'warmup_epochs'),
+    ({'decay_epochs': (30, 30)}, 'decay_epochs'), ({'decay_epochs': (60, 30)}, 'decay_epochs'),
+    ({'decay_epochs': (0, 30)}, 'decay_epochs'),
     ({'decay_factor': 0}, 'decay_factor'), ({'power': -1}, 'power'),
     ({'form': 'gluoncv', 'updates_per_epoch': 1, 'warmup_epochs': 19}, 'form'),
 ])

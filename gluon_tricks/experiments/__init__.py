@@ -1,1 +1,1 @@
-"""The paper's experiments: its tables as recipes, and the record a run leaves (paper sections 2 to 5, Tables 1 to 7)."""
+"""The paper's experiments: its tables as recipes, and the record a run leaves (paper Tables 1 to 7)."""

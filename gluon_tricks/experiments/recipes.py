@@ -11,8 +11,8 @@ import json
 import shlex
 import textwrap
 
-from gluon_tricks.config import Parser, TrainConfig
-from gluon_tricks.errors import UsageError
+from gluon_tricks.config import TrainConfig
+from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
 
@@ -243,8 +243,8 @@ def _table1(best, mixup):
          'the wrong way round and trains without zero gamma.', {}),
         ('se_resnet50', 'SE-ResNet-50', 'se_resnet50_v1', (76.71, 93.38, 3.9), None, '', {}),
         ('se_resnext50_32x4d', 'SE-ResNeXt-50', 'se_resnext50_32x4d', (78.90, 94.51, 4.3),
-         _zoo(79.95, 94.93, '7906e0e1'), 'GluonCV\'s command is this row\'s in float32, and the same holds for --last-gamma as for its ResNeXt-50.',
-         {}),
+         _zoo(79.95, 94.93, '7906e0e1'),
+         'GluonCV\'s command is this row\'s in float32, and the same goes for --last-gamma as for its ResNeXt-50.', {}),
         ('densenet201', 'DenseNet-201', 'densenet201', (77.42, 93.66, 4.3), None, _NO_ZERO_GAMMA,
          dict(last_gamma=False)),
     ]
@@ -282,7 +282,8 @@ def _demo():
                          batch_size=32, num_epochs=30, warmup_epochs=2, lr_mode='cosine', dtype='float16',
                          last_gamma=True, no_wd=True, label_smoothing=True, mixup=True, mixup_alpha=0.2,
                          log_interval=10)
-    return Recipe('demo', 'Demo', 'handwritten digits', '', '', 'a small ResNet-D and all tricks but distillation', config, _figures(), _figures(),
+    return Recipe('demo', 'Demo', 'handwritten digits', '', '', 'a small ResNet-D and all tricks but distillation',
+                  config, _figures(), _figures(),
                   'Not of the paper: minutes on two cores, from real images (`make demo`).')
 
 
@@ -315,7 +316,7 @@ RECIPES = collections.OrderedDict((row.name, row) for row in _with_directories(_
 def get(name):
     """The recipe of a name; raises UsageError with the closest names for an unknown one."""
     if name not in RECIPES:
-        close = difflib.get_close_matches(name, RECIPES, n=4, cutoff=0.5) or [n for n in RECIPES if name in n][:4]
+        close = [known for known in RECIPES if name in known][:4] or difflib.get_close_matches(name, RECIPES, 4, 0.5)
         raise UsageError('recipe %r is unknown: %s`python -m gluon_tricks recipes` lists all'
                          % (name, 'did you mean %s? ' % ' or '.join(close) if close else ''))
     return RECIPES[name]
@@ -356,19 +357,25 @@ def card(recipe):
 
 
 def _folded(config):
-    """The plain command, folded with backslashes before its flags."""
-    lines = ['python train_imagenet.py']
+    """The plain command, folded with backslashes before its flags; at most 80 columns where no flag is longer."""
+    groups = []
     for word in map(shlex.quote, config.arguments()):
-        if word.startswith('--') and len(lines[-1]) > 45:
+        if word.startswith('--'):
+            groups.append(word)
+        else:
+            groups[-1] += ' ' + word
+    lines = ['python train_imagenet.py']
+    for group in groups:
+        if len(lines[-1]) + len(group) > 77:
             lines[-1] += ' \\'
             lines.append('   ')
-        lines[-1] += ' ' + word
+        lines[-1] += ' ' + group
     return '\n'.join(lines)
 
 
 def main(argv):
     """Print all recipes, or the card of one; returns the exit code."""
-    parser = Parser(prog='python -m gluon_tricks recipes', allow_abbrev=False,
+    parser = Parser(prog='python -m gluon_tricks recipes',
                     description='the rows of the paper\'s tables: figures and commands')
     parser.add_argument('name', nargs='?', metavar='NAME', help='one recipe, in full (default: the table of all)')
     parser.add_argument('--json', action='store_true', help='print a JSON list')
@@ -380,5 +387,5 @@ def main(argv):
         print(card(chosen[0]))
     else:
         print(listing(chosen))
-        print('\ntop-1 and top-5 in percent; `python -m gluon_tricks recipes NAME` tells all about one')
+        print('\ntop-1 and top-5 in percent; `python -m gluon_tricks recipes NAME` tells more')
     return 0

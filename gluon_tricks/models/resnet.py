@@ -3,13 +3,13 @@
 Figure 1, the plain network: an input stem, four stages and an output layer. A stage is one downsampling block, whose
 path B is a convolution, followed by residual blocks, whose path B is the identity. The tweaks of Figure 2 add up:
 
-    v1b = ResNet-B   the stride of 2 in path A moves from the first to the second convolution     Figure 2a
-    v1c = ResNet-C   and the stem's 7x7 convolution becomes three 3x3 convolutions                Figure 2b
-    v1d = ResNet-D   and path B averages 2x2 pixels before its convolution, which loses its stride  Figure 2c
+    v1b = ResNet-B   Figure 2a   the stride of 2 in path A moves from the first to the second convolution
+    v1c = ResNet-C   Figure 2b   and the stem's 7x7 convolution becomes three 3x3 convolutions
+    v1d = ResNet-D   Figure 2c   and path B averages 2x2 pixels before its convolution, which loses its stride
 
-The plain network of Figure 1 is GluonCV's ``resnet50_v1``. Attribute names, child order and parameter prefixes are those
-of GluonCV's ResNetV1b, so that ``.params`` files go both ways and patterns on names (``layers2_conv``, ``down2_conv``)
-hold. Shapes in comments are for a 224x224 image, bottleneck blocks and the paper's width of 64.
+The plain network of Figure 1 is GluonCV's ``resnet50_v1``. Attribute names, child order and parameter prefixes are
+those of GluonCV's ResNetV1b, so that ``.params`` files go both ways and patterns on names (``layers2_conv``,
+``down2_conv``) hold. Shapes in comments are for a 224x224 image, bottleneck blocks and the paper's width of 64.
 """
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
@@ -208,10 +208,13 @@ def resnet(depth, variant, classes=1000, dilated=False, use_global_stats=False, 
     if use_global_stats:
         options['use_global_stats'] = True
     block, blocks = DEPTHS[depth]
-    return ResNet(block, blocks, variant, classes, dilated, lambda channels: norm_layer(in_channels=channels, **options),
-                  final_drop, width)
+
+    def norm(channels):
+        return norm_layer(in_channels=channels, **options)
+
+    return ResNet(block, blocks, variant, classes, dilated, norm, final_drop, width)
 
 
 def resnet10_v1d_demo(**kwargs):
-    """The demo network: a true ResNet-D of one basic block a stage, 16 to 128 channels, for images of 32 to 64 pixels."""
+    """The demo network: a true ResNet-D, one basic block a stage, 16 to 128 channels, for images of 32 to 64 pixels."""
     return resnet(10, 'v1d', **dict({'width': 16}, **kwargs))

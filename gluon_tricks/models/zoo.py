@@ -21,12 +21,14 @@ _OWN_RESNET = {'resnet%d_%s' % (depth, variant): (depth, variant)
 _ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
 
 # What in GluonCV's zoo is no image classifier, told by its name: detection, segmentation, pose, tracking, depth, video.
-_OTHER_TASKS = re.compile(r'^(ssd|yolo3|faster_|mask_|doublehead_|custom_|center_net|fcn|psp|deeplab|icnet|fastscnn|danet|'
-                          r'simple_pose|mobile_pose|alpha_pose|siamrpn|monodepth|c3d|p3d|i3d|r2plus1d|slowfast)|'
-                          r'(kinetics|ucf101|hmdb51|sthsth|_custom)|^hrnet_.*_s$')
+_OTHER_TASKS = re.compile(
+    r'^(ssd|yolo3|faster_|mask_|doublehead_|custom_|center_net|fcn|psp|deeplab|icnet|fastscnn|danet)|^hrnet_.*_s$|'
+    r'^(simple_pose|mobile_pose|alpha_pose|siamrpn|monodepth)|'
+    r'^(c3d|p3d|i3d|r2plus1d|slowfast)|kinetics|ucf101|hmdb51|sthsth|_custom$')
 # Classifiers of GluonCV's zoo that cannot be built to train here, and why.
 _BROKEN = ((re.compile(r'_gn$'), "GluonCV's group normalisation does not run on MXNet 1.9.1"),
            (re.compile(r'_int8$'), 'a quantised network only predicts, and exists only as a download'))
+_PRUNED = re.compile(r'_v1[bd]_0\.\d+$')
 
 
 def own_names():
@@ -51,21 +53,20 @@ def get_model(name, classes=1000, pretrained=False, root=DEFAULT_ROOT, ctx=None,
     """The network called ``name`` (upper or lower case), not initialised unless pretrained.
 
     classes: number of outputs. pretrained: True, or the first 8 digits of a published file's hash, loads GluonCV's
-    weights from ``root``, where they are downloaded to if they are not there. ctx: where pretrained weights go (the CPU).
-    kwargs: the network's own options, such as dilated, use_global_stats, norm_layer, norm_kwargs, final_drop; ``use_se``
-    for a resnext only. Dicts among them are not changed.
+    weights from ``root``, where they are downloaded to if they are not there. ctx: where pretrained weights go; the
+    CPU by default. kwargs: the network's own options, such as dilated, use_global_stats, norm_layer, norm_kwargs,
+    final_drop; ``use_se`` for a resnext only. Dicts among them are not changed.
     Raises UsageError for a name that is unknown or no classifier, an option the network cannot take, and weights that
     cannot be had.
-    Paper: -. GluonCV: use_se does nothing, because resnext50_32x4d overwrites it, and unknown options pass unseen on
-    ResNets of the v1b kind. Here: use_se=True builds se_resnext50_32x4d, and an unknown option is an error.
+    GluonCV: use_se does nothing, because resnext50_32x4d overwrites it, and ResNets of the v1b kind take any option
+    without a word. Here: use_se=True builds se_resnext50_32x4d, and an option without effect is an error.
     """
     name = _with_se(_known(name), kwargs.pop('use_se', False))
     kwargs = {key: dict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
     if name in own_names():
         net = _own_net(name, classes, kwargs)
         if pretrained:
-            path = _published(name, lambda: _model_file(name, pretrained, root))
-            load_params(net, path, ctx)
+            load_params(net, _published(name, lambda: _model_file(name, pretrained, root)), ctx)
         return net
     if name.startswith('nasnet') and not pretrained:
         kwargs.setdefault('use_aux', False)  # one output, as all others; published files hold the auxiliary classifier
@@ -103,8 +104,8 @@ def _with_se(name, use_se):
     if not use_se or name.startswith('se_resnext'):
         return name
     if not name.startswith('resnext'):
-        raise UsageError('--use_se: squeeze-and-excitation layers are an option of resnext networks only and the model is '
-                         '%s; drop the flag, or name a model such as se_resnet50_v1' % name)
+        raise UsageError('--use_se: squeeze-and-excitation layers are an option of resnext networks only and the model '
+                         'is %s; drop the flag, or name a model such as se_resnet50_v1' % name)
     return 'se_' + name
 
 
@@ -126,14 +127,17 @@ def _gluoncv_names():
 def _gluoncv_net(name, classes, pretrained, root, ctx, kwargs):
     import gluoncv
     constructor = gluoncv.model_zoo.model_zoo._models[name]
-    options = dict(kwargs, classes=classes, pretrained=pretrained, root=root, ctx=ctx)
+    if _PRUNED.search(name) and classes != 1000:
+        raise UsageError("model %s: GluonCV's pruned networks have 1000 classes and no other number, not %d; give "
+                         'another network, such as resnet50_v1d' % (name, classes))
+    options = dict(kwargs, root=root, ctx=ctx)
+    options['num_classes' if name.startswith('hrnet') else 'classes'] = classes  # an HRNet takes 1000 for `classes`
     if 'pretrained_base' in inspect.signature(constructor).parameters:
         options['pretrained_base'] = False
-    build = lambda: gluoncv.model_zoo.get_model(name, **options)  # noqa: E731
     try:
-        net = _published(name, build) if pretrained else build()
+        net = gluoncv.model_zoo.get_model(name, pretrained=False, **options)
     except TypeError as error:
-        culprit = re.search(r"keyword argument '(\w+)'", str(error))
+        culprit = re.search(r"argument '(\w+)'", str(error))
         if culprit is None or culprit.group(1) not in kwargs:
             raise
         raise _not_taken(name, culprit.group(1)) from error
@@ -144,6 +148,8 @@ def _gluoncv_net(name, classes, pretrained, root, ctx, kwargs):
     for key in kwargs:
         if key not in taken:
             raise _not_taken(name, key)
+    if pretrained:
+        net = _published(name, lambda: gluoncv.model_zoo.get_model(name, pretrained=pretrained, **options))
     return net
 
 
@@ -160,30 +166,28 @@ def _model_file(name, pretrained, root):
 def _published(name, fetch):
     """What ``fetch`` returns, with its failures (network, server, hash, file) as one UsageError."""
     from gluoncv.model_zoo import model_store
-    host = os.environ.get('MXNET_GLUON_REPO', model_store.apache_repo_url)
     remedy = 'give a file you have by --params-file FILE or, to train, by --resume-params FILE'
     try:
         return fetch()
-    except (AssertionError, KeyError) as error:
-        raise UsageError("pretrained %s: GluonCV's file does not fit the network with these options, it has the published "
-                         'number of classes; %s' % (name, remedy)) from error
+    except AssertionError as error:
+        raise UsageError('pretrained %s: the published weights do not fit a network with these options or this number '
+                         'of classes; leave the options out, or %s' % (name, remedy)) from error
     except ValueError as error:
-        raise UsageError('pretrained %s: there is no such published file (%s); %s' % (name, _one_line(error), remedy)) \
+        if 'not available' not in str(error):  # then the hash of what came is wrong, and GluonCV says so
+            raise UsageError('pretrained %s: the file is not the published one (%s); %s' % (name, error, remedy)) \
+                from error
+        raise UsageError('pretrained %s: GluonCV has published no weights of it; %s' % (name, remedy)) from error
+    except Exception as error:  # requests, zipfile, portalocker and the system each have their own kinds
+        raise UsageError('pretrained %s: the weights cannot be had from %s (%s); the host may be gone: %s' % (
+            name, os.environ.get('MXNET_GLUON_REPO', model_store.apache_repo_url), type(error).__name__, remedy)) \
             from error
-    except Exception as error:  # requests, zipfile and portalocker each have their own; all mean: no file
-        raise UsageError("pretrained %s: the weights cannot be had from GluonCV's host %s (%s); %s"
-                         % (name, host, _one_line(error), remedy)) from error
-
-
-def _one_line(error):
-    return ' '.join(str(error).split())[:160] or type(error).__name__
 
 
 def load_params(net, path, ctx=None):
     """Load the weights of a ``.params`` file into ``net``, all or none, cast to the network's types.
 
-    The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and full
-    names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
+    The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and
+    full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
     Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
     """
     arrays = _read_params(path)
@@ -205,8 +209,8 @@ def _read_params(path):
     try:
         with open(path, 'rb') as file:
             if file.read(8) != _MAGIC:
-                raise UsageError('%s: not a .params file (it begins with other bytes); give one written by MXNet, GluonCV '
-                                 'or this project' % path)
+                raise UsageError('%s: not a .params file (it begins with other bytes); give one written by MXNet, '
+                                 'GluonCV or this project' % path)
         arrays = mx.nd.load(str(path))
     except OSError as error:
         raise UsageError('%s: cannot be read (%s); give a file you may read' % (path, error.strerror)) from error
@@ -222,9 +226,10 @@ def _check_names(net, path, found, needed):
     extra = [name for name in found if name not in set(needed)]
     if not missing and not extra:
         return
-    faults = ['lacks %s' % missing[0]] * bool(missing) + ['has %s, which the network lacks' % extra[0]] * bool(extra)
-    raise UsageError('%s: the weights of another network: the file %s (file: %s; network %s: %s); give the file of the same '
-                     'model' % (path, ' and '.join(faults), _extent(found), net.name, _extent(needed)))
+    faults = ['lacks %s' % name for name in missing[:1]] + ['has %s, which the network lacks' % name
+                                                            for name in extra[:1]]
+    raise UsageError('%s: the weights of another network: the file %s (file: %s; network %s: %s); give the file of the '
+                     'same model' % (path, ' and '.join(faults), _extent(found), net.name, _extent(needed)))
 
 
 def _extent(names):
@@ -237,12 +242,12 @@ def _check_shapes(path, arrays, params):
     if not wrong:
         return
     name = wrong[0]
-    found, needed = arrays[name].shape, params[name].shape
+    found, needed = arrays[name].shape, tuple(params[name].shape)
     if set(wrong) <= set(list(params)[-2:]) and found[1:] == needed[1:]:  # only the output layer's first dimension
-        raise UsageError('%s: the file has %d classes and the network %d; give the same --num-classes, or a file with %d '
-                         'classes' % (path, found[0], needed[0], needed[0]))
-    raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give the '
-                     'file of the same model' % (path, name, found, needed))
+        raise UsageError('%s: the file has %d classes and the network %d; give --num-classes %d, or a file with %d '
+                         'classes' % (path, found[0], needed[0], found[0], needed[0]))
+    raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give '
+                     'the file of the same model' % (path, name, found, needed))
 
 
 def _fits(needed, found):

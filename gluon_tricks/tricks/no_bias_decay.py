@@ -1,4 +1,4 @@
-"""No bias decay: weight decay for the weights of convolutions and dense layers only (paper section 3.1; Jia et al. 2018).
+"""No bias decay: only weights of convolution and dense layers decay (paper section 3.1; Jia et al. 2018).
 
 * Paper: biases, and gamma and beta of batch normalisation, are left unregularized. GluonCV's ``--no-wd``: the same,
   found by name ('.*beta|.*gamma|.*bias'), which misses or catches parameters named otherwise. Here: by the type of the
@@ -10,7 +10,8 @@
 from gluon_tricks.compat import mx
 
 _nn = mx.gluon.nn
-_DECAYED = (_nn.Dense, _nn.Conv1D, _nn.Conv2D, _nn.Conv3D, _nn.Conv1DTranspose, _nn.Conv2DTranspose, _nn.Conv3DTranspose)
+_DECAYED = (_nn.Dense, _nn.Conv1D, _nn.Conv2D, _nn.Conv3D,
+            _nn.Conv1DTranspose, _nn.Conv2DTranspose, _nn.Conv3DTranspose)
 
 
 def no_bias_decay(net):

@@ -16,6 +16,14 @@ from gluon_tricks.errors import UsageError
 _LAYERS = (mx.gluon.nn.Conv2D, mx.gluon.nn.BatchNorm)
 
 
+def one_gamma(net):
+    """Let every gamma start at one, as section 2.1 says; to be called before ``net.initialize()``.
+
+    GluonCV's ResNeXt and SENet would start with zero gamma unasked.
+    """
+    net.apply(lambda block: setattr(block.gamma, 'init', 'ones') if isinstance(block, mx.gluon.nn.BatchNorm) else None)
+
+
 def zero_gamma(net):
     """Make gamma start at zero in the last BN of every residual block; returns the names of those gammas, in order.
 

@@ -72,6 +72,15 @@ def test_every_block_starts_as_the_identity(when):
         np.testing.assert_array_equal(block(features).asnumpy(), mx.nd.relu(block.downsample(features)).asnumpy())
 
 
+def test_initialized_but_shapes_still_unknown():
+    net = get_model('resnet18_v1', classes=3)  # its BatchNorms learn their channels from the first batch
+    net.initialize(mx.init.Xavier())
+    names = zero_gamma(net)
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    for name, parameter in net.collect_params('.*gamma').items():
+        assert np.unique(parameter.data().asnumpy()).tolist() == [0 if name in names else 1], name
+
+
 def test_identity_through_squeeze_and_excitation():
     net = get_model('se_resnet18_v1', classes=3)
     zero_gamma(net)

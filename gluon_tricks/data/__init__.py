@@ -1,0 +1,1 @@
+"""Section 2.1: from image files to normalised batches."""

@@ -1,0 +1,426 @@
+import collections
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, make_jpeg
+from gluon_tricks.compat import mx
+from gluon_tricks.data import pipeline
+from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
+from gluon_tricks.data.records import pack, read_index
+from gluon_tricks.errors import UsageError
+
+CPU = [mx.cpu(0)]
+PLAIN = dict(jitter=0, pca_noise=0, mirror=False, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def make_set(folder, images, sides=(48, 64), name='set'):
+    """(rec, idx) of noisy images, each of its own size and content, whose label is their number."""
+    import cv2
+    rng = np.random.RandomState(images)
+    items = []
+    for number in range(images):
+        size = rng.randint(sides[0], sides[1] + 1, 2)
+        pixels = cv2.resize(rng.randint(0, 256, (8, 8, 3)).astype('uint8'), tuple(int(n) for n in size))
+        items.append((cv2.imencode('.jpg', pixels)[1].tobytes(), number, str(number)))
+    pack(items, str(folder / name))
+    return str(folder / name) + '.rec', str(folder / name) + '.idx'
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory):
+    """Record files by their number of images, made when they are asked for."""
+    folder, made = tmp_path_factory.mktemp('sets'), {}
+
+    def get(images):
+        if images not in made:
+            made[images] = make_set(folder, images, name='set%d' % images)
+        return made[images]
+    return get
+
+
+def epoch_of(stream, epoch):
+    """(images, labels) of an epoch as arrays, one row per image."""
+    pieces = [batch.shards(CPU)[0] for batch in stream.epoch(epoch)]
+    return (np.concatenate([x.asnumpy() for x, _ in pieces]), np.concatenate([y.asnumpy() for _, y in pieces]))
+
+
+# -- the stream: reproducible, and fresh --------------------------------------------------------------------------------
+
+STREAM = '''
+import collections, hashlib, json, sys
+from gluon_tricks.compat import mx
+from gluon_tricks.data.pipeline import TrainStream
+stream = TrainStream(sys.argv[1], sys.argv[2], 32, 32, seed=int(sys.argv[3]), parts=2)
+whole, crops = hashlib.sha256(), collections.defaultdict(list)
+once = True
+for epoch in range(4):
+    seen = []
+    for batch in stream.epoch(epoch):
+        (x, y), = batch.shards([mx.cpu(0)])
+        for image, label in zip(x.asnumpy(), y.asnumpy()):
+            whole.update(image.tobytes() + label.tobytes())
+            crops[int(label)].append(hashlib.sha256(image.tobytes()).hexdigest())
+            seen.append(int(label))
+    once = once and sorted(seen) == list(range(512))
+distinct = sum(len(set(found)) for found in crops.values()) / sum(map(len, crops.values()))
+print(json.dumps([whole.hexdigest(), distinct, once, stream.parts]))
+'''
+
+
+@pytest.mark.parametrize('sides', [(48, 64), (64, 64)], ids=['many sizes', 'one size'])
+def test_the_stream(sides, tmp_path):
+    """512 images, 2 parts, 4 epochs: equal bytes in two processes, others with another seed, and fresh crops."""
+    files = make_set(tmp_path, 512, sides)
+    runs = [json.loads(subprocess.run([sys.executable, '-c', STREAM, *files, seed], cwd=str(ROOT), check=True,
+                                      stdout=subprocess.PIPE).stdout) for seed in ('0', '0', '1')]
+    assert runs[0] == runs[1] and runs[0][0] != runs[2][0]
+    for _, distinct, once, parts in runs:
+        assert distinct >= 0.99 and once and parts == 2
+
+
+def test_an_epoch_does_not_depend_on_those_before(sets):
+    def stream(seed):
+        return TrainStream(*sets(60), total_batch_size=12, input_size=24, seed=seed, parts=2)
+
+    first = stream(3)
+    bytes_of = [hashlib.sha256(epoch_of(first, epoch)[0].tobytes()).hexdigest() for epoch in range(3)]
+    assert len(set(bytes_of)) == 3
+    assert hashlib.sha256(epoch_of(stream(3), 2)[0].tobytes()).hexdigest() == bytes_of[2]
+    assert hashlib.sha256(epoch_of(stream(4), 2)[0].tobytes()).hexdigest() != bytes_of[2]
+
+
+def test_parts_of_equal_size_have_orders_of_their_own(sets):
+    stream = TrainStream(*sets(64), total_batch_size=64, input_size=24, seed=0, parts=2)
+    rows = {label: row for row, label in enumerate(epoch_of(
+        TrainStream(*sets(64), total_batch_size=64, input_size=24, seed=0, parts=2), 0)[1])}
+    keys = np.array([rows[label] for label in epoch_of(stream, 1)[1]])  # where the images of epoch 1 were in epoch 0
+    assert stream.parts == 2 and (keys[:32] < 32).all() and (keys[32:] >= 32).all()  # two parts of 32
+    assert (keys[:32] != keys[32:] - 32).any()
+
+
+# -- exact counts ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('images, batch, parts, expected', [
+    (60, 12, 1, 1), (60, 12, 2, 2), (61, 12, 2, 2), (61, 12, 3, 3), (61, 12, 5, 4), (60, 1, 4, 1), (17, 8, 8, 4),
+    (60, 60, 4, 4), (60, 7, 3, 1), (7, 7, 7, 7), (61, 4, 64, 4)])
+def test_an_epoch_is_exact(images, batch, parts, expected, sets):
+    """N // B batches, every image at most once, every image once where B divides N; rows are real images."""
+    stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, parts=parts)
+    assert (stream.parts, stream.num_images, stream.updates_per_epoch) == (expected, images, images // batch)
+    missed = collections.Counter()
+    for epoch in range(2):
+        batches = list(stream.epoch(epoch))
+        assert [one.size for one in batches] == [batch] * (images // batch)
+        labels = np.concatenate([piece.asnumpy() for one in batches for piece in one.label])
+        assert len(set(labels)) == len(labels) and set(labels) <= set(range(images))
+        missed.update(set(range(images)) - set(labels))
+    assert sum(missed.values()) == 2 * (images % batch)
+
+
+def test_the_images_left_over_are_of_all_parts(sets):
+    """61 images in parts of 16, 16, 16 and 13: 7 batches of 8 leave 5 over."""
+    (batch, _), = EvalStream(*sets(61), total_batch_size=61, input_size=16).batches()
+    order = batch.shards(CPU)[0][1].asnumpy().tolist()  # the file's
+    stream = TrainStream(*sets(61), total_batch_size=8, input_size=16, seed=0, parts=4)
+    over = [set(range(61)) - set(epoch_of(stream, epoch)[1]) for epoch in range(4)]
+    assert [len(labels) for labels in over] == [5] * 4
+    assert {order.index(label) // 16 for labels in over for label in labels} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize('images, batch, parts, workers', [(60, 6, 2, 2), (61, 5, 5, 3), (50, 4, 4, 2), (61, 6, 3, 4)])
+def test_workers_share_the_images(images, batch, parts, workers, sets):
+    """Disjoint shares, and the same number of updates for all: they wait for each other."""
+    streams = [TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=1, parts=parts, worker=worker,
+                           num_workers=workers) for worker in range(workers)]
+    assert sum(stream.num_images for stream in streams) == images
+    updates = min(stream.num_images for stream in streams) // batch
+    assert [stream.updates_per_epoch for stream in streams] == [updates] * workers
+    assert len({stream.parts for stream in streams}) == 1
+    labels = [epoch_of(stream, 0)[1] for stream in streams]
+    assert all(len(found) == updates * batch for found in labels)
+    together = np.concatenate(labels)
+    assert len(set(together)) == len(together)
+
+
+@pytest.mark.parametrize('images, batch, workers', [(7, 8, 1), (17, 9, 2), (7, 1, 9)])
+def test_fewer_images_than_a_batch(images, batch, workers, sets):
+    with pytest.raises(UsageError, match='--batch-size'):
+        TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=0, parts=2, num_workers=workers)
+
+
+@pytest.mark.parametrize('images, batch, parts', [(27, 8, 1), (27, 8, 2), (27, 8, 8), (27, 27, 3), (27, 64, 4), (61, 6, 6),
+                                                  (1, 4, 2), (60, 12, 4)])
+def test_evaluation_counts_every_image_once(images, batch, parts, sets):
+    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=16, parts=parts)
+    for _ in range(2):  # and again in the next evaluation
+        labels = []
+        for one, valid in stream.batches():
+            (x, y), = one.shards(CPU)
+            assert x.shape == (batch, 3, 16, 16) and y.shape == (batch,) and one.size == batch
+            labels += list(y.asnumpy()[:valid])
+        assert sorted(labels) == list(range(images)) and stream.num_images == images
+
+
+def test_evaluation_does_not_depend_on_the_parts(sets):
+    def images(parts, batch):
+        found = {}
+        for one, valid in EvalStream(*sets(61), total_batch_size=batch, input_size=24, parts=parts).batches():
+            x, y = (array.asnumpy()[:valid] for array in one.shards(CPU)[0])
+            found.update((int(label), image.tobytes()) for image, label in zip(x, y))
+        return found
+    assert images(1, 61) == images(2, 8) == images(5, 10)
+
+
+@pytest.mark.parametrize('images, batch', [(27, 8), (24, 8), (27, 27)])
+def test_gluoncvs_padding_is_that_of_round_batch(images, batch, sets):
+    """As ImageRecordIter's first epoch with ``round_batch=True``, all rows of which GluonCV's script counts."""
+    theirs = mx.io.ImageRecordIter(path_imgrec=sets(images)[0], path_imgidx=sets(images)[1], data_shape=(3, 28, 28),
+                                   batch_size=batch, resize=32, round_batch=True, preprocess_threads=1, verbose=False)
+    expected = np.concatenate([one.label[0].asnumpy() for one in theirs])
+    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=28, parts=2, gluoncv_padding=True)
+    counted = np.concatenate([one.shards(CPU)[0][1].asnumpy()[:valid] for one, valid in stream.batches()])
+    assert counted.tolist() == expected.tolist()
+    assert stream.num_images == len(expected)
+
+
+# -- what happens to an image -------------------------------------------------------------------------------------------
+
+def make_ramp(folder, images, side=200):
+    """Images whose red grows by 1 a pixel to the right and whose green grows downwards, so that crops tell their place."""
+    import cv2
+    y, x = np.mgrid[:side, :side]
+    png = cv2.imencode('.png', np.stack([0 * x, y, x], axis=-1).astype('uint8'))[1].tobytes()  # OpenCV: B, G, R
+    pack([(png, number, str(number)) for number in range(images)], str(folder / 'ramp'))
+    return str(folder / 'ramp.rec'), str(folder / 'ramp.idx')
+
+
+def test_step_2_and_3_crop_and_flip(tmp_path):
+    files = make_ramp(tmp_path, 600)
+    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, parts=1, **dict(PLAIN, mirror=True))
+    x = np.concatenate([epoch_of(stream, epoch)[0] for epoch in range(2)])
+    right, down = (x[:, 0, 25, 40] - x[:, 0, 25, 10]) / 30 * 50, (x[:, 1, 40, 25] - x[:, 1, 10, 25]) / 30 * 50
+    width, height = np.abs(right), down
+    area, ratio = width * height / 200 ** 2, width / height
+    assert 0.06 < area.min() < 0.12 and area.max() < 1.05 and 0.42 < area.mean() < 0.56
+    assert 0.7 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.42 and abs(np.log(ratio).mean()) < 0.03
+    assert 0.45 < (right < 0).mean() < 0.55  # the second epoch is turned once more (see `_part`)
+    assert (down > 0).all()
+    assert 0.45 < (right[600:] < 0).mean() < 0.55
+    assert (np.abs(x[:, 2]) < 1e-6).all()  # no colour change, and R, G, B in this order
+
+
+def test_options_of_the_crop(tmp_path):
+    files = make_ramp(tmp_path, 60)
+    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, parts=1, min_area=0.8, max_ratio=1.0,
+                             **PLAIN), 1)[0]
+    right, down = x[:, 0, 25, 40] - x[:, 0, 25, 10], x[:, 1, 40, 25] - x[:, 1, 10, 25]
+    assert (np.abs(right - down) <= 2).all()  # squares, none of them flipped
+    assert 105 <= right.min() < 112 and 117 < right.max() <= 121  # of sides between 179 and 200
+
+
+def test_crops_that_never_fit_become_the_centre(tmp_path):
+    """Ten times the whole area is drawn, which MXNet finds too large: it takes the centre, and does not shrink."""
+    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0, parts=1, min_area=1,
+                                max_ratio=1.0, **PLAIN), 0)
+    assert (x[:, 0, 25] == np.arange(75, 125)).all()
+
+
+def test_step_4_and_5_colour(tmp_path):
+    """A grey image keeps its grey under saturation and contrast, is scaled by brightness, and tinted by PCA noise."""
+    import cv2
+    png = cv2.imencode('.png', np.full((40, 40, 3), 100, 'uint8'))[1].tobytes()
+    pack([(png, i, str(i)) for i in range(400)], str(tmp_path / 'grey'))
+    files = str(tmp_path / 'grey.rec'), str(tmp_path / 'grey.idx')
+
+    def values(**options):
+        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, parts=1, **dict(PLAIN, **options))
+        return epoch_of(stream, 0)[0][:, :, 8, 8]
+
+    assert (values() == 100).all()
+    bright = values(jitter=0.4)
+    assert bright.min() >= 59 and bright.max() <= 141 and bright.min() < 64 and bright.max() > 136
+    assert (np.ptp(bright, axis=1) <= 1).all()
+    assert abs(bright.mean() - 100) < 5
+    noisy = values(pca_noise=0.1) - 100
+    assert noisy.std(axis=0) == pytest.approx([3.2, 3.2, 3.2], abs=0.6) and np.ptp(noisy, axis=1).max() >= 1
+    assert abs(noisy.mean()) < 1
+
+
+def test_step_6_normalisation(sets):
+    """(x - mean) / std with the paper's figures, channels R, G, B."""
+    plain = EvalStream(*sets(27), total_batch_size=27, input_size=28, mean=(0, 0, 0), std=(1, 1, 1))
+    normal = EvalStream(*sets(27), total_batch_size=27, input_size=28)
+    (x, _), (z, _) = [next(stream.batches())[0].shards(CPU)[0] for stream in (plain, normal)]
+    mean = np.array([123.68, 116.779, 103.939]).reshape((1, 3, 1, 1))
+    std = np.array([58.393, 57.12, 57.375]).reshape((1, 3, 1, 1))
+    assert np.allclose(z.asnumpy(), (x.asnumpy() - mean) / std, atol=1e-5)
+    assert z.dtype == np.float32 and 0 <= x.asnumpy().min() and x.asnumpy().max() <= 255
+
+
+@pytest.mark.parametrize('size, resize', [(224, 256), (299, 342), (32, 37)])
+def test_validation_resizes_the_short_side(size, resize, sets):
+    assert EvalStream(*sets(7), total_batch_size=7, input_size=size).steps['resize'] == resize
+
+
+def test_validation_takes_the_centre(tmp_path):
+    x = next(EvalStream(*make_ramp(tmp_path, 1), total_batch_size=1, input_size=175, mean=(0, 0, 0),
+                        std=(1, 1, 1)).batches())[0].shards(CPU)[0][0].asnumpy()[0]
+    assert (x[0, 50] == np.arange(12, 187)).all() and (x[1, :, 50] == np.arange(12, 187)).all()
+
+
+def test_images_of_every_shape_pass(tmp_path):
+    import cv2
+    shapes = [(1, 1), (2, 300), (300, 2), (40, 40)]
+    items = [(cv2.imencode(suffix, np.full(shape + channels, 90, 'uint8'))[1].tobytes(), 0, 'x')
+             for shape in shapes for suffix, channels in (('.jpg', (3,)), ('.jpg', ()), ('.png', (4,)))]
+    pack(items, str(tmp_path / 'odd'))
+    files = str(tmp_path / 'odd.rec'), str(tmp_path / 'odd.idx')
+    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, parts=2, **PLAIN), 0)
+    assert x.shape == (12, 3, 24, 24) and (np.abs(x - 90) <= 1).all()
+    assert len(list(EvalStream(*files, total_batch_size=5, input_size=24).batches())) == 3
+
+
+# -- batches ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('pieces', [[12], [4, 4, 4], [5, 7], [1] * 12])
+@pytest.mark.parametrize('devices', [1, 2, 3, 4])
+def test_shards_are_equal_slices_in_order(pieces, devices):
+    x, y = np.random.RandomState(0).normal(size=(12, 3, 2, 2)).astype('float32'), np.arange(12, dtype='float32')
+    cuts = np.cumsum(pieces)[:-1]
+    batch = Batch([mx.nd.array(a) for a in np.split(x, cuts)], [mx.nd.array(a) for a in np.split(y, cuts)])
+    shards = batch.shards([mx.cpu(number) for number in range(devices)])
+    assert batch.size == 12 and [data.context for data, _ in shards] == [mx.cpu(n) for n in range(devices)]
+    assert [data.shape[0] for data, _ in shards] == [label.shape[0] for _, label in shards] == [12 // devices] * devices
+    assert (np.concatenate([data.asnumpy() for data, _ in shards]) == x).all()
+    assert (np.concatenate([label.asnumpy() for _, label in shards]) == y).all()
+
+
+def test_a_batch_that_does_not_divide():
+    with pytest.raises(UsageError, match='7 images does not divide over 2 devices'):
+        Batch([mx.nd.zeros((7, 1))], [mx.nd.zeros(7)]).shards([mx.cpu(0), mx.cpu(1)])
+
+
+@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
+def test_a_batch_that_was_used_is_not_overwritten(gpus, sets, monkeypatch):
+    """Operations that still wait in the engine see the images that were theirs."""
+    monkeypatch.setattr(pipeline, '_GPUS', gpus)
+    stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, parts=2)
+    expected, labels = epoch_of(stream, 0)
+    slow = mx.nd.random.normal(shape=(1200, 1200))
+    kept = []
+    for batch in stream.epoch(0):
+        for _ in range(3):
+            slow = mx.nd.dot(slow, slow) * 1e-3
+        kept += [(data * 1, label * 1) for data, label in batch.shards(CPU)]
+    assert (np.concatenate([data.asnumpy() for data, _ in kept]) == expected).all()
+    assert (np.concatenate([label.asnumpy() for _, label in kept]) == labels).all()
+
+
+def test_synthetic_batches():
+    stream = SyntheticStream(6, 16, classes=3, num_images=20, seed=1)
+    batches = list(stream.epoch(0))
+    assert len(batches) == stream.updates_per_epoch == 3 and stream.num_images == 20
+    (x, y), = batches[0].shards(CPU)
+    assert x.shape == (6, 3, 16, 16) and x.dtype == y.dtype == np.float32
+    assert set(y.asnumpy()) <= {0.0, 1.0, 2.0} and batches[0] is batches[2]
+    with pytest.raises(UsageError, match='--num-training-samples 5'):
+        SyntheticStream(6, 16, classes=3, num_images=5)
+
+
+# -- MXNet's iterator ---------------------------------------------------------------------------------------------------
+
+def test_keywords_are_known_to_mxnet(sets, monkeypatch):
+    """The iterator ignores a keyword that it does not know, so a misspelt step would be left out without a word."""
+    documented = mx.io.ImageRecordIter.__doc__
+    used = []
+    real = mx.io.ImageRecordIter
+    monkeypatch.setattr(mx.io, 'ImageRecordIter', lambda **options: used.append(options) or real(**options))
+    list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0, parts=1).epoch(0))
+    list(EvalStream(*sets(7), total_batch_size=7, input_size=16).batches())
+    assert len(used) == 2
+    for options in used:
+        assert all('%s : ' % name in documented for name in options)
+        assert options['preprocess_threads'] == 1 and options['round_batch'] is False and 'seed_aug' not in options
+    assert used[0]['shuffle'] is True and 'seed' in used[0] and used[1]['shuffle'] is False
+
+
+def test_seeds_differ_and_fit():
+    seeds = [pipeline.order_seed(seed, epoch, part) for seed in (0, 1, 2 ** 31 - 1) for epoch in range(50)
+             for part in range(8)]
+    assert len(set(seeds)) > 0.99 * len(seeds) and 0 <= min(seeds) and max(seeds) < 2 ** 30
+
+
+def resident():
+    """Memory of this process in MB."""
+    with open('/proc/self/statm') as stream:
+        return int(stream.read().split()[1]) * 4096 / 1e6
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
+@pytest.mark.parametrize('stop', [None, 1], ids=['whole epochs', 'left early'])
+def test_epochs_do_not_leak(gpus, stop, sets, monkeypatch):
+    """A batch is 6 MB here: one that each epoch loses would be 120 MB."""
+    monkeypatch.setattr(pipeline, '_GPUS', gpus)
+    stream = TrainStream(*sets(64), total_batch_size=32, input_size=128, seed=0, parts=2)
+
+    def run(epochs):
+        for epoch in range(epochs):
+            batches = stream.epoch(epoch)
+            for _ in range(stop or stream.updates_per_epoch):
+                next(batches).shards(CPU)
+            batches.close()
+        mx.nd.waitall()
+        return resident()
+
+    before = run(8)
+    assert run(20) - before < 60
+
+
+def damaged(folder, row=5, images=24):
+    """A file whose record `row` begins as a JPEG and is none; (files, offset of the record)."""
+    pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(images)], str(folder / 'bad'))
+    files = str(folder / 'bad.rec'), str(folder / 'bad.idx')
+    offsets = read_index(files[1])[1]
+    with open(files[0], 'r+b') as stream:
+        stream.seek(int(offsets[row]) + 34)
+        stream.write(bytes(int(offsets[row + 1] - offsets[row]) - 34))
+    return files, offsets[row]
+
+
+@pytest.mark.parametrize('row', [0, 5, 20])
+def test_a_damaged_image_is_named_in_training(row, tmp_path):
+    files, offset = damaged(tmp_path, row)
+    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, parts=2)
+    for _ in range(2):
+        with pytest.raises(UsageError, match='record %d at offset %d .*cannot be decoded' % (row, offset)):
+            list(stream.epoch(0))
+
+
+def test_a_failure_without_a_damaged_record(sets, monkeypatch):
+    def fail(**options):
+        raise mx.MXNetError('a stack\nof lines\nand the reason\n')
+    monkeypatch.setattr(mx.io, 'ImageRecordIter', fail)
+    with pytest.raises(UsageError, match=r'every record decodes \(and the reason\)'):
+        list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0, parts=1).epoch(0))
+
+
+def test_a_file_that_became_shorter(tmp_path):
+    """MXNet ends the epoch early, and says nothing."""
+    pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(24)], str(tmp_path / 'set'))
+    files = str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx')
+    stream = EvalStream(*files, total_batch_size=4, input_size=16)
+    offsets = read_index(files[1])[1]
+    with open(files[0], 'r+b') as handle:
+        handle.truncate(int(offsets[20]))
+    with open(files[1]) as handle:
+        lines = handle.readlines()
+    with open(files[1], 'w') as handle:
+        handle.writelines(lines[:20])
+    with pytest.raises(UsageError, match='ended 4 images before'):
+        list(stream.batches())

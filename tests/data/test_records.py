@@ -1,0 +1,293 @@
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+
+from conftest import make_jpeg
+from gluon_tricks.compat import mx
+from gluon_tricks.data import records
+from gluon_tricks.errors import UsageError
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Prefix of 12 records whose label is their number."""
+    prefix = str(tmp_path / 'set')
+    assert records.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
+    return prefix
+
+
+def read_all(prefix):
+    """{label: image bytes} as MXNet's own reader gives them, and the labels in the order of the keys."""
+    reader = mx.recordio.MXIndexedRecordIO(prefix + '.idx', prefix + '.rec', 'r')
+    pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
+    reader.close()
+    return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
+
+
+# -- packing ------------------------------------------------------------------------------------------------------------
+
+def test_images_are_packed_untouched_and_shuffled(packed):
+    images, order = read_all(packed)
+    assert images == {float(i): make_jpeg(i % 4, i) for i in range(12)}
+    assert order != sorted(order)
+    lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
+    assert [float(label) for _, label, _ in lines] == order
+    assert all(name == 'image%d' % float(label) for _, label, name in lines)
+    assert records.check_records(packed + '.rec', packed + '.idx') == records.count(packed + '.idx') == 12
+
+
+def test_the_order_depends_on_the_seed_alone(tmp_path):
+    items = [(make_jpeg(0, i), i, str(i)) for i in range(12)]
+    orders = []
+    for number, options in enumerate(({'seed': 1}, {'seed': 1}, {'seed': 2}, {'shuffle': False})):
+        records.pack(items, str(tmp_path / str(number)), **options)
+        orders.append(read_all(str(tmp_path / str(number)))[1])
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[3] == list(range(12))
+
+
+@pytest.mark.parametrize('place', [None, 0, 4, 8, 11, 12])
+def test_a_record_is_written_as_mxnet_writes_it(place, tmp_path):
+    """Also one whose bytes hold the magic number, which is split where it stands at a multiple of 4."""
+    content = bytes(range(1, 30))
+    if place is not None:
+        content = content[:place] + struct.pack('<I', records.MAGIC) + content[place:]
+    writer = mx.recordio.MXRecordIO(str(tmp_path / 'theirs.rec'), 'w')
+    writer.write(content)
+    writer.close()
+    assert records._record(content) == (tmp_path / 'theirs.rec').read_bytes()
+    assert records._read(str(tmp_path / 'theirs.rec'), 0) == content
+
+
+def test_an_image_that_holds_the_magic_number_passes(tmp_path):
+    image = make_jpeg(1, 1) + b'\0' * 3
+    image += b'\0' * (-len(image) % 4) + struct.pack('<I', records.MAGIC) * 3
+    prefix = str(tmp_path / 'magic')
+    records.pack([(image, 7, 'a'), (make_jpeg(2, 2), 8, 'b')], prefix)
+    assert records.check_records(prefix + '.rec', prefix + '.idx') == 2
+    assert read_all(prefix)[0][7.0] == image
+
+
+@pytest.mark.parametrize('source, part', [(b'', 'is empty'), (b'GIF89a...', 'not a JPEG or PNG'),
+                                          ('no/such/file.JPEG', 'cannot be read')])
+def test_what_is_no_image_is_not_packed(source, part, tmp_path):
+    with pytest.raises(UsageError, match=part) as error:
+        records.pack([(make_jpeg(0, 0), 0, 'good'), (source, 1, 'n01/bad.JPEG')], str(tmp_path / 'x'))
+    assert 'n01/bad.JPEG' in str(error.value)
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
+    with pytest.raises(UsageError, match='no image'):
+        records.pack([], str(tmp_path / 'x'))
+    with pytest.raises(UsageError, match='cannot be written'):
+        records.pack([(make_jpeg(0, 0), 0, 'a')], str(tmp_path / 'missing' / 'x'))
+
+
+def test_a_kill_between_the_renames_leaves_no_index(packed, monkeypatch):
+    """The old index must not stand beside new records."""
+    done = []
+
+    def replace(source, target):
+        if target.endswith('.lst'):
+            raise KeyboardInterrupt
+        done.append(target)
+        os.rename(source, target)
+
+    monkeypatch.setattr(records.os, 'replace', replace)
+    with pytest.raises(KeyboardInterrupt):
+        records.pack([(make_jpeg(1, i), i, str(i)) for i in range(3)], packed)
+    assert done == [packed + '.rec'] and not os.path.exists(packed + '.idx')
+
+
+# -- folders ------------------------------------------------------------------------------------------------------------
+
+def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):
+    for part, number in (('train', train), ('val', val)):
+        for i in range(number):
+            place = folder / part / classes[i % len(classes)]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / ('%d.JPEG' % i)).write_bytes(make_jpeg(i % 2, i))
+    return folder
+
+
+def test_a_folder_is_packed_once_and_again_when_it_changes(tmp_path):
+    tree = write_tree(tmp_path / 'tree')
+    packed = records.pack_folder(str(tree))
+    assert packed.classes == ['ant', 'bee'] and set(packed.files) == {'train', 'val'}
+    rec, idx = packed.files['train']
+    assert records.check_records(rec, idx) == 6
+    images, _ = read_all(rec[:-4])
+    assert sorted(images) == [0.0, 1.0]
+    first = os.stat(rec).st_mtime_ns, os.stat(rec).st_ino
+    assert records.pack_folder(str(tree)) == packed
+    assert (os.stat(rec).st_mtime_ns, os.stat(rec).st_ino) == first  # the same file
+    (tree / 'train' / 'bee' / '99.jpg').write_bytes(make_jpeg(1, 99))
+    assert records.check_records(*records.pack_folder(str(tree)).files['train']) == 7
+    note = json.loads((tree / '.gluon_tricks' / 'train.json').read_text())
+    assert note['num_images'] == 7 and note['classes'] == ['ant', 'bee']
+    os.remove(rec)
+    assert records.check_records(*records.pack_folder(str(tree)).files['train']) == 7
+
+
+def test_validation_labels_follow_the_training_classes(tmp_path):
+    tree = write_tree(tmp_path / 'tree', train=6, val=2, classes=('ant', 'bee', 'cow'))
+    for name in ('ant',):
+        for path in (tree / 'val' / name).iterdir():
+            path.unlink()
+        (tree / 'val' / name).rmdir()
+    packed = records.pack_folder(str(tree))
+    assert sorted(read_all(packed.files['val'][0][:-4])[0]) == [1.0]  # only bees, whose label is 1
+    (tree / 'val' / 'dog').mkdir()
+    with pytest.raises(UsageError, match='dog'):
+        records.pack_folder(str(tree))
+
+
+def test_the_records_may_lie_elsewhere(tmp_path):
+    packed = records.pack_folder(str(write_tree(tmp_path / 'tree')), str(tmp_path / 'cache'))
+    assert packed.files['val'][0] == str(tmp_path / 'cache' / 'val.rec')
+    assert not (tmp_path / 'tree' / '.gluon_tricks').exists()
+
+
+def test_folders_that_cannot_be_packed(tmp_path):
+    with pytest.raises(UsageError, match='train is missing'):
+        records.pack_folder(str(tmp_path))
+    (tmp_path / 'train' / 'ant').mkdir(parents=True)
+    with pytest.raises(UsageError, match='holds no images'):
+        records.pack_folder(str(tmp_path))
+    tree = write_tree(tmp_path / 'tree')
+    (tree / '.gluon_tricks').write_text('a file where the cache should be')
+    with pytest.raises(UsageError, match='prepare folder'):
+        records.pack_folder(str(tree))
+
+
+# -- checking -----------------------------------------------------------------------------------------------------------
+
+def damage(rec, idx, kind):
+    """Damage a file in place. Most of these kill a process that gives them to MXNet."""
+    data, lines = bytearray(open(rec, 'rb').read()), open(idx).read().splitlines()
+    offsets = sorted(int(line.split()[1]) for line in lines)
+    if kind == 'empty rec':
+        data = b''
+    elif kind == 'cut inside':
+        data = data[:offsets[7] + 40]
+    elif kind == 'cut at a record':
+        data = data[:offsets[7]]
+    elif kind == 'cut unaligned':
+        data = data[:-3]
+    elif kind == 'longer':
+        data += b'\0' * 8
+    elif kind == 'random bytes':
+        data = np.random.RandomState(0).bytes(len(data))
+    elif kind == 'magic':
+        data[offsets[5]] ^= 1
+    elif kind == 'length':
+        data[offsets[5] + 4:offsets[5] + 8] = struct.pack('<I', (1 << 29) - 1)
+    elif kind == 'split without end':
+        data[offsets[5] + 7] |= 1 << 5
+    elif kind == 'many labels':
+        data[offsets[5] + 8:offsets[5] + 12] = struct.pack('<I', 1000)
+    elif kind == 'label nan':
+        data[offsets[5] + 12:offsets[5] + 16] = struct.pack('<f', float('nan'))
+    elif kind == 'zeros for an image':
+        data[offsets[5] + 32:offsets[6]] = bytes(offsets[6] - offsets[5] - 32)
+    elif kind == 'first image':
+        data[offsets[0] + 36:offsets[1] - 4] = bytes(offsets[1] - offsets[0] - 40)
+    elif kind == 'empty idx':
+        lines = []
+    elif kind == 'words':
+        lines[4] = 'some words'
+    elif kind == 'three columns':
+        lines[4] += '\t1'
+    elif kind == 'negative':
+        lines[4] = '4\t-8'
+    elif kind == 'enormous':
+        lines[4] = '4\t%d' % 10 ** 30
+    elif kind == 'beyond the end':
+        lines[4] = '4\t%d' % (len(data) + 400)
+    elif kind == 'misaligned':
+        lines[4] = '4\t%d' % (offsets[4] + 2)
+    elif kind == 'shifted':
+        lines[4] = '4\t%d' % (offsets[4] + 4)
+    elif kind == 'twice':
+        lines[4] = '4\t%d' % offsets[5]
+    elif kind == 'key twice':
+        lines[4] = '5\t%d' % offsets[4]
+    elif kind == 'line missing':
+        del lines[4]
+    open(rec, 'wb').write(data)
+    open(idx, 'w').write(''.join(line + '\n' for line in lines))
+    if kind == 'binary idx':
+        open(idx, 'wb').write(b'\xff\xfe\0\x80' * 9)
+
+
+@pytest.mark.parametrize('kind, parts', [
+    ('empty rec', ['.rec', 'empty']), ('cut inside', ['record 8', 'beyond the end']),
+    ('cut at a record', ['record 7', 'beyond the end']), ('cut unaligned', ['record 11', 'or the file ends']),
+    ('longer', ['record 11', 'or the file ends']), ('random bytes', ['record 0', 'offset 0']),
+    ('magic', ['record 5', 'does not begin as a record']), ('length', ['record 5', 'does not end']),
+    ('split without end', ['record 5']), ('many labels', ['record 5', 'one label']),
+    ('label nan', ['record 5', 'one label']), ('zeros for an image', ['record 5', 'not a JPEG']),
+    ('first image', ['record 0', 'cannot be decoded']), ('empty idx', ['.idx', 'empty']),
+    ('binary idx', ['.idx line 1']), ('words', ['.idx line 5', 'some words']), ('three columns', ['.idx line 5']),
+    ('negative', ['.idx line 5']), ('enormous', ['.idx line 5']), ('beyond the end', ['record 4', 'beyond the end']),
+    ('misaligned', ['record 4', 'multiple of 4']), ('shifted', ['record 3', 'does not end']),
+    ('twice', ['stands in the index twice']), ('key twice', ['key 5']), ('line missing', ['record 3', 'does not end'])])
+def test_damages_are_named(kind, parts, packed):
+    damage(packed + '.rec', packed + '.idx', kind)
+    with pytest.raises(UsageError) as error:
+        records.check_records(packed + '.rec', packed + '.idx')
+    message = str(error.value)
+    assert all(part in message for part in parts), message
+    assert '\n' not in message and packed in message
+    assert 'again' in message  # the remedy: copy or pack it again
+
+
+@pytest.mark.parametrize('suffix', ['.rec', '.idx'])
+def test_a_missing_file_is_named(suffix, packed):
+    os.remove(packed + suffix)
+    with pytest.raises(UsageError, match='set%s is missing' % suffix.replace('.', '[.]')):
+        records.check_records(packed + '.rec', packed + '.idx')
+    os.mkdir(packed + suffix)
+    with pytest.raises(UsageError, match='is missing'):
+        records.check_records(packed + '.rec', packed + '.idx')
+
+
+def test_an_index_may_be_in_any_order_and_written_on_windows(packed):
+    lines = open(packed + '.idx').read().splitlines()
+    open(packed + '.idx', 'w', newline='').write(''.join('%s\r\n' % line for line in reversed(lines)))
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
+
+
+def test_records_of_im2rec_pass(tmp_path):
+    """With --pack-label the label is a list of one number."""
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / 'a.idx'), str(tmp_path / 'a.rec'), 'w')
+    for key in range(3):
+        writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, [float(key)], key, 0), make_jpeg(key, key)))
+    writer.close()
+    assert records.check_records(str(tmp_path / 'a.rec'), str(tmp_path / 'a.idx')) == 3
+
+
+def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
+    """The first and the last are always in it."""
+    seen = []
+    problem = records._problem
+    monkeypatch.setattr(records, '_CHECK_ALL', 4)
+    monkeypatch.setattr(records, '_problem', lambda stream, begin, end: seen.append(begin) or problem(stream, begin, end))
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
+    offsets = sorted(records.read_index(packed + '.idx')[1])
+    assert len(seen) == 4 and seen[0] == offsets[0] and seen[-1] == offsets[-1]
+
+
+def test_the_damaged_record_is_found(packed):
+    assert records.find_bad_record(packed + '.rec', packed + '.idx') is None
+    offsets = records.read_index(packed + '.idx')[1]
+    with open(packed + '.rec', 'r+b') as stream:  # the image still begins as a JPEG does
+        stream.seek(int(offsets[9]) + 8 + 24 + 2)
+        stream.write(bytes(int(offsets[10] - offsets[9]) - 8 - 24 - 2))
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
+    sentence = records.find_bad_record(packed + '.rec', packed + '.idx')
+    assert 'record 9 at offset %d' % offsets[9] in sentence and 'cannot be decoded' in sentence

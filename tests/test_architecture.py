@@ -1,0 +1,219 @@
+"""Who may import whom, what runs on the standard library alone, and that the tests mirror the package."""
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'gluon_tricks'
+
+# Who may be imported by everyone, and what these themselves import.
+EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.compat': {'gluon_tricks.errors'}}
+
+# A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its
+# modules. A new module needs a level here.
+LEVELS = {
+    'config': 0, 'loss': 0, 'optimizer': 0, 'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
+    'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
+    'loop': 2, 'classification': 2, 'keeper': 2,
+    'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
+    'experiments.figures': 3,
+    'predict': 4,
+    '__main__': 5,
+}
+
+# Folders whose modules may import each other; those of tricks/ may not.
+TOGETHER = ('models', 'data')
+
+# Narrower than the level: all that these may import besides EVERYONE.
+ONLY = {
+    'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
+    'experiments.recipes': {'config', 'tricks.linear_scaling'},
+    'checkpoint': {'optimizer'},
+    'loop': {'optimizer', 'tricks.low_precision', 'checkpoint'},  # it knows no task
+    'keeper': {'checkpoint'},
+}
+
+WITHOUT_TESTS = ('gluon_tricks.errors',)  # an exception's name, and nothing to run
+
+STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.config', 'gluon_tricks.schedule',
+               'gluon_tricks.tricks', 'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay',
+               'gluon_tricks.tricks.linear_scaling', 'gluon_tricks.experiments.recipes')
+
+
+def dotted(path):
+    """The name a file is imported by: gluon_tricks/tricks/__init__.py is gluon_tricks.tricks."""
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def short(name):
+    return name[len('gluon_tricks.'):]
+
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob('*.py'))
+
+
+MODULES = {dotted(path): path for path in sources('gluon_tricks')}
+OUTSIDE = [path for path in sources('transfer') + [ROOT / 'train_imagenet.py'] if path.exists()]
+
+
+def imports(source, name, is_package=False, known=()):
+    """Dotted names that a module's source imports, anywhere in it; ``from a import b`` is a.b where that is in known.
+
+    ``name`` is the module's own, which its relative imports start from.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = name.split('.')[:len(name.split('.')) - node.level + is_package] if node.level else []
+            base = '.'.join(up + ([node.module] if node.module else []))
+            names = {'%s.%s' % (base, alias.name) for alias in node.names}
+            found.update(names & set(known))
+            if names - set(known):
+                found.add(base)
+    return found
+
+
+def imports_of(path):
+    return imports(path.read_text(encoding='utf-8'), dotted(path), path.name == '__init__.py', MODULES)
+
+
+def own(names):
+    """Those of the names that are this package's."""
+    return {name for name in names if name.split('.')[0] == 'gluon_tricks'}
+
+
+def placed(name):
+    """The key of LEVELS that a module goes by, or None."""
+    key = short(name)
+    return key if key in LEVELS else key.split('.')[0] if key.split('.')[0] in LEVELS else None
+
+
+def faults(name, imported):
+    """Sentences on what a module imports against the rules above."""
+    if name in EVERYONE:
+        return ['%s may not import %s' % (name, other) for other in sorted(imported - EVERYONE[name])]
+    key, found = placed(name), []
+    if key is None:
+        # The __init__ of a folder such as experiments imports nothing, or its modules have no level either.
+        return ['%s has no level in LEVELS' % name] if imported or not is_folder(name) else []
+    for other in sorted(imported - set(EVERYONE)):
+        folder = name.split('.')[1]
+        together = folder in TOGETHER and other.split('.')[1] == folder
+        if placed(other) is None:
+            found.append('%s imports %s, which has no level in LEVELS' % (name, other))
+        elif not together and LEVELS[placed(other)] >= LEVELS[key]:
+            found.append('%s (level %d) may not import %s (level %d)'
+                         % (name, LEVELS[key], other, LEVELS[placed(other)]))
+        elif key in ONLY and short(other) not in ONLY[key]:
+            found.append('%s may import only %s, not %s' % (name, ', '.join(sorted(ONLY[key])), short(other)))
+    return found
+
+
+def is_folder(name):
+    return name in MODULES and MODULES[name].name == '__init__.py'
+
+
+@pytest.mark.parametrize('name', sorted(MODULES))
+def test_a_module_imports_only_lower_levels(name):
+    assert not faults(name, own(imports_of(MODULES[name])))
+
+
+@pytest.mark.parametrize('name, source', [
+    ('gluon_tricks.tricks.mixup', 'from gluon_tricks.tricks.cutmix import cutmix'),
+    ('gluon_tricks.tricks.mixup', 'from . import cutmix'),
+    ('gluon_tricks.tricks.mixup', 'def f():\n    from gluon_tricks import config'),
+    ('gluon_tricks.tricks.__init__', 'from .mixup import mix'),
+    ('gluon_tricks.config', 'import gluon_tricks.schedule'),
+    ('gluon_tricks.models.zoo', 'from gluon_tricks.data import records'),
+    ('gluon_tricks.schedule', 'from gluon_tricks.config import TrainConfig'),
+    ('gluon_tricks.loop', 'from gluon_tricks.classification import Classification'),
+    ('gluon_tricks.errors', 'from gluon_tricks.compat import mx'),
+    ('gluon_tricks.compat', 'from gluon_tricks.config import TrainConfig'),
+    ('gluon_tricks.newcomer', ''),
+])
+def test_the_rules_catch_what_they_forbid(name, source):
+    known = set(MODULES) | {'gluon_tricks.tricks.cutmix', 'gluon_tricks.data.records', 'gluon_tricks.config'}
+    is_package = name.endswith('.__init__')
+    name = name[:-len('.__init__')] if is_package else name
+    assert len(faults(name, own(imports(source, name, is_package, known)))) == 1
+
+
+@pytest.mark.parametrize('name', sorted(MODULES))
+def test_the_package_never_imports_its_programs(name):
+    assert not {other.split('.')[0] for other in imports_of(MODULES[name])} & {'train_imagenet', 'transfer', 'tests'}
+
+
+@pytest.mark.parametrize('path', list(MODULES.values()) + OUTSIDE, ids=dotted)
+def test_mxnet_comes_from_compat_alone(path):
+    """So that threads and aliases are set before; parts of it that ``mx`` does not name may follow compat's import."""
+    imported = imports_of(path)
+    if dotted(path) != 'gluon_tricks.compat':
+        assert 'mxnet' not in imported, 'take mx from gluon_tricks.compat'
+        if {name.split('.')[0] for name in imported} & {'mxnet', 'gluoncv'}:
+            assert 'gluon_tricks.compat' in imported, 'import gluon_tricks.compat before mxnet.* and gluoncv'
+
+
+def test_stdlib_only_modules_import_without_site_packages():
+    script = 'import importlib, sys; sys.path.insert(0, %r); [importlib.import_module(name) for name in %r]' % (
+        str(ROOT), STDLIB_ONLY)
+    done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize('name', STDLIB_ONLY)
+def test_stdlib_only_modules_name_nothing_else(name):
+    """Nor inside a function, which the import above does not reach."""
+    imported = imports_of(MODULES[name])
+    assert own(imported) <= set(STDLIB_ONLY)
+    for top in {other.split('.')[0] for other in imported} - {'gluon_tricks'}:
+        spec = importlib.util.find_spec(top)
+        assert spec is not None and 'site-packages' not in (spec.origin or ''), top
+
+
+def test_every_folder_is_a_package():
+    """Without an __init__.py a folder would be left out of the installed package."""
+    folders = {path.parent for path in MODULES.values()}
+    assert not [str(folder) for folder in sorted(folders) if not (folder / '__init__.py').exists()]
+
+
+def mirror(path):
+    """tests/tricks/test_mixup.py for gluon_tricks/tricks/mixup.py, tests/transfer/test_X.py for transfer/X.py."""
+    inside = path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT)
+    return ROOT / 'tests' / inside.parent / ('test_%s.py' % inside.stem)
+
+
+@pytest.mark.parametrize('path', [path for path in list(MODULES.values()) + OUTSIDE
+                                  if not path.name.startswith('__') and dotted(path) not in WITHOUT_TESTS],
+                         ids=dotted)
+def test_each_module_has_its_test_file(path):
+    assert mirror(path).exists(), 'missing: %s' % mirror(path).relative_to(ROOT)
+
+
+def test_each_test_file_in_a_folder_has_its_module():
+    mirrored = {mirror(path) for path in list(MODULES.values()) + OUTSIDE}
+    nested = [path for path in sources('tests') if path.name.startswith('test_') and path.parent != ROOT / 'tests']
+    assert not [str(path.relative_to(ROOT)) for path in nested if path not in mirrored]
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports test files of folders without __init__.py by their bare names."""
+    count = Counter(path.name for path in sources('tests') if path.name.startswith('test_'))
+    assert not [name for name, number in count.items() if number > 1]
+
+
+def test_tricks_folder_and_docstring_agree():
+    docstring = ast.get_docstring(ast.parse((PACKAGE / 'tricks' / '__init__.py').read_text(encoding='utf-8')))
+    listed = re.findall(r'``(\w+)``', docstring)
+    files = [path.stem for path in sources('gluon_tricks/tricks') if path.stem != '__init__']
+    assert sorted(listed) == sorted(files)

@@ -1,0 +1,212 @@
+"""What is set before MXNet is imported, and the sentences where it cannot be."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gluon_tricks import compat
+from gluon_tricks.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(script, **variables):
+    """(exit code, stdout, stderr) of a fresh Python, with these environment variables and without OMP_NUM_THREADS."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ('OMP_NUM_THREADS', 'MXNET_SAFE_ACCUMULATION')}
+    environment.update(PYTHONPATH=str(ROOT), **variables)
+    done = subprocess.run([sys.executable, '-c', script], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def stand_in(folder, source):
+    """A folder whose ``mxnet`` is this source, to be put before the real one."""
+    (folder / 'mxnet.py').write_text(source)
+    return 'import sys; sys.path.insert(0, %r)\n' % str(folder)
+
+
+def sentence(stderr):
+    """The last line of a traceback, which must be a UsageError's, less the exception's name."""
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith('gluon_tricks.errors.UsageError: '), stderr
+    return last.split(': ', 1)[1]
+
+
+SHOW = ('import os; print(os.environ["OMP_NUM_THREADS"], os.environ["MXNET_SAFE_ACCUMULATION"], '
+        'hasattr(__import__("numpy"), "float"))\n')
+
+
+# -- environment variables --------------------------------------------------------------------------------------------
+
+def test_everything_is_set_before_mxnet_is_imported(tmp_path):
+    code, out, err = run(stand_in(tmp_path, SHOW) + 'import gluon_tricks.compat')
+    assert code == 0, err
+    assert out.split() == [str(compat.available_cores()), '1', 'True']
+
+
+def test_the_users_choices_stay(tmp_path):
+    code, out, err = run(stand_in(tmp_path, SHOW) + 'import gluon_tricks.compat', OMP_NUM_THREADS='3',
+                         MXNET_SAFE_ACCUMULATION='0')
+    assert code == 0, err
+    assert out.split()[:2] == ['3', '0']
+
+
+@pytest.mark.parametrize('threads', ['', '0', '-1', '4,2', 'many', ' 2'])
+def test_threads_that_mxnet_cannot_take_are_refused(tmp_path, threads):
+    """MXNet aborts on '4,2', which OpenMP knows, and takes a number of its own for 0."""
+    code, _, err = run(stand_in(tmp_path, '') + 'import gluon_tricks.compat', OMP_NUM_THREADS=threads)
+    assert code == 1
+    assert sentence(err).startswith('OMP_NUM_THREADS (=%r) must be a whole number' % threads)
+
+
+def test_safe_accumulation_is_on():
+    """Without it a float16 softmax sums in float16, whose ones stop at 2048: 4 / 8192 instead of 1 / 8192."""
+    assert os.environ['MXNET_SAFE_ACCUMULATION'] == '1'
+    softmax = compat.mx.nd.zeros((1, 8192), dtype='float16').softmax()
+    assert float(softmax[0, 0].asscalar()) * 8192 == 1
+
+
+def test_the_real_mxnet_takes_the_threads():
+    code, out, err = run('from gluon_tricks.compat import environment; print(environment()["threads"])',
+                         OMP_NUM_THREADS='1')
+    assert code == 0, err
+    assert out.split()[-1] == '1'
+
+
+def test_environment_names_what_a_run_depends_on():
+    environment = compat.environment()
+    assert environment['mxnet'] == '1.9.1'
+    assert environment['numpy'] == np.__version__
+    assert environment['threads'] >= 1 and environment['cores'] >= 1
+    assert {'python', 'gluoncv', 'machine', 'gpus'} <= set(environment)
+
+
+# -- NumPy and distutils ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('name, value', [('bool', bool), ('int', int), ('float', float), ('object', object),
+                                         ('str', str), ('complex', complex)])
+def test_numpy_aliases(name, value):
+    assert getattr(np, name) is value
+
+
+VERSIONS = ['0.9', '1.9.0', '1.9.0rc1', '1.9.1', '1.10', '1.10.0', '1.17', '1.26.4', '2.0.0b1', '2.0.0', '10.0']
+
+
+def below(a, b, version):
+    """a < b, with the five other comparisons and a plain string on the right checked against it."""
+    less, equal = version(a) < version(b), version(a) == version(b)
+    assert (version(a) < b) == less and (version(a) == b) == equal
+    assert (version(a) <= version(b)) == (less or equal)
+    assert (version(a) > version(b)) == (not less and not equal)
+    assert (version(a) >= version(b)) == (not less)
+    assert (version(a) != version(b)) == (not equal)
+    return less
+
+
+def test_stub_versions_compare_as_releases_do():
+    ordered = ['0.9', '1.0.0', '1.0.1', '1.9.0', '1.9.1', '1.10.0', '1.17.0', '1.26.4', '2.0.0', '10.0.0']
+    for i, a in enumerate(ordered):
+        for j, b in enumerate(ordered):
+            assert below(a, b, compat._Version) == (i < j)
+    # Words of pre-releases: below the release, in the order of the alphabet.
+    ordered = ['1.8.9', '1.9.0a2', '1.9.0b1', '1.9.0rc1', '1.9.0rc2', '1.9.0', '1.9.0.1', '1.9.1.dev3', '1.9.1']
+    for i, a in enumerate(ordered):
+        for j, b in enumerate(ordered):
+            assert below(a, b, compat._Version) == (i < j)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_stub_versions_compare_as_distutils_do():
+    """With StrictVersion, which knows pre-releases, for versions it can read; LooseVersion puts them last."""
+    strict = pytest.importorskip('distutils.version').StrictVersion
+    if strict is compat._Version:
+        pytest.skip('this Python has no distutils; the stub stands in')
+    for a in [v for v in VERSIONS if 'rc' not in v]:
+        for b in [v for v in VERSIONS if 'rc' not in v]:
+            if {a, b} != {'1.10', '1.10.0'}:  # one release by StrictVersion, two by LooseVersion and here
+                assert (compat._Version(a) < compat._Version(b)) == (strict(a) < strict(b)), (a, b)
+                assert (compat._Version(a) == compat._Version(b)) == (strict(a) == strict(b)), (a, b)
+
+
+def test_stub_stands_in_where_distutils_is_gone():
+    script = ('import sys; sys.modules["distutils"] = sys.modules["distutils.version"] = None\n'
+              'from gluon_tricks.compat import mx\n'
+              'from distutils.version import LooseVersion, StrictVersion\n'
+              'import gluoncv\n'
+              'print(LooseVersion(mx.__version__) < "1.10", StrictVersion.__module__)')
+    code, out, err = run(script)
+    assert code == 0, err
+    assert out.split() == ['True', 'gluon_tricks.compat']
+
+
+# -- where MXNet does not load ----------------------------------------------------------------------------------------
+
+def blocked(name):
+    """A script that imports compat where ``name`` is not installed."""
+    return ('import sys\n'
+            'class Block:\n'
+            '    def find_spec(self, name, path=None, target=None):\n'
+            '        if name == %r: raise ModuleNotFoundError("No module named %%r" %% name, name=name)\n'
+            'sys.meta_path.insert(0, Block())\n'
+            'import gluon_tricks.compat' % name)
+
+
+def test_mxnet_not_installed():
+    code, _, err = run(blocked('mxnet'))
+    assert code == 1
+    assert re.match(r'mxnet is not installed for \S+: type `make .venv`', sentence(err))
+
+
+def test_numpy_not_installed():
+    """As for a Python with nothing installed at all."""
+    script = 'import sys; sys.path.insert(0, %r); import gluon_tricks.compat' % str(ROOT)
+    done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 1
+    assert re.match(r'(mxnet|numpy) is not installed for \S+: type `make .venv`', sentence(done.stderr))
+
+
+def test_what_mxnet_itself_misses_is_not_hidden(tmp_path):
+    code, _, err = run(stand_in(tmp_path, 'import nothing_of_this_name') + 'import gluon_tricks.compat')
+    assert code == 1
+    assert err.strip().endswith("No module named 'nothing_of_this_name'") and 'UsageError' not in err
+
+
+@pytest.mark.parametrize('library, remedy', [
+    ('libgomp.so.1', 'apt-get install -y libgomp1 libquadmath0'),
+    ('libquadmath.so.0', 'apt-get install -y libgomp1 libquadmath0'),
+    ('libcuda.so.1', 'install the NVIDIA driver'),
+    ('libcudnn.so.8', "pip install '.[cu112]'"),
+])
+def test_a_missing_library_is_named_with_its_remedy(tmp_path, library, remedy):
+    words = '%s: cannot open shared object file: No such file or directory' % library
+    code, _, err = run(stand_in(tmp_path, 'raise OSError(%r)' % words) + 'import gluon_tricks.compat')
+    assert code == 1
+    assert library in sentence(err) and remedy in sentence(err)
+
+
+def test_the_sentence_is_a_usage_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mxnet', None)
+    with pytest.raises(UsageError, match='mxnet is not installed for'):
+        compat._import_mxnet()
+
+
+# -- CUDA libraries from wheels ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('build, loaded', [('mxnet_cu112-1.9.1.dist-info', ['libcudart.so.11.0', 'libcudnn.so.8']),
+                                           ('mxnet-1.9.1.dist-info', [])])
+def test_cuda_wheels_are_loaded_for_the_cuda_build_alone(tmp_path, monkeypatch, build, loaded):
+    (tmp_path / build).mkdir()
+    for folder, name in (('cudnn', 'libcudnn.so.8'), ('cudnn', 'libcudnn_ops_infer.so.8'),
+                         ('cuda_runtime', 'libcudart.so.11.0')):
+        (tmp_path / 'nvidia' / folder / 'lib').mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'nvidia' / folder / 'lib' / name).write_text('')
+    seen = []
+    monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+    monkeypatch.setattr(compat.ctypes, 'CDLL', lambda path, mode: seen.append((os.path.basename(path), mode)))
+    compat._load_cuda_wheels()
+    assert seen == [(name, compat.ctypes.RTLD_GLOBAL) for name in loaded]

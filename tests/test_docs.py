@@ -1,0 +1,166 @@
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from gluon_tricks import config as configuration
+from gluon_tricks.compat import mx
+from gluon_tricks.config import TrainConfig
+
+TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'differences.md').read_text(encoding='utf-8')
+
+# The defaults of GluonCV 0.10.5.post0's train_imagenet.py, by our option's name; None where there is none.
+RECORDS = '~/.mxnet/datasets/imagenet/rec/'
+GLUONCV = dict(
+    data_backend='mxnet', data_dir='~/.mxnet/datasets/imagenet/', rec_train=RECORDS + 'train.rec',
+    rec_train_idx=RECORDS + 'train.idx', rec_val=RECORDS + 'val.rec', rec_val_idx=RECORDS + 'val.idx', use_rec=False,
+    batch_size=32, dtype='float32', num_gpus=0, num_workers=4, num_epochs=3, lr=0.1, momentum=0.9, wd=0.0001,
+    lr_mode='step', lr_decay=0.1, lr_decay_period=0, lr_decay_epoch='40,60', warmup_epochs=0, last_gamma=False,
+    mode=None, model=None, input_size=224, crop_ratio=0.875, use_pretrained=False, use_se=False, mixup=False,
+    mixup_alpha=0.2, mixup_off_epoch=0, label_smoothing=False, no_wd=False, teacher=None, temperature=20,
+    hard_weight=0.5, save_frequency=10, save_dir='params', resume_epoch=0, resume_params='', log_interval=50,
+    logging_file='train_imagenet.log', rgb_mean=(123.68, 116.779, 103.939), rgb_std=(58.393, 57.12, 57.375),
+    num_training_samples=1281167)
+# What its code fixes without a flag.
+FIXED = dict(num_classes=1000, init='msra', nag='mxnet', schedule='gluoncv', smoothing='gluoncv',
+             distill_loss='gluoncv', mixup_pairs='reverse', epsilon=0.1, loss_scale='1', kv_store='device', jitter=0.4,
+             pca_noise=0.1, min_area=0.08, no_mirror=False)
+# Options without a counterpart there; they are off, or choose nothing it could do.
+OWN = {'devices', 'teacher_params', 'cutmix', 'cutmix_alpha', 'cutout', 'seed', 'save_dtype', 'resume', 'tensorboard'}
+# The same by another spelling: a slash at the end; no teacher.
+SAME = {'data_dir', 'teacher'}
+
+
+def section(title):
+    match = re.search(r'^## %s\n(.*?)(?=^## |\Z)' % re.escape(title), TEXT, re.M | re.S)
+    assert match, title
+    return match.group(1)
+
+
+def rows(title):
+    """The cells of a section's table, without its head."""
+    lines = [line for line in section(title).splitlines() if line.startswith('|')]
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines[2:]]
+
+
+def test_every_option_is_gluoncvs_or_ours():
+    assert set(GLUONCV) | set(FIXED) | OWN == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert len(set(GLUONCV) & set(FIXED)) == len((set(GLUONCV) | set(FIXED)) & OWN) == 0
+
+
+def test_the_defaults_that_differ_are_all_listed_and_no_others():
+    theirs, ours = dict(GLUONCV, **FIXED), TrainConfig().to_dict()
+    differ = {name for name, value in theirs.items()
+              if ours[name] != (list(value) if isinstance(value, tuple) else value)} - SAME
+    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
+    listed = [flags[flag] for row in rows('Defaults that differ from GluonCV\'s')
+              for flag in re.findall(r'`(--[\w-]+)`', row[0])]
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == differ
+
+
+def test_the_listed_defaults_are_the_real_ones():
+    theirs, ours = dict(GLUONCV, **FIXED), TrainConfig()
+    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
+    words = {'mode': 'imperative', 'model': 'required', 'loss_scale': 'none (1)'}  # None: not hybrid; must be given
+    for cells in rows('Defaults that differ from GluonCV\'s'):
+        names = [flags[flag] for flag in re.findall(r'`(--[\w-]+)`', cells[0])]
+        if len(names) == 1:
+            assert cells[1] == words.get(names[0], str(theirs[names[0]])), names
+            if getattr(ours, names[0]) is not None:
+                assert cells[2].strip('`') == str(getattr(ours, names[0])), names
+        else:
+            assert all(theirs[name].startswith(cells[1].split('`')[1]) for name in names)
+            assert not any(getattr(ours, name) for name in names)
+
+
+def test_refused_flags_are_all_listed():
+    listed = {row[0].strip('`') for row in rows('Refused flags')}
+    assert listed == set(configuration.REFUSED) | {' '.join(pair) for pair in configuration._REFUSED_VALUES}
+
+
+def test_every_choice_between_paper_and_gluoncv_stands_in_the_table():
+    table = section('Pairs with a flag')
+    for option, other in [('init', 'msra'), ('nag', 'mxnet'), ('schedule', 'gluoncv'), ('schedule', 'gluoncv-2018'),
+                          ('smoothing', 'gluoncv'), ('distill_loss', 'gluoncv'), ('mixup_pairs', 'reverse')]:
+        assert '`--%s %s`' % (option.replace('_', '-'), other) in table
+        assert getattr(TrainConfig(**{option: other}), option) == other
+    chosen = {field.name for field in dataclasses.fields(TrainConfig)
+              if field.default in ('paper', 'xavier', 'random')}
+    assert chosen == {'init', 'nag', 'schedule', 'smoothing', 'distill_loss', 'mixup_pairs'}
+
+
+def test_every_flag_of_the_page_exists():
+    known = {flag for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
+    known |= set(configuration.REFUSED) | {'--gluoncv-padding'}
+    assert set(re.findall(r'(?<![\w-])--[a-z][\w-]*', TEXT)) <= known
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The measured figures
+
+def holds(*figures):
+    """Each figure stands on the page as a number of its own."""
+    return all(re.search(r'(?<![\d.])%s(?![\d])' % re.escape(figure), TEXT) for figure in figures)
+
+
+def test_smoothing_gaps():
+    assert holds('%.4f' % math.log(999 * 0.9 / 0.1), '%.4f' % math.log((0.9 + 0.1 / 1000) / (0.1 / 1000)))
+    assert not holds('9.1045')
+
+
+def test_standard_deviations_of_the_initial_weights():
+    def deviation(init):
+        weight = mx.nd.zeros((64, 64, 3, 3))
+        mx.random.seed(0)
+        init(mx.init.InitDesc('conv_weight'), weight)
+        return weight.asnumpy().std()
+
+    paper, gluoncv = 2 / (9 * 64 * 2), 2 / (1 + 0.25 ** 2) / (9 * 64)  # variances
+    assert holds('%.4f' % math.sqrt(paper), '%.4f' % math.sqrt(gluoncv), '%.3f' % math.sqrt(gluoncv / paper))
+    assert deviation(mx.init.Xavier()) == pytest.approx(math.sqrt(paper), rel=0.01)
+    assert deviation(mx.init.MSRAPrelu()) == pytest.approx(math.sqrt(gluoncv), rel=0.01)
+
+
+def test_warmup_rates_at_update_50():
+    updates = 5 * (1281167 // 1024)
+    assert updates == 6255
+    assert holds(*['%.6f' % rate for rate in (0.4 * 50 / updates, 0.4 * 49 / updates, 0.4 * 50 / (updates - 1))])
+    assert 0.4 * math.pi / (2 * (115 * 1251 - 1)) == pytest.approx(4.4e-6, rel=0.01)
+    assert 1281167 % 1024 == 1281167 % 256 == 143 and holds('143')
+
+
+def _ways(rates, gradient=1.0, momentum=0.9):
+    """How far the paper's NAG and MXNet 1.9.1's go at a constant gradient, after each update."""
+    paper, mxnet, velocity, step = [0.0], [0.0], 0.0, 0.0
+    for rate in rates:
+        velocity = momentum * velocity + gradient
+        paper.append(paper[-1] + rate * (gradient + momentum * velocity))
+        step = momentum * step + rate * gradient
+        mxnet.append(mxnet[-1] + rate * gradient + momentum * step)
+    return paper[1:], mxnet[1:]
+
+
+def test_the_formula_of_mxnets_nag():
+    rates = [0.1] * 10 + [0.01] * 10
+    weight, state, gradient = mx.nd.zeros((1,)), mx.nd.zeros((1,)), mx.nd.ones((1,))
+    for rate, way in zip(rates, _ways(rates)[1]):
+        mx.nd.nag_mom_update(weight, gradient, state, lr=rate, momentum=0.9, wd=0, out=weight)
+        assert -float(weight.asscalar()) == pytest.approx(way, rel=1e-5)
+
+
+def test_ways_of_the_two_nags():
+    paper, mxnet = _ways([0.01] * 150 + [0.001] * 150)
+    assert paper[149] == pytest.approx(mxnet[149], rel=1e-9)
+    assert '%.1f more steps' % ((mxnet[-1] - paper[-1]) / (0.01 / (1 - 0.9))) in TEXT
+    paper, mxnet = _ways([0.4 * update / 6255 for update in range(1, 6256)])
+    assert '%.2f %% less way' % (100 * (1 - mxnet[-1] / paper[-1])) in TEXT
+
+
+def test_expected_size_of_the_padded_figure():
+    deviation = math.sqrt(0.79 * 0.21)
+    padded = 100 * 176 / 50176 * deviation / math.sqrt(176)
+    skipped = 100 * deviation / math.sqrt(49152) * math.sqrt(848 / 50000)
+    assert 'Expected size at 79 %%: %.2f and %.2f points' % (padded, skipped) in TEXT

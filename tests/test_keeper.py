@@ -1,0 +1,85 @@
+import os
+
+import pytest
+
+from gluon_tricks import checkpoint
+from gluon_tricks.compat import mx
+from gluon_tricks.config import TrainConfig
+from gluon_tricks.distributed import connect
+from gluon_tricks.errors import UsageError
+from gluon_tricks.keeper import Keeper, find_to_resume
+from gluon_tricks.optimizer import create_optimizer
+
+
+class Record:
+    last_checkpoint = None
+
+
+def make(tmp_path, **options):
+    config = TrainConfig(save_dir=str(tmp_path), num_epochs=12, **options)
+    net = mx.gluon.nn.Dense(2, in_units=2)
+    net.initialize()
+    trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 0, False), update_on_kvstore=False)
+    connect(trainer)
+    return config, Keeper(config, net, trainer, None, Record(), 'top1', {'classes': ['a', 'b']})
+
+
+def scores(top1):
+    return {'top1': top1, 'top5': 99.0, 'num_images': 10, 'gap_histogram': [1, 2]}
+
+
+def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
+    _, keeper = make(tmp_path, save_frequency=5)
+    for epoch, top1 in enumerate([10, 20, 90, 30, 40, 50, 60, 70]):
+        keeper.save(epoch, scores(top1))
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0002', 'epoch-0004', 'epoch-0006', 'epoch-0007']
+    assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0002'
+    assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0007'
+    assert keeper.best == {'top1': 90, 'top5': 99.0, 'num_images': 10, 'epoch': 2, 'checkpoint': 'epoch-0002'}
+    assert keeper.result == {'top1': 70, 'top5': 99.0, 'num_images': 10, 'epoch': 7}
+
+
+def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
+    _, keeper = make(tmp_path, save_frequency=1)
+    keeper.save(0, scores(50.0))
+    assert {'0.5000-imagenet-resnet50_v1d-0-best.params', 'imagenet-resnet50_v1d-0.params'} <= set(
+        os.listdir(str(tmp_path)))
+
+
+def test_an_equal_score_is_not_better(tmp_path):
+    _, keeper = make(tmp_path)
+    keeper.save(0, scores(50.0))
+    keeper.save(1, scores(50.0))
+    assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
+
+
+def test_without_validation_there_is_no_best(tmp_path):
+    _, keeper = make(tmp_path)
+    keeper.save(0, {})
+    assert keeper.best is None and checkpoint.target(str(tmp_path), 'best') is None
+    assert keeper.result == {'epoch': 0}
+
+
+def test_where_a_run_starts(tmp_path):
+    config, keeper = make(tmp_path)
+    assert find_to_resume(config) == (None, [])
+    (resumed, notices) = find_to_resume(config.replace(resume='auto'))
+    assert resumed is None and 'beginning' in notices[0]
+    keeper.save(0, scores(50.0))
+    with pytest.raises(UsageError, match='--resume auto'):
+        find_to_resume(config)
+    (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
+    assert manifest['epoch'] == 0 and '1 of 12' in notices[0]
+    assert find_to_resume(config.replace(resume=str(tmp_path / 'latest')))[0][0] == os.path.realpath(path)
+    with pytest.raises(UsageError, match='wd is 0.5 now and was 0.0001'):
+        find_to_resume(config.replace(resume='auto', wd=0.5))
+    find_to_resume(config.replace(resume='auto', log_interval=7))  # changes no number
+
+
+def test_a_damaged_newest_is_named_and_the_one_before_is_taken(tmp_path):
+    config, keeper = make(tmp_path)
+    keeper.save(0, scores(50.0))
+    keeper.save(1, scores(60.0))
+    (tmp_path / 'epoch-0001' / 'net.params').write_bytes(b'')
+    (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
+    assert manifest['epoch'] == 0 and 'net.params' in notices[0]
