@@ -13,7 +13,7 @@ from gluon_tricks.optimizer import create_optimizer
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 
-CLASSES, SIZE, LR = 10, 32, 0.003
+CLASSES, SIZE, LR = 10, 32, 0.001
 
 
 class Stored:
@@ -30,7 +30,7 @@ class Stored:
             yield Batch([mx.nd.array(x)], [mx.nd.array(y)])
 
 
-def make(devices=(mx.cpu(0),), dtype='float32', nag='mxnet', stream=None, gamma_zero=True, **options):
+def make(devices=(mx.cpu(0),), dtype='float32', nag='paper', stream=None, gamma_zero=True, **options):
     devices = list(devices)
     low_precision = precision(dtype, devices)
     mx.random.seed(3)
@@ -69,7 +69,11 @@ def run(task, trainer, devices, updates, lr=0.05, scaler=None):
 
 @pytest.mark.parametrize('updates, bound', [(1, 1e-6), (20, 1e-4)])
 def test_ours_is_gluoncvs_loop(updates, bound):
-    """GluonCV's network, MXNet's loss, Trainer and NAG, called as a GluonCV user does, against our step."""
+    """GluonCV's network, MXNet's loss, Trainer and NAG, called as a GluonCV user does, against our step.
+
+    The learning rate is small because that loop does not repeat itself: two runs of it part by 6e-6 after 20 updates
+    at 0.001, and by 5e-4 at 0.003.
+    """
     stream, name = Stored(20), 'resnet18_v1b'
     mx.random.seed(0)
     reference = gluoncv_model(name, classes=CLASSES, pretrained=False)

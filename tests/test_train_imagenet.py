@@ -87,9 +87,9 @@ HARD = ['--label-smoothing', '--mixup', '--last-gamma', '--no-wd', '--lr-mode', 
         '--num-epochs', '3']
 
 
-@pytest.mark.parametrize('more', [['--dtype', 'float16'], ['--nag', 'mxnet'],
+@pytest.mark.parametrize('more', [['--dtype', 'float16'],
                                   ['--num-gpus', '0', '--cutmix', '--cutout', '8'], 'two devices'],
-                         ids=['float16', 'mxnet-nag', 'cutmix', 'two-devices'])
+                         ids=['float16', 'cutmix', 'two-devices'])
 def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more, monkeypatch):
     arguments = list(tiny_arguments) + HARD
     if more == 'two devices':

@@ -128,8 +128,8 @@ class _Part:
         except mx.MXNetError as error:
             self.open = False
             reason = str(error).strip().splitlines()[-1].strip()
-            raise UsageError(find_bad_record(*self.files) or '%s cannot be read by MXNet, although every record decodes '
-                             '(%s): check that nothing else writes it' % (self.files[0], reason)) from error
+            raise UsageError(find_bad_record(*self.files) or '%s cannot be read by MXNet, although every record '
+                             'decodes (%s): check that nothing else writes it' % (self.files[0], reason)) from error
 
     def next(self):
         """(images, labels) of the next sub-batch, fewer rows at the end of the part; None after it."""
@@ -185,8 +185,8 @@ class TrainStream:
     Paper: hue, saturation and brightness in [0.6, 1.4]. GluonCV, and here: brightness, contrast and saturation; no
     published code ever changed the hue. Paper: the crop's ratio in [3/4, 4/3]; here: uniform there, then width and
     height are exchanged at even chances, and an image in which ten crops did not fit gives its centre, not resized
-    (hardly ever with the paper's area; always with a `min_area` of 1). An epoch has N // total_batch_size updates; the images that are left over,
-    others in each epoch, are not seen in it.
+    (hardly ever with the paper's area; always with a `min_area` of 1). An epoch has N // total_batch_size updates; the
+    images that are left over, others in each epoch, are not seen in it.
     """
 
     def __init__(self, rec, idx, total_batch_size, input_size, seed, parts, mean=MEAN, std=STD, jitter=0.4,

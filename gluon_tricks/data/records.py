@@ -247,8 +247,8 @@ def _check(rec, idx):
 
 
 def _damaged(rec, keys, offsets, row, what):
-    return UsageError('%s: record %d at offset %d %s; the file is damaged, or the index belongs to another one: copy or '
-                      'pack it again' % (rec, keys[row], offsets[row], what))
+    return UsageError('%s: record %d at offset %d %s; the file is damaged, or the index belongs to another one: copy '
+                      'or pack it again' % (rec, keys[row], offsets[row], what))
 
 
 def _problem(stream, begin, end):

@@ -4,7 +4,6 @@ import sys
 import numpy as np
 import pytest
 
-from gluon_tricks.__main__ import main
 from gluon_tricks.data import demo
 from gluon_tricks.data.records import check_records
 from gluon_tricks.errors import UsageError
@@ -85,27 +84,3 @@ def test_a_kill_leaves_no_tree(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo.write_digits(str(tmp_path / 'demo'))
     assert not (tmp_path / 'demo').exists()
-
-
-# -- python -m gluon_tricks prepare -------------------------------------------------------------------------------------
-
-def test_prepare_demo_says_what_it_wrote(written, capsys):
-    assert main(['prepare', 'demo', '--out', str(written[0])]) == 0
-    out = capsys.readouterr().out
-    assert 'train    1433 images, 10 classes' in out and 'val       364 images' in out
-    assert str(written[0] / '.gluon_tricks' / 'val.rec') in out
-
-
-def test_prepare_folder(written, tmp_path, capsys):
-    assert main(['prepare', 'folder', str(written[0]), '--out', str(tmp_path / 'records')]) == 0
-    assert 'train    1433 images, 10 classes: %s' % (tmp_path / 'records' / 'train.rec') in capsys.readouterr().out
-    assert check_records(str(tmp_path / 'records' / 'val.rec'), str(tmp_path / 'records' / 'val.idx')) == 364
-
-
-@pytest.mark.parametrize('arguments, part', [
-    ([], 'DATASET'), (['imagenet2012'], 'imagenet2012'), (['folder'], 'DIR'), (['folder', 'no/such'], 'no/such'),
-    (['demo', '--outt', 'x'], '--outt')])
-def test_wrong_usage_is_one_sentence(arguments, part, capsys):
-    assert main(['prepare'] + arguments) == 2
-    err = capsys.readouterr().err
-    assert err.startswith('error: ') and part in err and len(err.splitlines()) == 1

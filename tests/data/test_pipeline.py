@@ -45,11 +45,17 @@ def sets(tmp_path_factory):
 
 def epoch_of(stream, epoch):
     """(images, labels) of an epoch as arrays, one row per image."""
-    pieces = [batch.shards(CPU)[0] for batch in stream.epoch(epoch)]
-    return (np.concatenate([x.asnumpy() for x, _ in pieces]), np.concatenate([y.asnumpy() for _, y in pieces]))
+    images, labels = [], []
+    for batch in stream.epoch(epoch):
+        assert batch.size == stream.total_batch_size
+        (x, y), = batch.shards(CPU)
+        images.append(x.asnumpy())
+        labels.append(y.asnumpy())
+    assert len(images) == stream.updates_per_epoch
+    return np.concatenate(images), np.concatenate(labels)
 
 
-# -- the stream: reproducible, and fresh --------------------------------------------------------------------------------
+# -- the stream: reproducible, and fresh ------------------------------------------------------------------------------
 
 STREAM = '''
 import collections, hashlib, json, sys
@@ -103,20 +109,21 @@ def test_parts_of_equal_size_have_orders_of_their_own(sets):
     assert (keys[:32] != keys[32:] - 32).any()
 
 
-# -- exact counts ---------------------------------------------------------------------------------------------------------
+# -- exact counts -----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('images, batch, parts, expected', [
     (60, 12, 1, 1), (60, 12, 2, 2), (61, 12, 2, 2), (61, 12, 3, 3), (61, 12, 5, 4), (60, 1, 4, 1), (17, 8, 8, 4),
     (60, 60, 4, 4), (60, 7, 3, 1), (7, 7, 7, 7), (61, 4, 64, 4)])
-def test_an_epoch_is_exact(images, batch, parts, expected, sets):
+@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
+def test_an_epoch_is_exact(gpus, images, batch, parts, expected, sets, monkeypatch):
     """N // B batches, every image at most once, every image once where B divides N; rows are real images."""
+    monkeypatch.setattr(pipeline, '_GPUS', gpus)
     stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, parts=parts)
     assert (stream.parts, stream.num_images, stream.updates_per_epoch) == (expected, images, images // batch)
     missed = collections.Counter()
     for epoch in range(2):
-        batches = list(stream.epoch(epoch))
-        assert [one.size for one in batches] == [batch] * (images // batch)
-        labels = np.concatenate([piece.asnumpy() for one in batches for piece in one.label])
+        labels = epoch_of(stream, epoch)[1]
+        assert len(labels) == images // batch * batch
         assert len(set(labels)) == len(labels) and set(labels) <= set(range(images))
         missed.update(set(range(images)) - set(labels))
     assert sum(missed.values()) == 2 * (images % batch)
@@ -153,8 +160,8 @@ def test_fewer_images_than_a_batch(images, batch, workers, sets):
         TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=0, parts=2, num_workers=workers)
 
 
-@pytest.mark.parametrize('images, batch, parts', [(27, 8, 1), (27, 8, 2), (27, 8, 8), (27, 27, 3), (27, 64, 4), (61, 6, 6),
-                                                  (1, 4, 2), (60, 12, 4)])
+@pytest.mark.parametrize('images, batch, parts', [(27, 8, 1), (27, 8, 2), (27, 8, 8), (27, 27, 3), (27, 64, 4),
+                                                  (61, 6, 6), (1, 4, 2), (60, 12, 4)])
 def test_evaluation_counts_every_image_once(images, batch, parts, sets):
     stream = EvalStream(*sets(images), total_batch_size=batch, input_size=16, parts=parts)
     for _ in range(2):  # and again in the next evaluation
@@ -166,14 +173,17 @@ def test_evaluation_counts_every_image_once(images, batch, parts, sets):
         assert sorted(labels) == list(range(images)) and stream.num_images == images
 
 
-def test_evaluation_does_not_depend_on_the_parts(sets):
+@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
+def test_evaluation_does_not_depend_on_the_parts(gpus, sets, monkeypatch):
+    monkeypatch.setattr(pipeline, '_GPUS', gpus)
+
     def images(parts, batch):
         found = {}
-        for one, valid in EvalStream(*sets(61), total_batch_size=batch, input_size=24, parts=parts).batches():
+        for one, valid in EvalStream(*sets(111), total_batch_size=batch, input_size=24, parts=parts).batches():
             x, y = (array.asnumpy()[:valid] for array in one.shards(CPU)[0])
             found.update((int(label), image.tobytes()) for image, label in zip(x, y))
         return found
-    assert images(1, 61) == images(2, 8) == images(5, 10)
+    assert images(1, 111) == images(2, 8) == images(11, 11)  # 11 parts: ten of 11 images, and one of one
 
 
 @pytest.mark.parametrize('images, batch', [(27, 8), (24, 8), (27, 27)])
@@ -188,10 +198,10 @@ def test_gluoncvs_padding_is_that_of_round_batch(images, batch, sets):
     assert stream.num_images == len(expected)
 
 
-# -- what happens to an image -------------------------------------------------------------------------------------------
+# -- what happens to an image -----------------------------------------------------------------------------------------
 
 def make_ramp(folder, images, side=200):
-    """Images whose red grows by 1 a pixel to the right and whose green grows downwards, so that crops tell their place."""
+    """Images whose red grows by 1 a pixel to the right, and green downwards, so that crops tell their place."""
     import cv2
     y, x = np.mgrid[:side, :side]
     png = cv2.imencode('.png', np.stack([0 * x, y, x], axis=-1).astype('uint8'))[1].tobytes()  # OpenCV: B, G, R
@@ -208,9 +218,8 @@ def test_step_2_and_3_crop_and_flip(tmp_path):
     area, ratio = width * height / 200 ** 2, width / height
     assert 0.06 < area.min() < 0.12 and area.max() < 1.05 and 0.42 < area.mean() < 0.56
     assert 0.7 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.42 and abs(np.log(ratio).mean()) < 0.03
-    assert 0.45 < (right < 0).mean() < 0.55  # the second epoch is turned once more (see `_part`)
-    assert (down > 0).all()
-    assert 0.45 < (right[600:] < 0).mean() < 0.55
+    assert 0.45 < (right[:600] < 0).mean() < 0.55 and (down > 0).all()
+    assert (x[600:] == x[:600, :, :, ::-1]).all()  # images alike, draws alike, but each second epoch is turned
     assert (np.abs(x[:, 2]) < 1e-6).all()  # no colour change, and R, G, B in this order
 
 
@@ -285,7 +294,7 @@ def test_images_of_every_shape_pass(tmp_path):
     assert len(list(EvalStream(*files, total_batch_size=5, input_size=24).batches())) == 3
 
 
-# -- batches ------------------------------------------------------------------------------------------------------------
+# -- batches ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('pieces', [[12], [4, 4, 4], [5, 7], [1] * 12])
 @pytest.mark.parametrize('devices', [1, 2, 3, 4])
@@ -332,7 +341,7 @@ def test_synthetic_batches():
         SyntheticStream(6, 16, classes=3, num_images=5)
 
 
-# -- MXNet's iterator ---------------------------------------------------------------------------------------------------
+# -- MXNet's iterator -------------------------------------------------------------------------------------------------
 
 def test_keywords_are_known_to_mxnet(sets, monkeypatch):
     """The iterator ignores a keyword that it does not know, so a misspelt step would be left out without a word."""
