@@ -164,3 +164,28 @@ def test_expected_size_of_the_padded_figure():
     padded = 100 * 176 / 50176 * deviation / math.sqrt(176)
     skipped = 100 * deviation / math.sqrt(49152) * math.sqrt(848 / 50000)
     assert 'Expected size at 79 %%: %.2f and %.2f points' % (padded, skipped) in TEXT
+
+
+def _readme_rows():
+    lines = (ROOT / 'README.md').read_text().split('## The paper in this code')[1].splitlines()
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')][2:]
+
+
+def test_the_readmes_table_names_files_flags_tests_and_recipes_that_exist():
+    import dataclasses
+    import fnmatch
+
+    from gluon_tricks.config import TrainConfig
+    from gluon_tricks.experiments.recipes import RECIPES
+    flags = {'--' + field.name.replace('_', '-') for field in dataclasses.fields(TrainConfig)}
+    for section, trick, path, flag, test, rows in _readme_rows():
+        assert (ROOT / path.strip('`')).is_file() and (ROOT / test.strip('`')).is_file(), trick
+        assert flag.strip('`') in flags, flag
+        for pattern in rows.replace('`', '').split(', '):
+            assert pattern == 'all' or fnmatch.filter(RECIPES, pattern), pattern
+
+
+def test_the_readmes_table_has_every_trick():
+    files = {row[2].strip('`') for row in _readme_rows()}
+    tricks = {'gluon_tricks/tricks/' + path.name for path in (ROOT / 'gluon_tricks' / 'tricks').glob('[a-z]*.py')}
+    assert tricks <= files
