@@ -8,6 +8,7 @@ import pytest
 from gluon_tricks import config as configuration
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
+from conftest import ROOT
 
 TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'differences.md').read_text(encoding='utf-8')
 

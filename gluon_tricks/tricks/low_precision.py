@@ -1,171 +1,244 @@
-"""Low-precision training with float32 master weights (paper section 3.2; Micikevicius et al. 2018).
+"""Low-precision training with a loss scale (paper section 3.2; Micikevicius et al. 2018).
 
-* Paper: parameters, activations and gradients in float16, a float32 copy of the parameters for the update, and, if
-  need be, a scalar that lifts the loss into float16's range. GluonCV: ``net.cast('float16')`` and MXNet's
-  ``multi_precision``; the loss in float16 too; no scale but the batch size (the loss is summed, not averaged).
-* Here: the same weights and masters; every softmax and loss in float32; on top of the batch size a dynamic scale, and
-  an update whose gradients overflow is skipped and counted. BatchNorm keeps its four vectors in float32.
-* Default: float32; ``--dtype float16``, ``--dtype bfloat16``.
-* On a CPU MXNet has no float16 convolution. There float16 is emulated: weights and their gradients are stored in
-  float16, the scores are rounded through it, the arithmetic runs in float32. What it costs stands in
-  ``docs/benchmarks.md``. bfloat16 is what a CPU can do for real (MXNet's AMP): parameters stay float32.
+* float16: weights, activations and gradients are stored in float16, the optimizer updates float32 masters
+  (``gluon_tricks.optimizer``), BatchNorm's parameters and the loss stay float32. The loss is multiplied by a scale
+  before the backward pass, the gradients are divided by it in the update; an overflow skips the update.
+* float16 on a CPU is emulated: MXNet has no float16 convolution or matrix product there. Weights, their gradients and
+  the input are float16; outputs of dense layers, and of convolutions that spend at least `ROUNDED_FROM` multiply-adds
+  on each output, are rounded through float16, and so are the gradients that come back through them. Out of range
+  becomes infinite, as on a GPU. Arithmetic and the other activations are float32. Rounding takes MXNet some 5 ns a
+  number, forward and backward, on one core; so it is done where it costs little beside the layer itself.
+* bfloat16 on a CPU: MXNet's own mixed precision, fast where the processor has AVX512_BF16. It has float32's range,
+  so it needs no loss scale, and its parameters stay float32, so they are their own masters.
+* Default: float32. Flags: ``--dtype``, ``--loss-scale``.
+
+Paper: float16, no scale is given. GluonCV: float16 and float32 masters, no scale, a float16 loss. Here: as the paper,
+with a float32 loss; since the loss is summed over the batch and not averaged, the batch size is a loss scale already,
+and the dynamic scale stands on top of it.
 """
+import functools
+
 import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
-_nn = mx.gluon.nn
-_CONVOLUTIONS = (_nn.Conv1D, _nn.Conv2D, _nn.Conv3D, _nn.Conv1DTranspose, _nn.Conv2DTranspose, _nn.Conv3DTranspose)
+ROUNDED_FROM = 1024  # multiply-adds per output, from which an emulated convolution rounds its outputs
+DTYPES = ('float32', 'float16', 'bfloat16')
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# float16 emulated on a CPU
-
-class _Emulated:
-    """Mixed into a convolution or dense layer: float16 weight and bias, float32 arithmetic."""
-
-    _rounds = False
-
-    def hybrid_forward(self, F, x, weight, bias=None):
-        bias = None if bias is None else F.cast(bias, dtype='float32')
-        output = super().hybrid_forward(F, x, F.cast(weight, dtype='float32'), bias)
-        return F.cast(F.cast(output, dtype='float16'), dtype='float32') if self._rounds else output
-
-    def cast(self, dtype):
-        for param in self.params.values():
-            param.cast(dtype)
-
-
-class _EmulatedDense(_Emulated):
-    """Its output, the scores of a classifier, is rounded as well, and so is the gradient that comes back."""
-
-    _rounds = True
-
-
-_emulated_classes = {}
-
-
-def _emulate(block):
-    """Give every convolution and dense layer below `block` its emulated class; names and parameters stay."""
-    kind = type(block)
-    if issubclass(kind, _Emulated):
-        return
-    if isinstance(block, _CONVOLUTIONS + (_nn.Dense,)):
-        if kind not in _emulated_classes:
-            base = _EmulatedDense if issubclass(kind, _nn.Dense) else _Emulated
-            _emulated_classes[kind] = type('Emulated' + kind.__name__, (base, kind), {})
-        block.__class__ = _emulated_classes[kind]
-        block.cast('float16')
+_FLOAT16 = 'float16: weights, activations and gradients are float16; masters, BatchNorm and the loss are float32'
+_EMULATED = ('float16 is emulated, for MXNet has no float16 convolution on a CPU: weights and their gradients, the '
+             'input, and the outputs (and their gradients) of dense layers and of convolutions with at least %d '
+             'multiply-adds an output are rounded to float16; masters, BatchNorm, the loss and all arithmetic are '
+             'float32' % ROUNDED_FROM)
+_BFLOAT16 = ('bfloat16: convolutions, dense layers and what lies between them compute in bfloat16; parameters, their '
+             'gradients, BatchNorm\'s statistics and the loss are float32')
+_NO_BF16 = '; this CPU has no AVX512_BF16 instructions, float32 will be faster'
 
 
 class Precision:
-    """How a run computes: `dtype`, whether float16 is `emulated`, and a `description` for the log ('' for float32)."""
+    """How a run stores numbers: made by `precision`.
+
+    dtype: 'float32', 'float16' or 'bfloat16'; emulated: float16 on a CPU; description: one sentence for the log, empty
+    for float32.
+    """
 
     def __init__(self, dtype, emulated, description):
         self.dtype, self.emulated, self.description = dtype, emulated, description
 
     def prepare(self, net):
-        """Put a network, whose parameter shapes are known, into this precision; it stays float32 for bfloat16."""
-        if self.dtype != 'float16':
-            return
+        """Give a network its precision, in place, before it is hybridized; names and structure stay.
+
+        Its parameters may be initialised or not. Emulated float16 needs to know their shapes: UsageError otherwise.
+        """
         if self.emulated:
-            net.apply(_emulate)
-        else:
-            net.cast('float16')
+            net.cast('float32')  # drops the graphs that MXNet may have kept of the layers as they were
+            _emulate(net)
+        elif self.dtype == 'float16':
+            net.cast('float16')  # BatchNorm keeps its parameters float32 by itself
 
     def cast_input(self, x):
-        """A float32 batch as the network takes it."""
-        return x.astype('float16') if self.dtype == 'float16' and not self.emulated else x
+        """What the network takes for a float32 batch ``x``, on x's device."""
+        if self.dtype != 'float16':
+            return x
+        x = x.astype('float16')
+        return x.astype('float32') if self.emulated else x
 
 
 def precision(dtype, devices):
-    """The Precision for a dtype on these devices. Raises UsageError for bfloat16 on a GPU, and unknown names."""
+    """The `Precision` of a run on these devices.
+
+    Raises UsageError for an unknown dtype, and for bfloat16 where MXNet's kernels lack it.
+    """
+    if dtype not in DTYPES:
+        raise UsageError('dtype (=%r) must be one of %s: give --dtype one of them' % (dtype, ', '.join(DTYPES)))
     on_cpu = any(device.device_type == 'cpu' for device in devices)
-    if dtype == 'float32':
-        return Precision(dtype, False, '')
-    if dtype == 'float16' and on_cpu:
-        return Precision(dtype, True, 'float16 is emulated on the CPU: weights, their gradients and the scores are '
-                         'rounded to float16; the arithmetic, BatchNorm, the loss and the master weights are float32')
     if dtype == 'float16':
-        return Precision(dtype, False, 'float16: weights, activations and gradients; BatchNorm, the loss and the master '
-                         'weights are float32')
+        return Precision(dtype, on_cpu, _EMULATED if on_cpu else _FLOAT16)
     if dtype == 'bfloat16':
-        if not on_cpu:
-            raise UsageError('--dtype bfloat16: MXNet 1.9.1 has it on the CPU only; use --dtype float16 on a GPU')
-        return Precision(dtype, False, 'bfloat16: convolutions and dense layers; the parameters, BatchNorm and the loss '
-                         'are float32')
-    raise UsageError('--dtype %s must be float32, float16 or bfloat16' % dtype)
+        return Precision(dtype, False, _BFLOAT16 + _check_bfloat16(devices))
+    return Precision(dtype, False, '')
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# float16 on a CPU
+
+def _round(F, x):
+    """x to the nearest float16 and back; its gradient is rounded on the way back."""
+    return F.cast(F.cast(x, dtype='float16'), dtype='float32')
+
+
+@functools.lru_cache(maxsize=None)
+def _emulated_class(cls):
+    """A convolution or dense class whose float16 weights meet float32 inputs, under the same name."""
+
+    def hybrid_forward(self, F, x, weight, bias=None):
+        weight = F.cast(weight, dtype='float32')
+        bias = None if bias is None else F.cast(bias, dtype='float32')
+        y = cls.hybrid_forward(self, F, x, weight, bias)
+        return _round(F, y) if self.rounds_output else y
+
+    return type(cls.__name__, (cls,), {'hybrid_forward': hybrid_forward, '__module__': cls.__module__,
+                                       'emulates_float16': True})
+
+
+def _layers(net):
+    """Every block of a network, the network itself first."""
+    yield net
+    for child in net._children.values():
+        yield from _layers(child)
+
+
+def _is_convolution(block):
+    return isinstance(block, mx.gluon.nn.conv_layers._Conv)
+
+
+def _emulate(net):
+    for block in _layers(net):
+        if not (_is_convolution(block) or isinstance(block, mx.gluon.nn.Dense)):
+            continue
+        shape = block.weight.shape
+        if not shape or 0 in shape:
+            raise UsageError('the shape of %s (=%s) must be known before float16 is emulated: run the network on one '
+                             'batch first' % (block.weight.name, shape))
+        if not hasattr(block, 'emulates_float16'):
+            block.__class__ = _emulated_class(type(block))
+        block.rounds_output = not _is_convolution(block) or int(np.prod(shape[1:])) >= ROUNDED_FROM
+        block.cast('float16')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # bfloat16
 
+def _cpu_flags():
+    """Instruction sets of this CPU as Linux names them; None where they cannot be read."""
+    try:
+        with open('/proc/cpuinfo') as stream:
+            return next((set(line.split(':', 1)[1].split()) for line in stream if line.startswith('flags')), None)
+    except OSError:
+        return None
+
+
+def _check_bfloat16(devices):
+    """Words to add to the description; UsageError where bfloat16 cannot run."""
+    if any(device.device_type != 'cpu' for device in devices):
+        raise UsageError('--dtype bfloat16: MXNet computes it on a CPU only; use --dtype float16 on a GPU')
+    flags = _cpu_flags()
+    if flags is None or 'avx512_bf16' in flags:
+        return ''
+    if 'avx512bw' not in flags:
+        raise UsageError('--dtype bfloat16: this CPU has no AVX512 instructions, which MXNet needs for it; use --dtype '
+                         'float32')
+    return _NO_BF16
+
+
 def enable_bfloat16():
-    """Switch MXNet's automatic mixed precision on, before a network is built; it cannot be switched off again."""
+    """Let MXNet compute in bfloat16, in this process and until its end; call it before any network is built.
+
+    Networks then give bfloat16 outputs: cast them to float32 before a loss.
+    """
     from mxnet.contrib import amp
     amp.init(target_dtype='bfloat16')
 
 
 def refuse_bfloat16(net, name):
-    """Raise UsageError for a network that MXNet 1.9.1 cannot train in bfloat16, by what its layers are.
+    """Raise UsageError, naming the network, where it has a layer that MXNet cannot train in bfloat16.
 
-    Dropout has no bfloat16; global average pooling's gradient needs channels that are a multiple of 16.
+    Found by trial: transposed convolutions end the process, PReLU and softsign raise in the backward pass.
     """
-    reasons, channels = [], [0]
-
-    def visit(block):
-        if isinstance(block, _nn.Dropout) and block._rate > 0:
-            reasons.append('it has dropout')
-        if isinstance(block, _nn.BatchNorm) and block.gamma.shape[0] > 0:
-            channels[0] = block.gamma.shape[0]
-        if isinstance(block, _nn.GlobalAvgPool2D) and channels[0] % 16:
-            reasons.append('its global average pooling has %d channels, not a multiple of 16' % channels[0])
-    net.apply(visit)
-    if reasons:
-        raise UsageError('--dtype bfloat16: MXNet cannot train %s in it, because %s; use --dtype float32'
-                         % (name, reasons[0]))
+    nn = mx.gluon.nn
+    for block in _layers(net):
+        transposed = _is_convolution(block) and block._op_name == 'Deconvolution'
+        softsign = isinstance(block, nn.Activation) and block._act_type == 'softsign'
+        if transposed or softsign or isinstance(block, nn.PReLU):
+            raise UsageError('--dtype bfloat16: MXNet cannot train %s, whose layer %s (%s) has no bfloat16 form; use '
+                             '--dtype float32 or float16' % (name, block.name, type(block).__name__))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Loss scale
 
 class LossScaler:
-    """The dynamic loss scale: doubled after `growth_interval` good updates, halved at an overflow, at least 1.
+    """Dynamic loss scale: doubled after 2000 good updates in a row, halved at an overflow, never below 1.
 
-    `fixed` keeps the first scale. `skipped` counts the updates that an overflow took.
+    scale: the current factor; skipped: updates that overflowed so far; fixed: keeps the scale and only counts. The
+    first scale is low, for the sum over the batch is a scale of its own: an update lost at the start costs more than
+    2000 updates at half the scale. Raises UsageError for a scale that is not positive.
     """
 
-    def __init__(self, scale=128.0, growth_interval=2000, fixed=False):
-        self.scale, self.growth_interval, self.fixed = float(scale), growth_interval, fixed
-        self.good, self.skipped = 0, 0
+    first_scale, growth, backoff, interval, smallest = 2.0 ** 7, 2.0, 0.5, 2000, 1.0
+
+    def __init__(self, scale=None, fixed=False):
+        self.scale, self.fixed = self.first_scale if scale is None else float(scale), fixed
+        if not 0 < self.scale < float('inf'):
+            raise UsageError('loss_scale (=%s) must be a positive number: give --loss-scale one, or dynamic' % scale)
+        self.skipped = self.good = 0
 
     def update(self, overflow):
-        """Take note of one update's overflow test."""
-        self.skipped += bool(overflow)
-        self.good = 0 if overflow else self.good + 1
+        """Take note of an update: ``overflow`` says that a gradient was not finite and the update is skipped."""
+        if overflow:
+            self.skipped, self.good = self.skipped + 1, 0
+        else:
+            self.good += 1
         if self.fixed:
             return
         if overflow:
-            self.scale = max(1.0, self.scale / 2)
-        elif self.good == self.growth_interval:
-            self.scale, self.good = min(self.scale * 2, 2.0 ** 24), 0
+            self.scale = max(self.scale * self.backoff, self.smallest)
+        elif self.good == self.interval:
+            self.scale, self.good = self.scale * self.growth, 0
 
     def state(self):
-        """The scaler as JSON values."""
+        """What a resumed run needs, as JSON values."""
         return {'scale': self.scale, 'good': self.good, 'skipped': self.skipped}
 
     def restore(self, state):
-        self.scale, self.good, self.skipped = state['scale'], state['good'], state['skipped']
+        """Go on from a `state`; a fixed scale stays what it was made with."""
+        self.good, self.skipped = state['good'], state['skipped']
+        if not self.fixed:
+            self.scale = state['scale']
+
+
+_AT_ONCE = 200  # arrays per call of multi_all_finite, as in MXNet's own scaler
 
 
 def all_finite(arrays):
-    """Whether every value of the arrays, on one device, is finite: one number is read from the device."""
+    """Whether no number in the arrays is infinite or NaN: a bool, for which the host waits once.
+
+    The arrays may differ in dtype (MXNet's operator takes one at a time) and device.
+    """
     groups = {}
     for array in arrays:
-        groups.setdefault(np.dtype(array.dtype), []).append(array)  # MXNet tests arrays of one type at a time
-    flags = [mx.nd.multi_all_finite(*group, num_arrays=len(group)) for group in groups.values()]
-    total = flags[0]
+        groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
+    flags = []
+    for (device, _), group in groups.items():
+        flag = mx.nd.ones((1,), ctx=device)
+        for start in range(0, len(group), _AT_ONCE):
+            chunk = group[start:start + _AT_ONCE]
+            mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk), init_output=False, out=flag)
+        flags.append(flag)
+    if not flags:
+        return True
+    first = flags[0]
     for flag in flags[1:]:
-        total = total * flag
-    return total.asscalar() > 0
+        first = first * flag.as_in_context(first.context)
+    return bool(first.asscalar())
