@@ -79,7 +79,7 @@ def test_a_rate_of_zero_moves_nothing_and_keeps_the_momentum():
     for number, lr in enumerate(rates, 1):
         update(trainer, number, lr)
         seen.append(weights(trainer)[0])
-    np.testing.assert_array_equal(seen[0], make().__dict__['_params'][0].data().asnumpy())
+    np.testing.assert_array_equal(seen[0], make()._params[0].data().asnumpy())
     np.testing.assert_allclose(seen[-1], formula('float32', rates), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(seen[4], formula('float32', rates[:5]), rtol=1e-5, atol=1e-6)
 
