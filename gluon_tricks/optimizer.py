@@ -1,4 +1,4 @@
-"""Nesterov's accelerated gradient with float32 masters (paper sections 2.1 and 3.2; Nesterov 1983, Sutskever et al. 2013).
+"""Nesterov's accelerated gradient with float32 masters (paper sections 2.1, 3.2; Nesterov 1983, Sutskever et al. 2013).
 
     m <- mu m + g'          g' = rescale g + wd w
     w <- w - lr (g' + mu m)
@@ -117,7 +117,7 @@ def master_weights(trainer):
 
 
 def get_states(trainer):
-    """{'<parameter's index>/<name>': NDArray} of a trainer's optimizer, the first device's (all devices hold equal ones).
+    """{'<parameter's index>/<name>': NDArray} of a trainer's optimizer on its first device; all devices hold the same.
 
     Names: ``velocity`` and ``lr`` of PaperNAG, ``momentum`` of MXNet's NAG, ``master`` of float16 weights.
     """

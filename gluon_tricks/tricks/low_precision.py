@@ -164,7 +164,7 @@ def enable_bfloat16():
 def refuse_bfloat16(net, name):
     """Raise UsageError, naming the network, where it has a layer that MXNet cannot train in bfloat16.
 
-    Found by trial: transposed convolutions end the process, PReLU and softsign raise in the backward pass.
+    Found by trial: transposed convolutions end the process, PReLU and softsign raise at the first batch.
     """
     nn = mx.gluon.nn
     for block in _layers(net):

@@ -24,7 +24,7 @@ def to_half(x):
 
 
 class Residual(mx.gluon.HybridBlock):
-    """conv-BN-relu-conv-BN and a shortcut, the last gamma zero; the second convolution is large enough to be rounded."""
+    """conv-BN-relu-conv-BN and a shortcut, the last gamma zero; large enough to be rounded."""
 
     def __init__(self, channels):
         super().__init__()
@@ -43,8 +43,9 @@ def small_net(seed=0, channels=128, devices=CPU):
     mx.random.seed(seed)
     net = nn.HybridSequential(prefix='net_')
     with net.name_scope():
-        net.add(nn.Conv2D(channels, 3, in_channels=3, use_bias=False), nn.BatchNorm(in_channels=channels), nn.Activation('relu'),
-                Residual(channels), Residual(channels), nn.GlobalAvgPool2D(), nn.Dense(10, in_units=channels))
+        net.add(nn.Conv2D(channels, 3, in_channels=3, use_bias=False), nn.BatchNorm(in_channels=channels),
+                nn.Activation('relu'), Residual(channels), Residual(channels), nn.GlobalAvgPool2D(),
+                nn.Dense(10, in_units=channels))
     net.initialize(mx.init.Xavier(), ctx=devices)
     return net
 
@@ -392,7 +393,8 @@ def test_a_scale_must_be_positive(scale):
 
 def test_all_finite_over_dtypes_and_devices(monkeypatch):
     def arrays():
-        return [mx.nd.ones((3,), ctx=mx.cpu(i % 2), dtype=dtype) for i in range(250) for dtype in ('float16', 'float32')]
+        return [mx.nd.ones((3,), ctx=mx.cpu(i % 2), dtype=dtype)
+                for i in range(250) for dtype in ('float16', 'float32')]
 
     reads, real = [], mx.nd.NDArray.asnumpy
     monkeypatch.setattr(mx.nd.NDArray, 'asnumpy', lambda array: reads.append(array.size) or real(array))
