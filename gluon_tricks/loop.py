@@ -15,6 +15,7 @@ import math
 import time
 
 from gluon_tricks.compat import mx
+from gluon_tricks.optimizer import master_weights
 from gluon_tricks.tricks.low_precision import all_finite
 
 # Updates the host may run ahead of the devices. Without a bound it would queue batches until memory is full.
@@ -122,7 +123,6 @@ def _check_finite(metrics, lr):
 
 def weights_are_finite(trainer):
     """Whether every trained weight (the float32 masters, where kept) is finite; the host waits for the answer."""
-    from gluon_tricks.optimizer import master_weights
     masters = master_weights(trainer)
     return all_finite([masters.get(param, param.list_data()[0])
                        for param in trainer._params if param.grad_req != 'null'])
@@ -133,9 +133,9 @@ def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch
     """Train for `epochs` epochs; evaluate and save after each. Returns the metrics of the last evaluation.
 
     record: experiments.record.Record, takes every line and figure. save(epoch, metrics): writes the checkpoint and
-    returns its name. Raises Diverged, naming the last good checkpoint.
+    tells the record its path. Raises Diverged, naming the last good checkpoint.
     """
-    metrics, started, good = None, time.time(), None
+    metrics, started = None, time.time()
     for epoch in range(start_epoch, epochs):
         def report(epoch, batch, update, lr, speed, wait, metrics):
             record.line(task.batch_line(epoch, batch, speed, metrics, lr, wait, scaler))
@@ -143,7 +143,7 @@ def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch
                          skipped=scaler.skipped if scaler else 0, scale=scaler.scale if scaler else 1.0, **metrics)
             record.progress(metrics=metrics)
 
-        record.begin_epoch(epoch, updates_per_epoch, total_batch_size)
+        record.begin_epoch(epoch, total_batch_size)
         try:
             facts = train_epoch(task, epoch, trainer, devices, schedule, updates_per_epoch, total_batch_size, seed,
                                 scaler, log_interval, report, tick=record.progress)
@@ -151,7 +151,7 @@ def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch
                 raise Diverged('a weight is not finite after epoch %d (learning rate %.6g)' % (epoch, facts['lr']))
         except Diverged as error:
             raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, or '
-                           'resume from there' % (error, good or record.last_checkpoint or 'none yet')) from None
+                           'resume from there' % (error, record.last_checkpoint or 'none yet')) from None
         finally:
             record.end_epoch()
         began = time.time()
@@ -161,6 +161,6 @@ def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch
         record.event('epoch', epoch=epoch, lr=facts['lr'], speed=facts['speed'], time=facts['time'],
                      wait=facts['wait'], evaluation_time=time.time() - began, train=facts['metrics'],
                      skipped=scaler.skipped if scaler else 0, validation=metrics)
-        good = save(epoch, metrics)
+        save(epoch, metrics)
     record.line('Training time for %d epochs: %f sec.' % (epochs - start_epoch, time.time() - started))
     return metrics

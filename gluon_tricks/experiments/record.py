@@ -101,7 +101,7 @@ class Record:
             self._bar = tqdm(total=images, initial=done, unit='img', unit_scale=True, dynamic_ncols=True,
                              mininterval=0.5, file=sys.stderr, smoothing=0.05)
 
-    def begin_epoch(self, epoch, updates, total_batch_size):
+    def begin_epoch(self, epoch, total_batch_size):
         self._images_per_update = total_batch_size
         if self._bar is not None:
             self._bar.set_description('epoch %d' % epoch, refresh=False)
