@@ -33,7 +33,8 @@ def resolve(config):
 
     Linear scaling (section 3.1) sets the learning rate from the total batch size. Raises UsageError.
     """
-    from gluon_tricks.compat import available_cores, mx
+    from gluon_tricks.compat import mx
+    from gluon_tricks.cores import available_cores
     from gluon_tricks.models.zoo import default_input_size
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
@@ -158,8 +159,11 @@ def open_data(config, total_batch_size):
 
     Records are taken where they are; else a folder of images is packed once. Raises UsageError.
     """
+    from gluon_tricks.data import certificate
+    from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
-    from gluon_tricks.data.records import check_records, pack_folder
+    from gluon_tricks.data.prepare_folder import pack_folder
+    from gluon_tricks.data.records import check_records
 
     if config.data_backend == 'synthetic':
         stream = SyntheticStream(total_batch_size, config.input_size, config.num_classes, config.num_training_samples,
@@ -171,18 +175,25 @@ def open_data(config, total_batch_size):
     folder, classes, notices = os.path.expanduser(config.data_dir), None, []
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
-        packed = pack_folder(folder)
-        files, classes = packed.files, packed.classes
-        if len(classes) != config.num_classes:
-            raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d'
-                             % (config.num_classes, os.path.join(folder, 'train'), len(classes), len(classes)))
-        notices.append('data: %s, packed from %s' % (files['train'][0], folder))
+        packed = pack_folder(folder, processes=config.num_workers)
+        files = packed.files
     elif missing:
         raise UsageError('%s is missing: give the records with --rec-train and --rec-val, or a folder of images '
                          'with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to '
                          'try the program without ImageNet, type `make demo`' % missing[0])
+    watch([files['train'], files['val']], config.replace(resume='auto').command())
     for part in ('train', 'val'):
         check_records(*files[part])
+        facts = certificate.check(files[part][0]) or {'num_classes': 0, 'classes': None}
+        known = facts['classes'] or classes
+        if facts['num_classes'] > config.num_classes or known and len(known) != config.num_classes:
+            raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d' % (
+                config.num_classes, files[part][0], facts['num_classes'], facts['num_classes']))
+        if classes and known != classes:
+            raise UsageError('%s has other classes than %s: prepare both from the same set'
+                             % (files['val'][0], files['train'][0]))
+        classes = known
+        notices.append('data: ' + certificate.summary(files[part][0]))
     train_stream = TrainStream(*files['train'], total_batch_size=total_batch_size, input_size=config.input_size,
                                seed=config.seed, parts=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
                                jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
@@ -194,13 +205,14 @@ def open_data(config, total_batch_size):
         raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
                          % (config.num_training_samples, files['train'][0], train_stream.num_images))
     return train_stream, eval_stream, {'train': train_stream.num_images, 'val': eval_stream.num_images,
-                                       'files': files, 'classes': classes, 'notices': notices}
+                                       'files': files, 'classes': classes, 'notices': notices,
+                                       'certificates': {part: certificate.digest(files[part][0]) for part in files}}
 
 
 def build_net(config, devices, low_precision):
     """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
     from gluon_tricks.compat import mx
-    from gluon_tricks.models.zoo import get_model, load_params
+    from gluon_tricks.models.zoo import get_model, know_shapes, load_params
     from gluon_tricks.tricks.low_precision import refuse_bfloat16
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
     from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
@@ -214,7 +226,7 @@ def build_net(config, devices, low_precision):
         if config.last_gamma:
             zero_gamma(net)
         net.initialize(mx.init.Xavier() if config.init == 'xavier' else mx.init.MSRAPrelu())
-    _know_shapes(net, config.input_size)
+    know_shapes(net, config.input_size)
     if config.resume_params:
         load_params(net, config.resume_params)
     if config.no_wd:
@@ -228,20 +240,11 @@ def build_net(config, devices, low_precision):
 
 def build_teacher(config, devices, low_precision):
     """The teacher of section 5.3 with its weights, or None."""
-    from gluon_tricks.models.zoo import get_model, load_params
-
+    from gluon_tricks.models.zoo import trained_net
     if not config.teacher:
         return None
-    teacher = get_model(config.teacher, classes=config.num_classes)
-    teacher.initialize()
-    _know_shapes(teacher, config.input_size)
-    load_params(teacher, config.teacher_params)
-    teacher.collect_params().reset_ctx(devices)
-    teacher.collect_params().setattr('grad_req', 'null')
-    low_precision.prepare(teacher)
-    if config.mode == 'hybrid':
-        teacher.hybridize(static_alloc=True, static_shape=True)
-    return teacher
+    return trained_net(config.teacher, config.teacher_params, config.num_classes, config.input_size, devices,
+                       low_precision, config.mode == 'hybrid')
 
 
 def say_result(record, result, best):
@@ -251,12 +254,6 @@ def say_result(record, result, best):
                     % (result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'],
                        best['epoch']))
     record.line('In %s: run.json, log.jsonl, latest/net.params, best/net.params' % record.save_dir)
-
-
-def _know_shapes(net, input_size):
-    """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded."""
-    from gluon_tricks.compat import mx
-    net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Images per second of training: GluonCV's reference script and ours on the same records, both as a user starts them.
 
     python benchmarks/step.py --reference PATH/gluon-cv/scripts/classification/imagenet/train_imagenet.py
+    python benchmarks/step.py --paper     # Table 3's and section 4.3's ratios: precision by batch size, and v1, B, C, D
 
 Each command is a process of its own, started in turn, several times; the figure of a process is the median of its log
 lines after the first. Quote the ratios: single figures depend on the machine. GluonCV's script is started with
@@ -9,6 +10,7 @@ nothing but the compatibility that MXNet needs to be imported (NumPy's old alias
 import argparse
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,7 @@ def make_records(folder, images):
     """Noise JPEGs of 500 x 375, ImageNet's usual size, as train and val records."""
     import cv2
     sys.path.insert(0, ROOT)
-    from gluon_tricks.data.records import pack
+    from gluon_tricks.data.packing import pack
     rng = np.random.RandomState(0)
     items = []
     for number in range(images):
@@ -47,11 +49,14 @@ def measure(command, environment, folder):
     return statistics.median(speeds[1:])
 
 
-def commands(arguments, model, folder):
-    """{name: (command, environment)}."""
-    records = [word for part in ('train', 'val') for word in (
+def record_flags(folder):
+    return [word for part in ('train', 'val') for word in (
         '--rec-' + part, os.path.join(folder, part + '.rec'), '--rec-%s-idx' % part, os.path.join(folder, part + '.idx'))]
-    common = records + ['--use-rec', '--model', model, '--mode', 'hybrid', '--batch-size', str(arguments.batch_size),
+
+
+def commands(arguments, model, folder):
+    """{name: (command, environment)} of GluonCV's script and ours."""
+    common = record_flags(folder) + ['--use-rec', '--model', model, '--mode', 'hybrid', '--batch-size', str(arguments.batch_size),
                         '--num-epochs', '1', '--lr', '0.01', '--log-interval', '2', '--last-gamma']
     if model.startswith('resnet18'):
         common.remove('--last-gamma')  # GluonCV's basic block has no such option
@@ -68,31 +73,60 @@ def commands(arguments, model, folder):
     return result
 
 
+def paper_commands(arguments, folder):
+    """{name: (command, environment)}: ResNet-50 by batch size and precision (Table 3), then its tweaks (section 4.3)."""
+    plain = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    runs = [('B, batch %d, %s' % (size, dtype), 'resnet50_v1b', size, dtype)
+            for size in arguments.batch_sizes for dtype in ['float32'] + arguments.dtypes]
+    runs += [('%s, batch %d, float32' % (name, arguments.batch_size), model, arguments.batch_size, 'float32')
+             for name, model in (('v1', 'resnet50_v1'), ('B', 'resnet50_v1b'), ('C', 'resnet50_v1c'), ('D', 'resnet50_v1d'))]
+    ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0', '--use-rec', '--mode', 'hybrid',
+            '--num-epochs', '1', '--lr', '0.01']
+    return {name: (ours + record_flags(folder) + ['--model', model, '--batch-size', str(size), '--dtype', dtype,
+                                                  '--log-interval', str(max(1, 32 // size))], plain)
+            for name, model, size, dtype in runs}
+
+
+def compare(title, commands_by_name, repeats, folder):
+    """Run every command `repeats` times, in turn, and print the medians and their ratios to the first one's."""
+    figures = {}
+    for repeat in range(repeats):
+        for number, (name, (command, environment)) in enumerate(commands_by_name.items()):
+            if os.path.join(ROOT, 'train_imagenet.py') in command:
+                command = command + ['--save-dir', os.path.join(folder, 'run-%d-%d' % (number, repeat))]
+            figures.setdefault(name, []).append(measure(command, environment, folder))
+    base = statistics.median(next(iter(figures.values())))
+    print('\n%s: images per second (median of %d), and as a ratio to the first' % (title, repeats))
+    for name, speeds in figures.items():
+        print('  %-24s %7.2f  x%.2f   (%s)' % (name, statistics.median(speeds), statistics.median(speeds) / base,
+                                              ', '.join('%.2f' % speed for speed in speeds)), flush=True)
+    for name in os.listdir(folder):
+        if name.startswith('run-'):
+            shutil.rmtree(os.path.join(folder, name))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--reference', required=True, help="GluonCV's scripts/classification/imagenet/train_imagenet.py")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('--reference', help="GluonCV's scripts/classification/imagenet/train_imagenet.py")
+    what.add_argument('--paper', action='store_true', help="Table 3's and section 4.3's ratios, ours alone")
     parser.add_argument('--models', nargs='+', default=['resnet18_v1b', 'resnet50_v1d'])
     parser.add_argument('--dtypes', nargs='*', default=['bfloat16', 'float16'])
     parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[8, 32], help='of --paper')
     parser.add_argument('--images', type=int, default=192)
     parser.add_argument('--repeats', type=int, default=3)
     arguments = parser.parse_args()
-    arguments.reference = os.path.abspath(arguments.reference)
+    if arguments.reference:
+        arguments.reference = os.path.abspath(arguments.reference)
     with tempfile.TemporaryDirectory() as folder:
         make_records(folder, arguments.images)
+        if arguments.paper:
+            compare('ResNet-50, 224 px', paper_commands(arguments, folder), arguments.repeats, folder)
+            return
         for model in arguments.models:
-            figures = {}
-            for repeat in range(arguments.repeats):
-                for name, (command, environment) in commands(arguments, model, folder).items():
-                    if name.startswith('ours'):
-                        command = command + ['--save-dir', os.path.join(folder, '%s-%s-%d' % (model, name, repeat))]
-                    figures.setdefault(name, []).append(measure(command, environment, folder))
-            base = statistics.median(figures['GluonCV'])
-            print('\n%s, batch %d, 224 px, images per second (median of %d), and as a ratio to GluonCV'
-                  % (model, arguments.batch_size, arguments.repeats))
-            for name, speeds in figures.items():
-                print('  %-20s %7.2f  x%.2f   (%s)' % (name, statistics.median(speeds), statistics.median(speeds) / base,
-                                                      ', '.join('%.2f' % speed for speed in speeds)), flush=True)
+            compare('%s, batch %d, 224 px' % (model, arguments.batch_size), commands(arguments, model, folder),
+                    arguments.repeats, folder)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,8 @@ from gluon_tricks.errors import UsageError
 COMMANDS = {
     'recipes': ('gluon_tricks.experiments.recipes', 'the rows of the paper\'s tables: figures and commands'),
     'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
-    'prepare': ('gluon_tricks.data.prepare', 'make record files: demo, folder'),
+    'prepare': ('gluon_tricks.data.prepare', 'data sets, from official archives to records'),
+    'verify': ('gluon_tricks.data.verify', 'decode every image of a record file; certify it'),
     'evaluate': ('gluon_tricks.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
     'predict': ('gluon_tricks.predict', 'the five likeliest classes of images'),
 }
@@ -33,6 +34,9 @@ def main(argv=None):
     except UsageError as error:
         print('error: %s' % error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
     except BrokenPipeError:  # `... | head`
         return 1
 

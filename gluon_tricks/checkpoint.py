@@ -17,6 +17,7 @@ import shutil
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import sync
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
 FORMAT = 1
@@ -49,14 +50,6 @@ def _self_digest(manifest):
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write(save_dir, name, files, manifest):
     """Write the checkpoint SAVE_DIR/name and return its path.
 
@@ -70,20 +63,20 @@ def write(save_dir, name, files, manifest):
         for file_name, writer in files.items():
             path = os.path.join(partial, file_name)
             writer(path)
-            _sync(path)
+            sync(path)
             manifest['files'][file_name] = {'sha256': _digest(path), 'bytes': os.path.getsize(path)}
         manifest['digest'] = _self_digest(manifest)
         path = os.path.join(partial, 'manifest.json')
         with open(path, 'w') as stream:
             json.dump(manifest, stream, indent=1, sort_keys=True)
-        _sync(path)
-        _sync(partial)
+        sync(path)
+        sync(partial)
         replaced = partial + '.replaced'
         if os.path.isdir(final):  # an epoch that is trained again after an earlier one was resumed
             os.rename(final, replaced)
         os.rename(partial, final)
         shutil.rmtree(replaced, ignore_errors=True)
-        _sync(save_dir)
+        sync(save_dir)
     except (OSError, mx.MXNetError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UsageError('the checkpoint %s could not be written (%s): the one before it is whole; free space or '

@@ -19,19 +19,13 @@ import sys
 import types
 import warnings
 
+from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import UsageError
 
 try:
     import numpy as np
 except ModuleNotFoundError:
     np = None  # then MXNet is not there either, and its import says so
-
-
-def available_cores():
-    """Number of cores this process may use (int, at least 1)."""
-    if hasattr(os, 'sched_getaffinity'):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _set_environment():

@@ -4,6 +4,7 @@ import math
 import os
 
 from gluon_tricks import config as configuration
+from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
 
 
@@ -55,20 +56,11 @@ def open_run(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
 
 def load_net(facts, devices, dtype='float32', hybridize=True):
     """(network, precision) of `open_run`'s facts, ready to score on the devices."""
-    from gluon_tricks.models.zoo import get_model, load_params
+    from gluon_tricks.models.zoo import trained_net
     from gluon_tricks.tricks.low_precision import precision
-    from gluon_tricks.compat import mx
-
     low_precision = precision(dtype, devices)
-    net = get_model(facts['model'], classes=facts['num_classes'], **({'use_se': True} if facts['use_se'] else {}))
-    net.initialize()
-    net(mx.nd.zeros((1, 3, facts['input_size'], facts['input_size']))).wait_to_read()
-    load_params(net, facts['params'])
-    net.collect_params().reset_ctx(devices)
-    low_precision.prepare(net)
-    if hybridize:
-        net.hybridize(static_alloc=True, static_shape=True)
-    return net, low_precision
+    return trained_net(facts['model'], facts['params'], facts['num_classes'], facts['input_size'], devices,
+                       low_precision, hybridize, facts['use_se']), low_precision
 
 
 def main(argv):
@@ -89,7 +81,6 @@ def main(argv):
     index = arguments.rec_val_idx or os.path.splitext(records)[0] + '.idx'
 
     from gluon_tricks.classification import evaluate
-    from gluon_tricks.compat import available_cores
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
     from gluon_tricks.distributed import find_devices

@@ -22,7 +22,7 @@ def make_jpeg(label, number, size=40):
 
 def make_records(folder, train=64, val=27, classes=4):
     """Write folder/rec/{train,val}.{rec,idx} and return the folder."""
-    from gluon_tricks.data.records import pack
+    from gluon_tricks.data.packing import pack
     rec = Path(folder) / 'rec'
     rec.mkdir(parents=True)
     for part, number, offset in (('train', train, 0), ('val', val, 10000)):

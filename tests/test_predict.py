@@ -8,7 +8,7 @@ from conftest import make_jpeg
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
-from gluon_tricks.data.records import pack
+from gluon_tricks.data.packing import pack
 from gluon_tricks.predict import preprocess
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)

@@ -5,7 +5,7 @@ Demo data proves that the machinery works; it does not stand for ImageNet.
 import os
 import shutil
 
-from gluon_tricks.data.records import pack_folder
+from gluon_tricks.data.prepare_folder import pack_folder
 from gluon_tricks.errors import UsageError
 
 SIDE = 40  # the 8 x 8 images are enlarged to this, so that crops of 32 have something to cut
@@ -13,7 +13,7 @@ HELD_OUT = 5  # every fifth image of each digit is for validation
 
 
 def write_digits(out_dir):
-    """Write OUT_DIR/train/DIGIT/*.JPEG and OUT_DIR/val/DIGIT/*.JPEG, pack them, and return records.Packed.
+    """Write OUT_DIR/train/DIGIT/*.JPEG and OUT_DIR/val/DIGIT/*.JPEG, pack them, and return prepare_folder.Packed.
 
     Held out is every fifth image of each digit. A tree that is there already is taken as it is; a kill leaves none
     that is half-written. Raises UsageError without scikit-learn, or where OUT_DIR cannot be written.
@@ -36,14 +36,20 @@ def write_digits(out_dir):
     return pack_folder(out_dir)
 
 
+def held_out(labels):
+    """[whether it is for validation] of each digit, given the labels (N,): every fifth of each class."""
+    seen, result = {}, []
+    for label in labels:
+        result.append(seen.get(label, 0) % HELD_OUT == 0)
+        seen[label] = seen.get(label, 0) + 1
+    return result
+
+
 def _write_tree(images, labels, folder):
     """FOLDER/{train,val}/DIGIT/digit_NUMBER.JPEG of images (N, 8, 8) with values 0 to 16 and labels (N,)."""
     import cv2
-    seen = [0] * 10
-    for number, (image, label) in enumerate(zip(images, labels)):
-        part = 'val' if seen[label] % HELD_OUT == 0 else 'train'
-        seen[label] += 1
-        place = os.path.join(folder, part, str(label))
+    for number, (image, label, out) in enumerate(zip(images, labels, held_out(labels))):
+        place = os.path.join(folder, 'val' if out else 'train', str(label))
         os.makedirs(place, exist_ok=True)
         grey = cv2.resize((image * (255.0 / 16)).astype('uint8'), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         _, jpeg = cv2.imencode('.jpg', cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])

@@ -14,8 +14,8 @@ MXNet's ImageRecordIter does this in C++. What it does not do by itself, and is 
 * Memory stays bounded: an iterator that prefetches more than one batch, or is dropped before its end, never gives
   back the batches that it holds.
 
-A record that is no image any more ends training with a sentence that names it, but kills the process in validation
-(MXNet divides by its height of zero); `records.check_records` finds those whose first bytes are gone.
+A record that is no image any more ends training with a sentence that names it, and kills the process in validation
+(MXNet divides by its height of zero): see `crash`. A truncated JPEG trains silently: see `verify`.
 """
 import math
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 import gluon_tricks
 from gluon_tricks.compat import environment
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import write_whole
 
 
 def _finite(value):
@@ -27,13 +28,7 @@ def _finite(value):
 
 def write_json(path, content):
     """Write a JSON file atomically."""
-    partial = '%s.partial-%d' % (path, os.getpid())
-    with open(partial, 'w') as stream:
-        json.dump(_finite(content), stream, indent=1)
-        stream.write('\n')
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    write_whole(path, (json.dumps(_finite(content), indent=1) + '\n').encode())
 
 
 class Record:

@@ -199,6 +199,28 @@ def load_params(net, path, ctx=None):
         param._load_init(arrays[name], ctx, cast_dtype=True, dtype_source='current')
 
 
+def know_shapes(net, input_size):
+    """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded."""
+    net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()
+
+
+def trained_net(name, params, classes, input_size, devices, low_precision, hybridize=True, use_se=False):
+    """A network with the weights of the file `params`, only to be asked: a teacher's, or one to evaluate.
+
+    devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
+    """
+    net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
+    net.initialize()
+    know_shapes(net, input_size)
+    load_params(net, params)
+    net.collect_params().reset_ctx(devices)
+    net.collect_params().setattr('grad_req', 'null')
+    low_precision.prepare(net)
+    if hybridize:
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
 _MAGIC = (0x112).to_bytes(8, 'little')  # of a list of arrays, as MXNet writes it
 
 

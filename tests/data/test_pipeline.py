@@ -11,7 +11,8 @@ from conftest import ROOT, make_jpeg
 from gluon_tricks.compat import mx
 from gluon_tricks.data import pipeline
 from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
-from gluon_tricks.data.records import pack, read_index
+from gluon_tricks.data.packing import pack
+from gluon_tricks.data.records import read_index
 from gluon_tricks.errors import UsageError
 
 CPU = [mx.cpu(0)]

@@ -1,4 +1,3 @@
-import json
 import os
 import struct
 
@@ -7,7 +6,7 @@ import pytest
 
 from conftest import make_jpeg
 from gluon_tricks.compat import mx
-from gluon_tricks.data import records
+from gluon_tricks.data import packing, records
 from gluon_tricks.errors import UsageError
 
 
@@ -15,7 +14,7 @@ from gluon_tricks.errors import UsageError
 def packed(tmp_path):
     """Prefix of 12 records whose label is their number."""
     prefix = str(tmp_path / 'set')
-    assert records.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
+    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
     return prefix
 
 
@@ -27,141 +26,21 @@ def read_all(prefix):
     return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
 
 
-# -- packing ----------------------------------------------------------------------------------------------------------
-
-def test_images_are_packed_untouched_and_shuffled(packed):
-    images, order = read_all(packed)
-    assert images == {float(i): make_jpeg(i % 4, i) for i in range(12)}
-    assert order != sorted(order)
-    lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
-    assert [float(label) for _, label, _ in lines] == order
-    assert all(name == 'image%d' % float(label) for _, label, name in lines)
-    assert records.check_records(packed + '.rec', packed + '.idx') == records.count(packed + '.idx') == 12
-
-
-def test_the_order_depends_on_the_seed_alone(tmp_path):
-    items = [(make_jpeg(0, i), i, str(i)) for i in range(12)]
-    orders = []
-    for number, options in enumerate(({'seed': 1}, {'seed': 1}, {'seed': 2}, {'shuffle': False})):
-        records.pack(items, str(tmp_path / str(number)), **options)
-        orders.append(read_all(str(tmp_path / str(number)))[1])
-    assert orders[0] == orders[1] != orders[2]
-    assert orders[3] == list(range(12))
-
-
 @pytest.mark.parametrize('place', [None, 0, 4, 8, 11, 12])
 def test_a_record_is_written_as_mxnet_writes_it(place, tmp_path):
     """Also one whose bytes hold the magic number, which is split where it stands at a multiple of 4."""
-    content = bytes(range(1, 30))
+    image = b'\xff\xd8' + bytes(range(1, 31))
     if place is not None:
-        content = content[:place] + struct.pack('<I', records.MAGIC) + content[place:]
+        image = image[:place] + struct.pack('<I', records.MAGIC) + image[place:]
     writer = mx.recordio.MXRecordIO(str(tmp_path / 'theirs.rec'), 'w')
+    content = mx.recordio.pack(mx.recordio.IRHeader(0, 3.0, 7, 0), image)
     writer.write(content)
     writer.close()
-    assert records._record(content) == (tmp_path / 'theirs.rec').read_bytes()
-    assert records._read(str(tmp_path / 'theirs.rec'), 0) == content
-
-
-def test_an_image_that_holds_the_magic_number_passes(tmp_path):
-    image = make_jpeg(1, 1) + b'\0' * 3
-    image += b'\0' * (-len(image) % 4) + struct.pack('<I', records.MAGIC) * 3
-    prefix = str(tmp_path / 'magic')
-    records.pack([(image, 7, 'a'), (make_jpeg(2, 2), 8, 'b')], prefix)
-    assert records.check_records(prefix + '.rec', prefix + '.idx') == 2
-    assert read_all(prefix)[0][7.0] == image
-
-
-@pytest.mark.parametrize('source, part', [(b'', 'is empty'), (b'GIF89a...', 'not a JPEG or PNG'),
-                                          ('no/such/file.JPEG', 'cannot be read')])
-def test_what_is_no_image_is_not_packed(source, part, tmp_path):
-    with pytest.raises(UsageError, match=part) as error:
-        records.pack([(make_jpeg(0, 0), 0, 'good'), (source, 1, 'n01/bad.JPEG')], str(tmp_path / 'x'))
-    assert 'n01/bad.JPEG' in str(error.value)
-    assert os.listdir(str(tmp_path)) == []
-
-
-def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
-    with pytest.raises(UsageError, match='no image'):
-        records.pack([], str(tmp_path / 'x'))
-    with pytest.raises(UsageError, match='cannot be written'):
-        records.pack([(make_jpeg(0, 0), 0, 'a')], str(tmp_path / 'missing' / 'x'))
-
-
-def test_a_kill_between_the_renames_leaves_no_index(packed, monkeypatch):
-    """The old index must not stand beside new records."""
-    done = []
-
-    def replace(source, target):
-        if target.endswith('.lst'):
-            raise KeyboardInterrupt
-        done.append(target)
-        os.rename(source, target)
-
-    monkeypatch.setattr(records.os, 'replace', replace)
-    with pytest.raises(KeyboardInterrupt):
-        records.pack([(make_jpeg(1, i), i, str(i)) for i in range(3)], packed)
-    assert done == [packed + '.rec'] and not os.path.exists(packed + '.idx')
-
-
-# -- folders ----------------------------------------------------------------------------------------------------------
-
-def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):
-    for part, number in (('train', train), ('val', val)):
-        for i in range(number):
-            place = folder / part / classes[i % len(classes)]
-            place.mkdir(parents=True, exist_ok=True)
-            (place / ('%d.JPEG' % i)).write_bytes(make_jpeg(i % 2, i))
-    return folder
-
-
-def test_a_folder_is_packed_once_and_again_when_it_changes(tmp_path):
-    tree = write_tree(tmp_path / 'tree')
-    packed = records.pack_folder(str(tree))
-    assert packed.classes == ['ant', 'bee'] and set(packed.files) == {'train', 'val'}
-    rec, idx = packed.files['train']
-    assert records.check_records(rec, idx) == 6
-    images, _ = read_all(rec[:-4])
-    assert sorted(images) == [0.0, 1.0]
-    first = os.stat(rec).st_mtime_ns, os.stat(rec).st_ino
-    assert records.pack_folder(str(tree)) == packed
-    assert (os.stat(rec).st_mtime_ns, os.stat(rec).st_ino) == first  # the same file
-    (tree / 'train' / 'bee' / '99.jpg').write_bytes(make_jpeg(1, 99))
-    assert records.check_records(*records.pack_folder(str(tree)).files['train']) == 7
-    note = json.loads((tree / '.gluon_tricks' / 'train.json').read_text())
-    assert note['num_images'] == 7 and note['classes'] == ['ant', 'bee']
-    os.remove(rec)
-    assert records.check_records(*records.pack_folder(str(tree)).files['train']) == 7
-
-
-def test_validation_labels_follow_the_training_classes(tmp_path):
-    tree = write_tree(tmp_path / 'tree', train=6, val=2, classes=('ant', 'bee', 'cow'))
-    for name in ('ant',):
-        for path in (tree / 'val' / name).iterdir():
-            path.unlink()
-        (tree / 'val' / name).rmdir()
-    packed = records.pack_folder(str(tree))
-    assert sorted(read_all(packed.files['val'][0][:-4])[0]) == [1.0]  # only bees, whose label is 1
-    (tree / 'val' / 'dog').mkdir()
-    with pytest.raises(UsageError, match='dog'):
-        records.pack_folder(str(tree))
-
-
-def test_the_records_may_lie_elsewhere(tmp_path):
-    packed = records.pack_folder(str(write_tree(tmp_path / 'tree')), str(tmp_path / 'cache'))
-    assert packed.files['val'][0] == str(tmp_path / 'cache' / 'val.rec')
-    assert not (tmp_path / 'tree' / '.gluon_tricks').exists()
-
-
-def test_folders_that_cannot_be_packed(tmp_path):
-    with pytest.raises(UsageError, match='train is missing'):
-        records.pack_folder(str(tmp_path))
-    (tmp_path / 'train' / 'ant').mkdir(parents=True)
-    with pytest.raises(UsageError, match='holds no images'):
-        records.pack_folder(str(tmp_path))
-    tree = write_tree(tmp_path / 'tree')
-    (tree / '.gluon_tricks').write_text('a file where the cache should be')
-    with pytest.raises(UsageError, match='prepare folder'):
-        records.pack_folder(str(tree))
+    block = (tmp_path / 'theirs.rec').read_bytes()
+    assert records.record(7, 3.0, image) == block
+    assert records.content_of(block) == content
+    if place != 0:
+        assert records.head_of(content) == (3.0, 7, 24)
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""The certificate of a record file: NAME.certificate.json beside NAME.rec, what the file is and where it came from.
+
+`packing` writes it with the records, `verify` once every image was decoded; training prints its summary.
+
+| field | what |
+|---|---|
+| ``images``, ``num_classes``, ``class_counts`` | how many, and how many of each class, by label |
+| ``classes``, ``classes_sha256`` | the label map: names in the order of the labels (None: not known) and their digest |
+| ``bytes``, ``sha256``, ``index_sha256``, ``list_sha256`` | of the .rec; of the .idx and the .lst |
+| ``resize``, ``quality`` | short side and JPEG quality that images were brought to; 0: not; None: not known |
+| ``quirks`` | images that are not what they are called: ``png`` and ``cmyk``, by name |
+| ``seed`` | of the order (None: not shuffled, or not known) |
+| ``source`` | the archives and their published digests |
+| ``plan`` | a digest of all that packing was asked for |
+| ``decoder`` | what decoded every image without a fault (None: nothing yet) |
+"""
+import hashlib
+import json
+import os
+
+from gluon_tricks.errors import UsageError
+
+_NUMBERS = ('images', 'num_classes', 'bytes')
+_DIGESTS = ('sha256', 'index_sha256', 'list_sha256', 'plan', 'classes_sha256', 'decoder')
+
+
+def path_of(rec):
+    """The certificate's path for a record file's."""
+    return os.path.splitext(rec)[0] + '.certificate.json'
+
+
+def classes_sha256(classes):
+    """Digest of a label map, a list of names; None without one."""
+    return None if classes is None else hashlib.sha256('\n'.join(classes).encode('utf-8', 'surrogateescape')).hexdigest()
+
+
+def to_bytes(facts):
+    """A certificate as it is written; the same facts always give the same bytes."""
+    return (json.dumps(facts, indent=1, sort_keys=True) + '\n').encode('utf-8', 'surrogateescape')
+
+
+def read(rec):
+    """The certificate of a record file as a dict, None without one. Raises UsageError for one that is damaged."""
+    path = path_of(rec)
+    try:
+        with open(path, 'rb') as stream:
+            facts = json.loads(stream.read().decode())
+        if not isinstance(facts, dict) or any(not isinstance(facts.get(key), int) for key in _NUMBERS) or any(
+                not isinstance(facts.get(key), (str, type(None))) for key in _DIGESTS) or not isinstance(
+                facts.get('class_counts'), list):
+            raise ValueError('it lacks fields')
+        return facts
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError('%s is not a certificate (%s): remove it, and make it again with `python -m gluon_tricks '
+                         'verify %s`' % (path, error, rec)) from error
+
+
+def digest(rec):
+    """SHA-256 of the certificate's own bytes, None without one."""
+    try:
+        with open(path_of(rec), 'rb') as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def check(rec):
+    """The certificate, None without one; UsageError where the record file has another size than it says."""
+    facts = read(rec)
+    if facts and facts['bytes'] != os.path.getsize(rec):
+        raise UsageError('%s has %d bytes, its certificate says %d: it was changed or cut short; copy or prepare it '
+                         'again, or look at it with `python -m gluon_tricks verify %s`'
+                         % (rec, os.path.getsize(rec), facts['bytes'], rec))
+    return facts
+
+
+def summary(rec):
+    """One line about the certificate of a record file, for the log of a run. Raises UsageError as `check`."""
+    facts = check(rec)
+    if not facts:
+        return '%s: no certificate; `python -m gluon_tricks verify %s` makes one' % (rec, rec)
+    made = [text % facts[key] for key, text in (('resize', 'short side at most %d'), ('quality', 'JPEG quality %d'))
+            if facts.get(key)]
+    bytes_are = ', '.join(made) or ('packed elsewhere' if facts.get('resize') is None else 'bytes passed through')
+    return '%s: certified, %d images of %d classes, %s, sha256 %s, %s' % (
+        rec, facts['images'], facts['num_classes'], bytes_are, (facts['sha256'] or '')[:12],
+        'all decoded by %s' % facts['decoder'] if facts['decoder'] else
+        'not decoded yet (`python -m gluon_tricks verify`)')

@@ -1,0 +1,81 @@
+"""Unpacking an archive into a tree that appears when it is whole and was found to be right."""
+import hashlib
+import json
+import os
+
+from tqdm import tqdm
+
+from gluon_tricks.data import archives
+from gluon_tricks.data.parts import parts
+from gluon_tricks.data.workers import ordered
+from gluon_tricks.errors import UsageError
+from gluon_tricks.files import sync, write_whole
+
+_TASK = 64  # files that a process writes in one go
+
+
+def extract(members, out, name, check, source, processes=1):
+    """Write {path below OUT: source} and OUT/NAME.certificate.json; returns the certificate's facts.
+
+    check: function(folder, processes) that looks at the finished tree and returns facts about it, or raises UsageError.
+    source: facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first
+    folders are moved to OUT, the certificate last. A kill at any point loses a few files. What is there already, from
+    the same members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written.
+    """
+    certificate = os.path.join(out, name + '.certificate.json')
+    plan = hashlib.sha256(repr((name, sorted(source.items()), sorted(
+        (path, archives.size_of(member)) for path, member in members.items()))).encode()).hexdigest()
+    tops = sorted({path.split('/')[0] for path in members})
+    try:
+        facts = _done(certificate, plan)
+        if facts:
+            return facts
+        with parts(os.path.join(out, name + '.parts'), plan, os.path.join(out, name)) as folder:
+            whole = os.path.join(folder, 'whole')
+            if not os.path.exists(whole):
+                for top in tops:
+                    if os.path.exists(os.path.join(out, top)):
+                        raise UsageError('%s is there already, and not from these archives: move it away, or choose '
+                                         'another --out' % os.path.join(out, top))
+                _write_all(members, os.path.join(folder, 'tree'), name, processes)
+                facts = dict(check(os.path.join(folder, 'tree'), processes), source=source, plan=plan)
+                write_whole(whole, (json.dumps(facts, indent=1, sort_keys=True) + '\n').encode())
+            for top in tops:
+                if os.path.isdir(os.path.join(folder, 'tree', top)):
+                    os.rename(os.path.join(folder, 'tree', top), os.path.join(out, top))
+            with open(whole, 'rb') as stream:
+                write_whole(certificate, stream.read())
+            sync(out)
+        return _done(certificate, plan)
+    except OSError as error:
+        raise UsageError('%s cannot be written (%s): free space, or choose another --out; the same command goes on '
+                         'where it stopped' % (out, error.strerror or error)) from error
+
+
+def _done(certificate, plan):
+    try:
+        with open(certificate) as stream:
+            facts = json.load(stream)
+    except (FileNotFoundError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get('plan') == plan else None
+
+
+def _write_all(members, folder, name, processes):
+    entries = sorted(members.items(), key=lambda entry: archives.where(entry[1]))
+    for directory in sorted({os.path.dirname(os.path.join(folder, path)) for path in members}):
+        os.makedirs(directory, exist_ok=True)
+    tasks = [(folder, entries[at:at + _TASK]) for at in range(0, len(entries), _TASK)]
+    with tqdm(total=len(entries), desc=name, unit='file') as bar:
+        for number in ordered(write_files, tasks, min(processes, len(tasks))):
+            bar.update(number)
+
+
+def write_files(folder, entries):
+    """Write [(path, source)] below the folder, but what is there; returns how many they are."""
+    for path, source in entries:
+        target = os.path.join(folder, path)
+        # Written whole or not at all; the size tells a file that a power cut emptied.
+        if not os.path.isfile(target) or os.path.getsize(target) != archives.size_of(source):
+            write_whole(target, archives.read(source), sync=False)
+    return len(entries)

@@ -1,0 +1,256 @@
+"""Packing images into record files: in shuffled order, by several processes, going on after a kill.
+
+Records are packed shuffled, because the training pipeline reads contiguous parts side by side, and each part must be a
+fair sample. The images are cut into shards of a few hundred; a shard is written under another name and renamed when it
+is whole, then appended to the growing record file. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec,
+.lst, .idx and .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk,
+at any point loses at most the shards that were being written; the result is the same to the byte.
+"""
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import warnings
+import zlib
+
+import numpy as np
+from tqdm import tqdm
+
+from gluon_tricks.data import archives, certificate
+from gluon_tricks.data.parts import parts
+from gluon_tricks.data.records import is_image, record
+from gluon_tricks.data.workers import ordered
+from gluon_tricks.errors import UsageError
+from gluon_tricks.files import sync, write_whole
+
+_SHARD = 512  # images
+_FORMAT = 1  # of the shards and of what they are made from: another number, and they are made anew
+_FILES = ('.rec', '.lst', '.certificate.json', '.idx')  # in the order in which they appear
+
+
+def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, classes=None, source=None,
+         progress=False):
+    """Write PREFIX.rec, .lst, .idx and .certificate.json of `items`; returns the number of records.
+
+    items: list of (where the image is: a path, its bytes, or an `archives` member; label; name). resize: images whose
+    short side is longer are brought to it; quality: and written as JPEGs of it, all of them when it is given alone;
+    with neither the bytes are copied as they are. classes: the label map, source: facts about the archives, for the
+    certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
+    for a file that is no image, or where it cannot be written.
+    """
+    if not items:
+        raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)
+    try:
+        plan = _plan(items, seed, shuffle, resize, quality, classes, source)
+        folder = prefix + '.parts'
+        if _is_done(prefix, plan):
+            shutil.rmtree(folder, ignore_errors=True)  # a kill may have left some of it
+            return len(items)
+        with parts(folder, plan, prefix + '.rec'):
+            if not os.path.exists(os.path.join(folder, 'whole')):
+                _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress)
+            _publish(prefix, folder)
+    except OSError as error:
+        raise UsageError('%s.rec cannot be written (%s): free space, or choose another place; the same command goes '
+                         'on where it stopped' % (prefix, error.strerror or error)) from error
+    return len(items)
+
+
+def _plan(items, seed, shuffle, resize, quality, classes, source):
+    """Digest of everything that decides what is written."""
+    plan = hashlib.sha256(repr((_FORMAT, _SHARD, seed, shuffle, resize, quality, classes,
+                                sorted((source or {}).items()))).encode('utf-8', 'surrogateescape'))
+    for where, label, name in items:
+        try:
+            size = archives.size_of(where)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
+    return plan.hexdigest()
+
+
+def _is_done(prefix, plan):
+    rec = prefix + '.rec'
+    if not os.path.isfile(prefix + '.idx') or not os.path.isfile(rec):
+        return False
+    facts = certificate.read(rec)
+    return bool(facts) and facts['plan'] == plan and facts['bytes'] == os.path.getsize(rec)
+
+
+def _publish(prefix, folder):
+    """Move the whole files to their names; does what is left to do when it was cut short."""
+    if os.path.exists(os.path.join(folder, '.rec')):
+        for suffix in ('.idx', '.certificate.json', '.lst'):  # they belong to the old records
+            if os.path.exists(prefix + suffix):
+                os.remove(prefix + suffix)
+    for suffix in _FILES:
+        if os.path.exists(os.path.join(folder, suffix)):
+            os.replace(os.path.join(folder, suffix), prefix + suffix)
+    sync(os.path.dirname(prefix))
+
+
+def _unreadable(name, error):
+    return UsageError('%s cannot be read (%s): make it readable, or take it out'
+                      % (name, getattr(error, 'strerror', None) or error))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All shards, into one file
+
+def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress):
+    """The four files in the folder, then the mark ``whole``."""
+    order = np.random.RandomState(seed).permutation(len(items)) if shuffle else np.arange(len(items))
+    starts = range(0, len(items), _SHARD)
+    shards = {number: _read_shard(folder, number) for number in range(len(starts))}
+    growing = os.path.join(folder, '.rec')
+    with open(growing, 'ab+') as stream, tqdm(total=len(items), desc=os.path.basename(prefix), unit='img',
+                                              disable=not progress, file=sys.stderr) as bar:
+        merged, digest = _take_up(stream, shards, bar)
+        # Shards behind the merged ones may be there already.
+        for number in range(merged, len(starts)):
+            if shards[number] and not _is_whole(folder, number, shards[number]):
+                shards[number] = None
+        missing = [number for number in range(merged, len(starts)) if not shards[number]]
+        tasks = ((folder, number, [(int(key),) + tuple(items[order[key]])
+                                   for key in range(starts[number], min(starts[number] + _SHARD, len(items)))],
+                  resize, quality) for number in missing)
+        made = ordered(write_shard, tasks, min(processes, len(missing)))
+        for number in range(merged, len(starts)):
+            if not shards[number]:
+                shards[number] = next(made)
+            path = _shard_path(folder, number)
+            with open(path, 'rb') as part:
+                content = part.read()
+            digest.update(content)
+            stream.write(content)
+            stream.flush()
+            os.remove(path)
+            bar.update(len(shards[number]['sizes']))
+        os.fsync(stream.fileno())
+    labels = np.array([items[place][1] for place in order], 'float64')
+    idx, lst, offset = io.StringIO(), io.StringIO(), 0
+    sizes = [size for number in range(len(starts)) for size in shards[number]['sizes']]
+    for key, (place, size) in enumerate(zip(order, sizes)):
+        idx.write('%d\t%d\n' % (key, offset))
+        lst.write('%d\t%f\t%s\n' % (key, labels[key], items[place][2]))
+        offset += size
+    idx, lst = idx.getvalue().encode(), lst.getvalue().encode('utf-8', 'surrogateescape')
+    num_classes = len(classes) if classes is not None else int(labels.max()) + 1
+    facts = {
+        'images': len(items), 'num_classes': num_classes,
+        'class_counts': np.bincount(labels.astype('int64').clip(0), minlength=num_classes).tolist(),
+        'classes': classes, 'classes_sha256': certificate.classes_sha256(classes), 'bytes': offset,
+        'sha256': digest.hexdigest(), 'index_sha256': hashlib.sha256(idx).hexdigest(),
+        'list_sha256': hashlib.sha256(lst).hexdigest(), 'resize': resize, 'quality': quality,
+        'quirks': {kind: sorted(name for shard in shards.values() for name in shard[kind]) for kind in ('png', 'cmyk')},
+        'seed': seed if shuffle else None, 'source': source or {}, 'plan': plan, 'decoder': None,
+    }
+    write_whole(os.path.join(folder, '.idx'), idx)
+    write_whole(os.path.join(folder, '.lst'), lst)
+    write_whole(os.path.join(folder, '.certificate.json'), certificate.to_bytes(facts))
+    write_whole(os.path.join(folder, 'whole'), b'')
+
+
+def _take_up(stream, shards, bar):
+    """(number of the shards that the growing file holds, digest of it); what is behind them is cut off.
+
+    They are read again: after a power cut a file may have its size and not its content.
+    """
+    digest, number = hashlib.sha256(), 0
+    stream.seek(0)
+    while number < len(shards) and shards[number]:
+        content = stream.read(sum(shards[number]['sizes']))
+        if zlib.crc32(content) != shards[number]['crc']:
+            break
+        digest.update(content)
+        bar.update(len(shards[number]['sizes']))
+        number += 1
+    stream.truncate(sum(sum(shards[place]['sizes']) for place in range(number)))
+    stream.seek(0, os.SEEK_END)
+    return number, digest
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One shard
+
+def _shard_path(folder, number):
+    return os.path.join(folder, '%06d.rec' % number)
+
+
+def _facts_path(folder, number):
+    return os.path.join(folder, '%06d.json' % number)
+
+
+def _read_shard(folder, number):
+    """The facts of a shard that was finished, else None."""
+    try:
+        with open(_facts_path(folder, number), 'rb') as stream:
+            return json.loads(stream.read().decode('utf-8', 'surrogateescape'))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _is_whole(folder, number, facts):
+    try:
+        with open(_shard_path(folder, number), 'rb') as stream:
+            return zlib.crc32(stream.read()) == facts['crc']
+    except FileNotFoundError:
+        return False
+
+
+def write_shard(folder, number, items, resize, quality):
+    """Write the records of `items` = [(key, where, label, name)] as shard `number`; returns its facts.
+
+    Facts: the records' sizes, a checksum, and the names of the images that are not what they are called.
+    """
+    images, quirks = {}, {'png': [], 'cmyk': []}
+    for key, where, _, name in sorted(items, key=lambda item: archives.where(item[1])):  # as they lie on the disk
+        images[key] = _image(where, name, resize, quality, quirks)
+    made = [record(key, label, images.pop(key)) for key, _, label, _ in items]
+    content = b''.join(made)
+    facts = dict(quirks, sizes=[len(each) for each in made], crc=zlib.crc32(content))
+    write_whole(_shard_path(folder, number), content, sync=False)
+    write_whole(_facts_path(folder, number), json.dumps(facts).encode('utf-8', 'surrogateescape'), sync=False)
+    return facts
+
+
+def _image(where, name, resize, quality, quirks):
+    """The bytes of an image as they go into its record; notes what is strange about it."""
+    from PIL import Image
+    try:
+        content = archives.read(where)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    problem = UsageError('%s is %s, not a JPEG or PNG image: replace it, or take it out'
+                         % (name, 'empty' if not content else 'another kind of file'))
+    if not is_image(content):
+        raise problem
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of huge sizes and odd tags
+            image = Image.open(io.BytesIO(content))
+    except Exception as error:  # Pillow has many kinds for a header that is none
+        raise problem from error
+    if image.format == 'PNG' and not name.lower().endswith('.png'):
+        quirks['png'].append(name)
+    if image.mode == 'CMYK':
+        quirks['cmyk'].append(name)
+    if quality or (resize and min(image.size) > resize):
+        content = _encode(content, name, resize, quality or 95)
+    return content
+
+
+def _encode(content, name, resize, quality):
+    """The image as a JPEG, its short side brought down to `resize`."""
+    import cv2
+    cv2.setNumThreads(1)  # there is a process for each core
+    pixels = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise UsageError('%s cannot be decoded: replace it, or take it out' % name)
+    short = min(pixels.shape[:2])
+    if resize and short > resize:
+        height, width = (int(round(side * resize / short)) for side in pixels.shape[:2])
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -1,0 +1,47 @@
+"""Work spread over processes, its results in order; nothing stays behind when one of them dies."""
+import collections
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import threading
+
+from gluon_tricks.errors import UsageError
+
+
+def ordered(function, tasks, processes):
+    """Generator of function(*task) for every task, in the tasks' order; a few tasks are under way at a time.
+
+    function: of a module, so that a new process finds it by name. With one process it is called in this one. An
+    exception of the function is raised here. Raises UsageError when a process is killed.
+    """
+    if processes <= 1:
+        for task in tasks:
+            yield function(*task)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'), _follow_parent)
+    waiting = collections.deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, *task))
+            if len(waiting) > 2 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UsageError('a worker process was killed, perhaps for want of memory: start the same command again, it '
+                         'goes on where it was; --processes 1 takes the least memory') from error
+    finally:
+        for future in waiting:
+            future.cancel()
+        pool.shutdown()
+
+
+def _follow_parent():
+    """Leave Ctrl-C to the parent, and end when it ends, however that happens."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,76 @@
+import errno
+import json
+import os
+
+import pytest
+
+from gluon_tricks.data import extracting
+from gluon_tricks.errors import UsageError
+
+MEMBERS = {'top/a/%d.txt' % number: b'%d' % number for number in range(200)}
+MEMBERS['other/b.txt'] = b''
+
+
+def tree(folder):
+    return {os.path.relpath(os.path.join(place, name), str(folder)): open(os.path.join(place, name), 'rb').read()
+            for place, _, names in os.walk(str(folder)) for name in names}
+
+
+def extract(out, members=MEMBERS, check=lambda folder, processes: {'checked': True}, **options):
+    return extracting.extract(members, str(out), 'set', check, {'x.tar': None}, **options)
+
+
+class Stop(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def test_the_tree_and_its_certificate(tmp_path):
+    facts = extract(tmp_path / 'one')
+    assert facts['checked'] and facts['source'] == {'x.tar': None}
+    found = tree(tmp_path / 'one')
+    assert json.loads(found.pop('set.certificate.json').decode()) == facts and found == MEMBERS
+    extract(tmp_path / 'two', processes=2)
+    assert tree(tmp_path / 'two') == tree(tmp_path / 'one')
+    assert extract(tmp_path / 'one', check=None) == facts  # kept
+
+
+@pytest.mark.parametrize('error', [Stop, OSError(errno.ENOSPC, 'No space left on device')], ids=['kill', 'full disk'])
+@pytest.mark.parametrize('function', ['replace', 'rename'])
+def test_stopped_anywhere_it_goes_on(tmp_path, monkeypatch, error, function):
+    expected = None
+    for point in list(range(0, 205, 17)) + [201, 202, 203]:
+        out, calls, real = tmp_path / str(point), [], getattr(os, function)
+
+        def stop(*arguments):
+            calls.append(arguments)
+            if len(calls) == point + 1:
+                raise error
+            real(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, stop)
+            try:
+                extract(out)
+            except Stop:
+                assert not (out / 'set.certificate.json').exists()
+            except UsageError as problem:
+                assert 'No space left' in str(problem)
+        extract(out)
+        expected = expected or tree(out)
+        assert tree(out) == expected
+
+
+def test_a_tree_that_is_wrong_does_not_appear(tmp_path):
+    def wrong(folder, processes):
+        raise UsageError('a mask is missing')
+    with pytest.raises(UsageError, match='a mask is missing'):
+        extract(tmp_path, check=wrong)
+    assert os.listdir(str(tmp_path)) == ['set.parts']
+    assert extract(tmp_path)['checked']
+
+
+def test_what_is_there_already_is_not_touched(tmp_path):
+    (tmp_path / 'top').mkdir()
+    (tmp_path / 'top' / 'mine.txt').write_text('mine')
+    with pytest.raises(UsageError, match='top is there already'):
+        extract(tmp_path)
+    assert (tmp_path / 'top' / 'mine.txt').read_text() == 'mine'

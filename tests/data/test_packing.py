@@ -1,0 +1,276 @@
+import errno
+import hashlib
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from archive_makers import cmyk_jpeg, png
+from conftest import ROOT, make_jpeg
+from gluon_tricks.compat import mx
+from gluon_tricks.data import certificate, packing, records
+from gluon_tricks.errors import UsageError
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Prefix of 12 records whose label is their number."""
+    prefix = str(tmp_path / 'set')
+    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
+    return prefix
+
+
+def read_all(prefix):
+    """{label: image bytes} as MXNet's own reader gives them, and the labels in the order of the keys."""
+    reader = mx.recordio.MXIndexedRecordIO(prefix + '.idx', prefix + '.rec', 'r')
+    pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
+    reader.close()
+    return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+def test_images_are_packed_untouched_and_shuffled(packed):
+    images, order = read_all(packed)
+    assert images == {float(i): make_jpeg(i % 4, i) for i in range(12)}
+    assert order != sorted(order)
+    lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
+    assert [float(label) for _, label, _ in lines] == order
+    assert all(name == 'image%d' % float(label) for _, label, name in lines)
+    assert records.check_records(packed + '.rec', packed + '.idx') == records.count(packed + '.idx') == 12
+
+
+def test_the_order_depends_on_the_seed_alone(tmp_path):
+    items = [(make_jpeg(0, i), i, str(i)) for i in range(12)]
+    orders = []
+    for number, options in enumerate(({'seed': 1}, {'seed': 1}, {'seed': 2}, {'shuffle': False})):
+        packing.pack(items, str(tmp_path / str(number)), **options)
+        orders.append(read_all(str(tmp_path / str(number)))[1])
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[3] == list(range(12))
+
+
+def test_an_image_that_holds_the_magic_number_passes(tmp_path):
+    image = make_jpeg(1, 1) + b'\0' * 3
+    image += b'\0' * (-len(image) % 4) + struct.pack('<I', records.MAGIC) * 3
+    prefix = str(tmp_path / 'magic')
+    packing.pack([(image, 7, 'a'), (make_jpeg(2, 2), 8, 'b')], prefix)
+    assert records.check_records(prefix + '.rec', prefix + '.idx') == 2
+    assert read_all(prefix)[0][7.0] == image
+
+
+@pytest.mark.parametrize('source, part', [(b'', 'is empty'), (b'GIF89a...', 'not a JPEG or PNG'),
+                                          ('no/such/file.JPEG', 'cannot be read')])
+def test_what_is_no_image_is_not_packed(source, part, tmp_path):
+    with pytest.raises(UsageError, match=part) as error:
+        packing.pack([(make_jpeg(0, 0), 0, 'good'), (source, 1, 'n01/bad.JPEG')], str(tmp_path / 'x'))
+    assert 'n01/bad.JPEG' in str(error.value)
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
+    with pytest.raises(UsageError, match='no image'):
+        packing.pack([], str(tmp_path / 'x'))
+    with pytest.raises(UsageError, match='cannot be written'):
+        (tmp_path / 'file').write_text('not a directory')
+        packing.pack([(make_jpeg(0, 0), 0, 'a')], str(tmp_path / 'file' / 'x'))
+
+
+SUFFIXES = ('.rec', '.lst', '.idx', '.certificate.json')
+
+
+def contents(prefix):
+    return {suffix: hashlib.sha256(open(prefix + suffix, 'rb').read()).hexdigest() for suffix in SUFFIXES}
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """(items of 60 images, files of 3 shards and more) with shards of 16 images."""
+    monkeypatch.setattr(packing, '_SHARD', 16)
+    (tmp_path / 'images').mkdir()
+    items = []
+    for i in range(60):
+        path = tmp_path / 'images' / ('%d.JPEG' % i)
+        path.write_bytes(make_jpeg(i % 4, i))
+        items.append((str(path), i % 4, path.name))
+    packing.pack(items, str(tmp_path / 'whole' / 'x'))
+    return items, contents(str(tmp_path / 'whole' / 'x'))
+
+
+def test_processes_make_no_difference(many, tmp_path):
+    items, expected = many
+    packing.pack(items, str(tmp_path / 'two'), processes=2)
+    assert contents(str(tmp_path / 'two')) == expected
+
+
+class Stop(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.mark.parametrize('error', [Stop, OSError(errno.ENOSPC, 'No space left on device')], ids=['kill', 'full disk'])
+def test_stopped_at_every_write_it_goes_on_to_the_same_bytes(many, tmp_path, monkeypatch, error):
+    """Every rename of packing fails once, the first, the second and so on; the same call then finishes."""
+    items, expected = many
+    real, point, stopped = os.replace, 0, True
+    while stopped:
+        calls, stopped = [], False
+
+        def replace(source, target):
+            calls.append(target)
+            if len(calls) == point + 1:
+                raise error
+            real(source, target)
+
+        prefix = str(tmp_path / ('run%d' % point))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'replace', replace)
+            try:
+                packing.pack(items, prefix)
+            except Stop:
+                stopped = True
+            except UsageError as problem:
+                assert 'No space left' in str(problem) and 'goes on' in str(problem)
+                stopped = True
+        if stopped:
+            assert not os.path.exists(prefix + '.idx')  # nothing that looks finished
+            made = [name for name in os.listdir(prefix + '.parts')] if os.path.isdir(prefix + '.parts') else []
+            assert packing.pack(items, prefix) == 60 and (made or point < 2)
+        assert contents(prefix) == expected and not os.path.exists(prefix + '.parts')
+        point += 1
+    assert point > 10
+
+
+def test_finished_shards_are_not_made_again(many, tmp_path, monkeypatch):
+    items, expected = many
+    real, made = packing.write_shard, []
+
+    def stop_at_third(folder, number, *rest):
+        if number == 2:
+            raise Stop
+        return real(folder, number, *rest)
+
+    prefix = str(tmp_path / 'x')
+    monkeypatch.setattr(packing, 'write_shard', stop_at_third)
+    with pytest.raises(Stop):
+        packing.pack(items, prefix)
+    monkeypatch.setattr(packing, 'write_shard', lambda folder, number, *rest: made.append(number) or
+                        real(folder, number, *rest))
+    packing.pack(items, prefix)
+    assert made == [2, 3] and contents(prefix) == expected
+
+
+def test_a_growing_file_that_a_power_cut_emptied_is_made_again(many, tmp_path, monkeypatch):
+    items, expected = many
+    real = packing.write_shard
+
+    def stop_at_last(folder, number, *rest):
+        if number == 3:
+            raise Stop
+        return real(folder, number, *rest)
+
+    prefix = str(tmp_path / 'x')
+    monkeypatch.setattr(packing, 'write_shard', stop_at_last)
+    with pytest.raises(Stop):
+        packing.pack(items, prefix)
+    monkeypatch.setattr(packing, 'write_shard', real)
+    with open(prefix + '.parts/.rec', 'r+b') as stream:
+        stream.write(b'\0' * 1000)
+    packing.pack(items, prefix)
+    assert contents(prefix) == expected
+
+
+def test_other_options_start_anew(many, tmp_path, monkeypatch):
+    items, expected = many
+    prefix = str(tmp_path / 'x')
+    packing.pack(items, prefix, seed=5)
+    assert contents(prefix) != expected
+    packing.pack(items, prefix)
+    assert contents(prefix) == expected
+    before = os.stat(prefix + '.rec').st_ino
+    packing.pack(items, prefix)
+    assert os.stat(prefix + '.rec').st_ino == before
+
+
+def test_two_processes_cannot_write_the_same(many, tmp_path, monkeypatch):
+    items, _ = many
+    seen = []
+
+    def second(*arguments):
+        with pytest.raises(UsageError, match='another process'):
+            packing.pack(items, str(tmp_path / 'x'))
+        seen.append(True)
+        raise Stop
+
+    monkeypatch.setattr(packing, '_make', second)
+    with pytest.raises(Stop):
+        packing.pack(items, str(tmp_path / 'x'))
+    assert seen
+
+
+def test_the_certificate_says_what_the_file_is(tmp_path):
+    import cv2
+    prefix = str(tmp_path / 'x')
+    pixels = np.random.RandomState(0).randint(0, 256, (40, 60, 3)).astype('uint8')
+    items = [(make_jpeg(0, 0), 0, 'a/0.JPEG'), (png(pixels), 1, 'b/1.JPEG'), (cmyk_jpeg(), 1, 'b/2.JPEG'),
+             (png(pixels), 0, 'a/3.png')]
+    packing.pack(items, prefix, classes=['a', 'b'], source={'x.tar': 'md5:1'})
+    facts = certificate.check(prefix + '.rec')
+    assert facts['quirks'] == {'png': ['b/1.JPEG'], 'cmyk': ['b/2.JPEG']}
+    assert (facts['images'], facts['num_classes'], facts['class_counts']) == (4, 2, [2, 2])
+    assert (facts['classes'], facts['source'], facts['seed']) == (['a', 'b'], {'x.tar': 'md5:1'}, 0)
+    assert (facts['resize'], facts['quality'], facts['decoder']) == (0, 0, None)
+    for field, suffix in (('sha256', '.rec'), ('index_sha256', '.idx'), ('list_sha256', '.lst')):
+        assert facts[field] == contents(prefix)[suffix]
+    packing.pack(items, prefix, resize=20, quality=80)
+    facts = certificate.check(prefix + '.rec')
+    assert (facts['resize'], facts['quality']) == (20, 80)
+    images, _ = read_all(prefix)
+    for image in images.values():
+        assert min(cv2.imdecode(np.frombuffer(image, 'uint8'), 1).shape[:2]) == 20
+
+
+def test_resize_leaves_smaller_images_as_they_are(tmp_path):
+    prefix = str(tmp_path / 'x')
+    packing.pack([(make_jpeg(0, 0, 40), 0, 'a'), (make_jpeg(1, 1, 100), 1, 'b')], prefix, resize=50)
+    images, _ = read_all(prefix)
+    assert images[0.0] == make_jpeg(0, 0, 40) and images[1.0] != make_jpeg(1, 1, 100)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
+    """SIGKILL to the command, whose workers end with it, as often as it takes."""
+    generator = random.Random(0)
+    for name in range(3):
+        (tmp_path / 'tree' / 'train' / str(name)).mkdir(parents=True)
+        (tmp_path / 'tree' / 'val' / str(name)).mkdir(parents=True)
+        for number in range(700):
+            part = 'val' if number % 10 == 0 else 'train'
+            (tmp_path / 'tree' / part / str(name) / ('%d.JPEG' % number)).write_bytes(make_jpeg(name, number, 60))
+
+    def command(out):
+        return subprocess.Popen([sys.executable, '-m', 'gluon_tricks', 'prepare', 'folder', str(tmp_path / 'tree'),
+                                 '--out', str(tmp_path / out), '--processes', '2', '--resize', '48'], cwd=str(ROOT),
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = time.time()
+    assert command('whole').wait() == 0
+    lasts, kills = time.time() - started, 0
+    while kills < 20:
+        out = 'killed%d' % kills
+        for _ in range(3):
+            process = command(out)
+            try:
+                process.wait(generator.uniform(0.05, lasts))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+        assert command(out).wait() == 0
+        for part in ('train', 'val'):
+            assert contents(str(tmp_path / out / part)) == contents(str(tmp_path / 'whole' / part))
+        assert sorted(os.listdir(str(tmp_path / out))) == sorted(os.listdir(str(tmp_path / 'whole')))

@@ -1,0 +1,70 @@
+import os
+
+import pytest
+
+from conftest import make_jpeg
+from gluon_tricks.data import certificate, records
+from gluon_tricks.data.prepare_folder import pack_folder
+from gluon_tricks.errors import UsageError
+from test_packing import read_all
+
+
+def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):
+    for part, number in (('train', train), ('val', val)):
+        for i in range(number):
+            place = folder / part / classes[i % len(classes)]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / ('%d.JPEG' % i)).write_bytes(make_jpeg(i % 2, i))
+    return folder
+
+
+def test_a_folder_is_packed_once_and_again_when_it_changes(tmp_path):
+    tree = write_tree(tmp_path / 'tree')
+    packed = pack_folder(str(tree))
+    assert packed.classes == ['ant', 'bee'] and set(packed.files) == {'train', 'val'}
+    rec, idx = packed.files['train']
+    assert records.check_records(rec, idx) == 6
+    images, _ = read_all(rec[:-4])
+    assert sorted(images) == [0.0, 1.0]
+    first = os.stat(rec).st_mtime_ns, os.stat(rec).st_ino
+    assert pack_folder(str(tree)) == packed
+    assert (os.stat(rec).st_mtime_ns, os.stat(rec).st_ino) == first  # the same file
+    (tree / 'train' / 'bee' / '99.jpg').write_bytes(make_jpeg(1, 99))
+    assert records.check_records(*pack_folder(str(tree)).files['train']) == 7
+    facts = certificate.read(rec)
+    assert facts['images'] == 7 and facts['classes'] == ['ant', 'bee']
+    os.remove(rec)
+    assert records.check_records(*pack_folder(str(tree)).files['train']) == 7
+
+
+def test_validation_labels_follow_the_training_classes(tmp_path):
+    tree = write_tree(tmp_path / 'tree', train=6, val=2, classes=('ant', 'bee', 'cow'))
+    for name in ('ant',):
+        for path in (tree / 'val' / name).iterdir():
+            path.unlink()
+        (tree / 'val' / name).rmdir()
+    packed = pack_folder(str(tree))
+    assert sorted(read_all(packed.files['val'][0][:-4])[0]) == [1.0]  # only bees, whose label is 1
+    (tree / 'val' / 'dog').mkdir()
+    with pytest.raises(UsageError, match='dog'):
+        pack_folder(str(tree))
+
+
+def test_the_records_may_lie_elsewhere(tmp_path):
+    packed = pack_folder(str(write_tree(tmp_path / 'tree')), str(tmp_path / 'cache'))
+    assert packed.files['val'][0] == str(tmp_path / 'cache' / 'val.rec')
+    assert not (tmp_path / 'tree' / '.gluon_tricks').exists()
+
+
+def test_folders_that_cannot_be_packed(tmp_path):
+    with pytest.raises(UsageError, match='train is missing'):
+        pack_folder(str(tmp_path))
+    (tmp_path / 'train' / 'ant').mkdir(parents=True)
+    with pytest.raises(UsageError, match='holds no images'):
+        pack_folder(str(tmp_path))
+    tree = write_tree(tmp_path / 'tree')
+    (tree / '.gluon_tricks').write_text('a file where the cache should be')
+    with pytest.raises(UsageError, match='prepare folder'):
+        pack_folder(str(tree))
+
+
