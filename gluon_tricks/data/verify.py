@@ -69,7 +69,8 @@ def _look(block):
 
 def _decode(image):
     """'', 'png' or 'cmyk', the kind of an image that decodes without a fault. Raises ValueError, with what is wrong."""
-    from PIL import Image
+    from PIL import Image, ImageFile
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # GluonCV switches it on for everyone
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of huge sizes and odd tags

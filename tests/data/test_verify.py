@@ -277,6 +277,13 @@ def test_random_damage_never_crashes_it_and_is_always_seen(rec):
     assert unseen == 0
 
 
+def test_a_truncated_image_is_seen_although_gluoncv_wants_it_accepted(rec, monkeypatch):
+    from PIL import ImageFile
+    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)
+    damage(rec, 'truncated JPEG')
+    assert any('truncated' in problem.what for problem in verify(rec)[0])
+
+
 def test_it_needs_no_mxnet(rec):
     """So that it starts at once, and a damaged file cannot reach MXNet."""
     code = ('import sys; from gluon_tricks.__main__ import main; code = main(["verify", %r]); '
