@@ -68,9 +68,7 @@ def _owned(array):
     """
     if _GPUS:
         return array
-    copy = mx.nd.empty(array.shape)
-    copy[:] = array.asnumpy()
-    return copy
+    return mx.nd.from_numpy(array.asnumpy(), zero_copy=True)
 
 
 def _rows(pieces, begin, end):

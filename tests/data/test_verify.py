@@ -82,7 +82,7 @@ DAMAGES = {
     'id': ('has the id', 5),
     'truncated file': ('does not end where the next one begins', 11),
     'truncated JPEG': ('cannot be decoded', 5),
-    'no end of the JPEG': ('cut short', 5),
+    'no end of the JPEG': ('truncated', 5),
     'no image': ('is not a JPEG or PNG image', 5),
     'a head without an image': ('cannot be decoded', 5),
     'label out of range': ('beyond 4 classes', 5),
