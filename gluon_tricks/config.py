@@ -249,8 +249,8 @@ def _check(config):
     if config.devices and config.num_gpus is not None:
         raise UsageError('--devices %s and --num-gpus %d name the devices twice: give one of them'
                          % (config.devices, config.num_gpus))
-    if config.resume and config.resume_params:
-        raise UsageError('--resume and --resume-params are two ways to start: give one of them')
+    if config.resume not in ('', 'auto') and config.resume_params:  # auto: the weights are for the run's beginning
+        raise UsageError('--resume %s and --resume-params are two ways to start: give one of them' % config.resume)
     if config.resume_epoch and not config.resume_params:
         raise UsageError('--resume-epoch %d needs the weights to start from: give --resume-params FILE, or use '
                          '--resume auto, which finds the epoch itself' % config.resume_epoch)

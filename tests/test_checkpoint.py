@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
     net, trainer = make()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {})
-    calls, real = [], checkpoint._sync
+    calls, real = [], checkpoint.sync
 
     def failing(path):
         calls.append(path)
@@ -118,7 +118,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
             raise OSError(28, 'No space left on device')
         real(path)
 
-    monkeypatch.setattr(checkpoint, '_sync', failing)
+    monkeypatch.setattr(checkpoint, 'sync', failing)
     with pytest.raises(UsageError, match='No space left'):
         checkpoint.save(str(tmp_path), 1, net, trainer, {})
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gluon_tricks import compat
+from gluon_tricks import compat, cores
 from gluon_tricks.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]

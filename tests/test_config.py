@@ -245,7 +245,7 @@ def test_ranges(name, bad, good):
 
 @pytest.mark.parametrize('options, parts', [
     (dict(devices='cpu(0)', num_gpus=1), ['--devices cpu(0)', '--num-gpus 1']),
-    (dict(resume='auto', resume_params='x'), ['--resume', '--resume-params']),
+    (dict(resume='DIR', resume_params='x'), ['--resume', '--resume-params']),
     (dict(resume_epoch=3), ['--resume-epoch 3', '--resume-params', '--resume auto']),
     (dict(resume_epoch=120, resume_params='x'), ['--resume-epoch 120', '--num-epochs 120']),
     (dict(resume_params='x', use_pretrained=True), ['--resume-params', '--use-pretrained']),
@@ -345,6 +345,8 @@ def configurations(draw):
     options.update(draw(st.sampled_from(({}, dict(num_gpus=2), dict(num_gpus=0), dict(devices='cpu(0),cpu(1)')))))
     options.update(draw(st.sampled_from(({}, dict(resume='auto'), dict(use_pretrained=True),
                                          dict(resume_params='a b.params', resume_epoch=7)))))
+    if options.get('use_pretrained'):
+        options.pop('last_gamma', None)  # it is for new weights
     return TrainConfig(**options)
 
 

@@ -171,6 +171,13 @@ def test_weights_start_from_a_params_file(finished, tiny_arguments, tmp_path):
     assert all(np.allclose(saved[name], start[name], atol=1e-6) for name in start if 'running' not in name)
 
 
+def test_the_same_command_with_resume_auto_goes_on_after_a_start_from_params(finished, tiny_arguments, tmp_path):
+    flags = ['--resume-params', str(finished / 'latest' / 'net.params'), '--resume', 'auto']
+    for _ in range(2):  # the first time there is nothing to go on from, the second time nothing left to do
+        assert train(tiny_arguments, tmp_path, *flags) == 0
+        assert sorted(checkpoint.names(str(tmp_path)))[-1] == 'epoch-0001'
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Every trick's flag changes the training; nothing else does
 
