@@ -190,3 +190,33 @@ def test_the_readmes_table_has_every_trick():
     files = {row[2].strip('`') for row in _readme_rows()}
     tricks = {'gluon_tricks/tricks/' + path.name for path in (ROOT / 'gluon_tricks' / 'tricks').glob('[a-z]*.py')}
     assert tricks <= files
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# docs/data.md
+
+def test_the_data_page_gives_the_digests_and_counts_that_are_asserted():
+    from gluon_tricks.data import prepare_ade20k, prepare_imagenet, prepare_places365, prepare_voc
+    text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
+    digests = list(prepare_imagenet.MD5.values()) + list(prepare_voc.MD5.values()) + [prepare_ade20k.SHA1]
+    digests += [digest for each in prepare_places365.MD5.values() for digest in each]
+    assert all(digest in text for digest in digests)
+    assert len(digests) == len(re.findall(r'\b[0-9a-f]{32,40}\b', text))
+    for module in (prepare_imagenet, prepare_places365, prepare_voc, prepare_ade20k):
+        assert all(re.search(r'\b%d\b' % number, text) for number in module.COUNTS.values())
+
+
+def test_the_data_page_names_commands_and_places_that_exist():
+    import os
+    from gluon_tricks.data import prepare
+    text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
+    for name, module in prepare._SETS.items():
+        assert '| `prepare %s` | `%s` |' % (name, module.DEFAULT_OUT) in text
+    commands = re.findall(r'^python -m gluon_tricks prepare (.+)$', text.replace('\\\n', ' '), re.M)
+    assert len(commands) == 4
+    for command in commands:
+        prepare.parser().parse_args(command.split())  # raises for what is no flag
+    defaults = TrainConfig()
+    assert os.path.join(defaults.data_dir, 'rec') == prepare._SETS['imagenet'].DEFAULT_OUT
+    from gluon_tricks.experiments import recipes
+    assert os.path.join(recipes.get('table7/best').config.data_dir, 'rec') == prepare._SETS['places365'].DEFAULT_OUT

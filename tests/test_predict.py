@@ -60,3 +60,37 @@ def test_a_file_that_is_no_image(run_dir, tmp_path, content, capsys):
     assert main(['predict', '--params', str(run_dir), str(path)]) == 2
     err = capsys.readouterr().err
     assert 'bad.jpg' in err and len(err.splitlines()) == 1
+
+
+def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsys):
+    """One line an image, in the order of the file, the five likeliest of the classes first."""
+    import train_imagenet
+    from gluon_tricks.compat import mx
+    from gluon_tricks.evaluate import load_net, open_run
+    run, out = tmp_path / 'run', tmp_path / 'answers.txt'
+    arguments = list(tiny_arguments)
+    arguments[arguments.index('--num-classes') + 1] = '6'
+    assert train_imagenet.main(arguments + ['--num-epochs', '1', '--save-dir', str(run)]) == 0
+    images = [make_jpeg(number % 4, number) for number in range(11)]
+    pack([(image, 0, 'test/Places365_test_%08d.jpg' % (number + 1)) for number, image in enumerate(images)],
+         str(tmp_path / 'test'), shuffle=False)
+    assert main(['predict', '--params', str(run), '--places-submission', str(out), '--rec-test',
+                 str(tmp_path / 'test.rec'), '--batch-size', '4']) == 0
+    lines = [line.split() for line in out.read_text().splitlines()]
+    assert [line[0] for line in lines] == ['Places365_test_%08d.jpg' % number for number in range(1, 12)]
+    facts = open_run(str(run))
+    net, _ = load_net(facts, [mx.cpu()], hybridize=False)
+    for line, image in zip(lines, images):
+        (tmp_path / 'one.jpg').write_bytes(image)
+        x = preprocess(str(tmp_path / 'one.jpg'), facts['input_size'], facts['crop_ratio'], facts['config'].rgb_mean,
+                       facts['config'].rgb_std)
+        scores = net(x).asnumpy()[0]
+        assert abs(scores[int(line[1])] - scores.max()) < 0.05 and len(set(line[1:])) == 5
+
+
+@pytest.mark.parametrize('words, part', [
+    ([], 'give image files'), (['--places-submission', 'x'], '--rec-test'), (['--rec-test', 'x'], '--places-submission'),
+    (['a.jpg', '--places-submission', 'x', '--rec-test', 'y'], 'give image files'), (['a.jpg', '--top', '0'], '--top 0')])
+def test_what_is_predicted_must_be_clear(words, part, capsys):
+    assert main(['predict', '--params', 'x', *words]) == 2
+    assert part in capsys.readouterr().err

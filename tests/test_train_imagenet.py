@@ -271,6 +271,23 @@ def test_a_folder_of_images_is_packed_and_trained(tiny_arguments, tmp_path):
     assert run['result']['num_images'] == 6
 
 
+def test_the_certificate_of_the_data_is_told_and_recorded(finished, tiny_data, tiny_arguments, tmp_path, capsys):
+    from gluon_tricks.data import certificate
+    rec = str(tiny_data / 'rec' / 'train.rec')
+    run = json.loads((finished / 'run.json').read_text())
+    assert run['data']['certificates']['train'] == certificate.digest(rec)
+    assert certificate.summary(rec) in (finished / 'train_imagenet.log').read_text()
+    data = make_records(tmp_path / 'data')
+    (data / 'rec' / 'val.certificate.json').unlink()
+    arguments = list(tiny_arguments)
+    arguments[1] = str(data)
+    assert train(arguments, tmp_path / 'run', '--num-epochs', '1') == 0
+    assert 'val.rec: no certificate; `python -m gluon_tricks verify' in capsys.readouterr().out
+    with open(str(data / 'rec' / 'train.rec'), 'ab') as stream:
+        stream.write(b'\0' * 8)
+    assert train(arguments, tmp_path / 'other') == 2
+
+
 def test_synthetic_data_trains_without_validation(tmp_path):
     assert train(['--data-backend', 'synthetic', '--model', 'resnet10_v1d_demo', '--num-classes', '4', '--input-size',
                   '32', '--batch-size', '8', '--num-training-samples', '24', '--num-epochs', '1', '--num-gpus', '0'],

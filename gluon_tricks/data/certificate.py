@@ -81,7 +81,7 @@ def summary(rec):
     facts = check(rec)
     if not facts:
         return '%s: no certificate; `python -m gluon_tricks verify %s` makes one' % (rec, rec)
-    made = [text % facts[key] for key, text in (('resize', 'short side at most %d'), ('quality', 'JPEG quality %d'))
+    made = [text % facts[key] for key, text in (('resize', 'short side %d'), ('quality', 'JPEG quality %d'))
             if facts.get(key)]
     bytes_are = ', '.join(made) or ('packed elsewhere' if facts.get('resize') is None else 'bytes passed through')
     return '%s: certified, %d images of %d classes, %s, sha256 %s, %s' % (

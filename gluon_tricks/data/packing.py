@@ -34,9 +34,9 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
          progress=False):
     """Write PREFIX.rec, .lst, .idx and .certificate.json of `items`; returns the number of records.
 
-    items: list of (where the image is: a path, its bytes, or an `archives` member; label; name). resize: images whose
-    short side is longer are brought to it; quality: and written as JPEGs of it, all of them when it is given alone;
-    with neither the bytes are copied as they are. classes: the label map, source: facts about the archives, for the
+    items: list of (where the image is: a path, its bytes, or an `archives` member; label; name). resize: the short
+    side that all images are brought to; quality: of the JPEGs that are then written (95), or written anew when it is
+    given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the archives, for the
     certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
     for a file that is no image, or where it cannot be written.
     """
@@ -237,20 +237,17 @@ def _image(where, name, resize, quality, quirks):
         quirks['png'].append(name)
     if image.mode == 'CMYK':
         quirks['cmyk'].append(name)
-    if quality or (resize and min(image.size) > resize):
-        content = _encode(content, name, resize, quality or 95)
-    return content
+    return _encode(content, name, resize, quality or 95) if resize or quality else content
 
 
 def _encode(content, name, resize, quality):
-    """The image as a JPEG, its short side brought down to `resize`."""
+    """The image as a JPEG, its short side brought to `resize`: the bytes that MXNet's im2rec makes."""
     import cv2
     cv2.setNumThreads(1)  # there is a process for each core
     pixels = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
     if pixels is None:
         raise UsageError('%s cannot be decoded: replace it, or take it out' % name)
-    short = min(pixels.shape[:2])
-    if resize and short > resize:
-        height, width = (int(round(side * resize / short)) for side in pixels.shape[:2])
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    if resize:
+        height, width = (side * resize // min(pixels.shape[:2]) for side in pixels.shape[:2])
+        pixels = cv2.resize(pixels, (width, height))
     return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

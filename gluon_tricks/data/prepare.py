@@ -43,9 +43,9 @@ def _common(command, default):
 
 def _encoding(command):
     command.add_argument('--resize', type=int, default=0, metavar='N',
-                         help='bring images whose short side is longer to N (default: bytes pass through)')
+                         help='bring the short side of all images to N, as im2rec does (default: bytes pass through)')
     command.add_argument('--quality', type=int, default=0, metavar='Q',
-                         help='JPEG quality of what is encoded again: what --resize changed (then 95), else all')
+                         help='JPEG quality of what is encoded again (with --resize: 95)')
     command.add_argument('--seed', type=int, default=0, help='of the order of the training images (default: 0)')
 
 

@@ -1,0 +1,131 @@
+"""Images per second of the training input: ours against one ImageRecordIter and a loader of Pillow and NumPy.
+
+    python benchmarks/input.py
+
+All read the same records (JPEGs of 500 x 375) and do steps 1 to 6 of the paper's section 2.1 at 224 px. The loader is
+what a PyTorch user has: Pillow decodes, by `draft` no larger than needed, crops and resizes; NumPy does the rest, in one
+process. Per core: images per second of CPU time, of all threads. On the wall: images per second of elapsed time.
+"""
+import argparse
+import io
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [ROOT, os.path.dirname(os.path.abspath(__file__))]
+SIDE = 224
+EIGENVALUES = np.array([55.46, 4.794, 1.148], 'float32')  # of ImageNet's colours, as MXNet has them
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], 'float32')
+
+
+def pillow_loader(rec, idx, batch_size, mean, std):
+    """Generator of (batch_size, 3, 224, 224) float32 arrays."""
+    from PIL import Image
+    from gluon_tricks.data.records import content_of, head_of, read_index
+    rng = np.random.RandomState(0)
+    _, offsets = read_index(idx)
+    ends = np.append(offsets[1:], os.path.getsize(rec))
+    order, batch = rng.permutation(len(offsets)), []
+    with open(rec, 'rb') as stream:
+        for row in order:
+            stream.seek(int(offsets[row]))
+            content = content_of(stream.read(int(ends[row] - offsets[row])))
+            image = Image.open(io.BytesIO(content[head_of(content).start:]))
+            width, height = image.size
+            area, ratio = rng.uniform(0.08, 1) * width * height, math.exp(rng.uniform(math.log(0.75), math.log(4 / 3)))
+            w, h = min(width, int(math.sqrt(area * ratio))), min(height, int(math.sqrt(area / ratio)))
+            x, y = rng.randint(width - w + 1), rng.randint(height - h + 1)
+            scale = min(w, h) / SIDE
+            image.draft('RGB', (int(width / max(scale, 1)), int(height / max(scale, 1))))
+            by = image.size[0] / width
+            box = tuple(side * by for side in (x, y, x + w, y + h))
+            pixels = np.asarray(image.convert('RGB').resize((SIDE, SIDE), Image.BILINEAR, box=box), 'float32')
+            if rng.rand() < 0.5:
+                pixels = pixels[:, ::-1]
+            brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).astype('float32')
+            pixels = pixels * brightness
+            grey = pixels @ np.array([0.299, 0.587, 0.114], 'float32')
+            pixels = (pixels - grey.mean()) * contrast + grey.mean()
+            grey = (pixels @ np.array([0.299, 0.587, 0.114], 'float32'))[:, :, None]
+            pixels = (pixels - grey) * saturation + grey
+            pixels = pixels + EIGENVECTORS @ (rng.normal(0, 0.1, 3).astype('float32') * EIGENVALUES)
+            batch.append(((pixels - mean) / std).transpose(2, 0, 1))
+            if len(batch) == batch_size:
+                yield np.stack(batch)
+                batch = []
+
+
+def one_iterator(rec, idx, batch_size, mean, std):
+    """Generator of the batches of one ImageRecordIter, with all the threads that it takes."""
+    from gluon_tricks.compat import mx
+    iterator = mx.io.ImageRecordIter(
+        path_imgrec=rec, path_imgidx=idx, preprocess_threads=os.cpu_count(), shuffle=True, batch_size=batch_size,
+        data_shape=(3, SIDE, SIDE), mean_r=mean[0], mean_g=mean[1], mean_b=mean[2], std_r=std[0], std_g=std[1],
+        std_b=std[2], rand_mirror=True, random_resized_crop=True, max_aspect_ratio=4 / 3, min_aspect_ratio=3 / 4,
+        max_random_area=1, min_random_area=0.08, brightness=0.4, saturation=0.4, contrast=0.4, pca_noise=0.1,
+        verbose=False)
+    for batch in iterator:
+        batch.data[0].wait_to_read()
+        yield batch.data[0]
+
+
+def ours(parts):
+    def read(rec, idx, batch_size, mean, std):
+        from gluon_tricks.data.pipeline import TrainStream
+        for batch in TrainStream(rec, idx, batch_size, SIDE, 0, parts, mean, std).epoch(0):
+            for piece in batch.data:
+                piece.wait_to_read()
+            yield batch
+    return read
+
+
+def measure(read, *arguments):
+    """(images per second of CPU time, images per second on the wall) of all batches but the first two."""
+    stream, seen = read(*arguments), 0
+    for _ in range(2):
+        next(stream)
+    cpu, wall = time.process_time(), time.time()
+    for _ in stream:
+        seen += arguments[2]
+    return seen / (time.process_time() - cpu), seen / (time.time() - wall)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--images', type=int, default=2000)
+    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--repeats', type=int, default=3)
+    arguments = parser.parse_args()
+    from records import make_tree
+    from gluon_tricks.cores import available_cores
+    from gluon_tricks.data.pipeline import MEAN, STD
+    from gluon_tricks.data.prepare_folder import pack_folder
+    cores = available_cores()
+    readers = {'Pillow and NumPy, 1 process': pillow_loader, 'one ImageRecordIter': one_iterator, 'ours, 1 part': ours(1),
+               'ours, %d parts' % cores: ours(cores)}
+    with tempfile.TemporaryDirectory() as folder:
+        make_tree(folder, arguments.images)
+        rec, idx = pack_folder(folder, processes=cores).files['train']
+        figures = {name: [] for name in readers}
+        for _ in range(arguments.repeats):
+            for name, read in readers.items():
+                figures[name].append(measure(read, rec, idx, arguments.batch_size, np.array(MEAN, 'float32'),
+                                             np.array(STD, 'float32')))
+    loader, iterator = (statistics.median(pair[place] for pair in figures[name])
+                        for name, place in (('Pillow and NumPy, 1 process', 0), ('one ImageRecordIter', 1)))
+    print('%d JPEGs of 500 x 375, %d px, batch %d, %d cores, median of %d' % (
+        arguments.images, SIDE, arguments.batch_size, cores, arguments.repeats))
+    for name, pairs in figures.items():
+        cpu, wall = (statistics.median(pair[place] for pair in pairs) for place in (0, 1))
+        print('  %-28s per core %5.0f (x%.2f of the loader)   wall %5.0f (x%.2f of one iterator)   (%s)' % (
+            name, cpu, cpu / loader, wall, wall / iterator, ', '.join('%.0f/%.0f' % pair for pair in pairs)))
+
+
+if __name__ == '__main__':
+    main()
