@@ -43,3 +43,12 @@ def tiny_arguments(tiny_data):
     return ['--data-dir', str(tiny_data), '--model', 'resnet10_v1d_demo', '--num-classes', '4', '--input-size', '32',
             '--batch-size', '16', '--num-epochs', '2', '--lr', '0.05', '--log-interval', '2', '--num-gpus', '0',
             '-j', '2']
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Prefix of 12 records whose label is their number."""
+    from gluon_tricks.data import packing
+    prefix = str(tmp_path / 'set')
+    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
+    return prefix

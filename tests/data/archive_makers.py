@@ -1,4 +1,4 @@
-"""Miniature official archives: the real formats, a few small images."""
+"""Miniature official archives: the real formats, a few small images; and reading records with MXNet."""
 import io
 import tarfile
 import zipfile
@@ -154,3 +154,12 @@ def write_ade20k(folder, changes=None, train=6, val=3):
         files.update({root + name: content}) if content is not None else files.pop(root + name)
     (folder / 'ade.zip').write_bytes(zip_bytes(files))
     return ['--zip', str(folder / 'ade.zip'), '--no-checksum']
+
+
+def read_all(prefix):
+    """{label: image bytes} as MXNet's own reader gives them, and the labels in the order of the keys."""
+    from gluon_tricks.compat import mx
+    reader = mx.recordio.MXIndexedRecordIO(prefix + '.idx', prefix + '.rec', 'r')
+    pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
+    reader.close()
+    return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]

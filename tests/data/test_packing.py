@@ -8,27 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from archive_makers import cmyk_jpeg, png
+from archive_makers import cmyk_jpeg, png, read_all
 from conftest import ROOT, make_jpeg
 from gluon_tricks.compat import mx
 from gluon_tricks.data import certificate, packing, records
 from gluon_tricks.errors import UsageError
-
-
-@pytest.fixture
-def packed(tmp_path):
-    """Prefix of 12 records whose label is their number."""
-    prefix = str(tmp_path / 'set')
-    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
-    return prefix
-
-
-def read_all(prefix):
-    """{label: image bytes} as MXNet's own reader gives them, and the labels in the order of the keys."""
-    reader = mx.recordio.MXIndexedRecordIO(prefix + '.idx', prefix + '.rec', 'r')
-    pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
-    reader.close()
-    return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
 
 
 # -- packing ----------------------------------------------------------------------------------------------------------
@@ -143,39 +127,35 @@ def test_stopped_at_every_write_it_goes_on_to_the_same_bytes(many, tmp_path, mon
     assert point > 10
 
 
-def test_finished_shards_are_not_made_again(many, tmp_path, monkeypatch):
-    items, expected = many
+@pytest.fixture
+def stopped(many, tmp_path, monkeypatch):
+    """function(shard) -> prefix of a packing that was stopped when it came to that shard."""
+    real = packing.write_shard
+
+    def stop(shard):
+        def write(folder, number, *rest):
+            if number == shard:
+                raise Stop
+            return real(folder, number, *rest)
+        with monkeypatch.context() as patch:
+            patch.setattr(packing, 'write_shard', write)
+            with pytest.raises(Stop):
+                packing.pack(many[0], str(tmp_path / 'x'))
+        return str(tmp_path / 'x')
+    return stop
+
+
+def test_finished_shards_are_not_made_again(many, stopped, monkeypatch):
+    (items, expected), prefix = many, stopped(2)
     real, made = packing.write_shard, []
-
-    def stop_at_third(folder, number, *rest):
-        if number == 2:
-            raise Stop
-        return real(folder, number, *rest)
-
-    prefix = str(tmp_path / 'x')
-    monkeypatch.setattr(packing, 'write_shard', stop_at_third)
-    with pytest.raises(Stop):
-        packing.pack(items, prefix)
     monkeypatch.setattr(packing, 'write_shard', lambda folder, number, *rest: made.append(number) or
                         real(folder, number, *rest))
     packing.pack(items, prefix)
     assert made == [2, 3] and contents(prefix) == expected
 
 
-def test_a_growing_file_that_a_power_cut_emptied_is_made_again(many, tmp_path, monkeypatch):
-    items, expected = many
-    real = packing.write_shard
-
-    def stop_at_last(folder, number, *rest):
-        if number == 3:
-            raise Stop
-        return real(folder, number, *rest)
-
-    prefix = str(tmp_path / 'x')
-    monkeypatch.setattr(packing, 'write_shard', stop_at_last)
-    with pytest.raises(Stop):
-        packing.pack(items, prefix)
-    monkeypatch.setattr(packing, 'write_shard', real)
+def test_a_growing_file_that_a_power_cut_emptied_is_made_again(many, stopped):
+    (items, expected), prefix = many, stopped(3)
     with open(prefix + '.parts/.rec', 'r+b') as stream:
         stream.write(b'\0' * 1000)
     packing.pack(items, prefix)

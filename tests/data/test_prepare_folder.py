@@ -2,11 +2,11 @@ import os
 
 import pytest
 
+from archive_makers import read_all
 from conftest import make_jpeg
 from gluon_tricks.data import certificate, records
 from gluon_tricks.data.prepare_folder import pack_folder
 from gluon_tricks.errors import UsageError
-from test_packing import read_all
 
 
 def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):

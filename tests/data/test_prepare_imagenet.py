@@ -4,13 +4,13 @@ import tarfile
 
 import pytest
 
-from archive_makers import devkit, tar_bytes, write_imagenet
+from archive_makers import devkit, read_all, tar_bytes, write_imagenet
 from gluon_tricks.__main__ import main
 from gluon_tricks.data import certificate, prepare_imagenet
 from gluon_tricks.data.records import check_records
 from gluon_tricks.data.verify import verify
 from gluon_tricks.errors import UsageError
-from test_packing import contents, read_all
+from test_packing import contents
 
 
 def prepare(out, flags, *more):

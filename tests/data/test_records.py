@@ -10,22 +10,6 @@ from gluon_tricks.data import packing, records
 from gluon_tricks.errors import UsageError
 
 
-@pytest.fixture
-def packed(tmp_path):
-    """Prefix of 12 records whose label is their number."""
-    prefix = str(tmp_path / 'set')
-    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
-    return prefix
-
-
-def read_all(prefix):
-    """{label: image bytes} as MXNet's own reader gives them, and the labels in the order of the keys."""
-    reader = mx.recordio.MXIndexedRecordIO(prefix + '.idx', prefix + '.rec', 'r')
-    pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
-    reader.close()
-    return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
-
-
 @pytest.mark.parametrize('place', [None, 0, 4, 8, 11, 12])
 def test_a_record_is_written_as_mxnet_writes_it(place, tmp_path):
     """Also one whose bytes hold the magic number, which is split where it stands at a multiple of 4."""
