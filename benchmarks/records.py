@@ -37,6 +37,7 @@ def make_tree(folder, images):
 
 
 def timed(command, folder):
+    os.sync()  # what the command before left in memory is not this one's to write
     started = time.time()
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:

@@ -5,12 +5,13 @@ import os
 def write_whole(path, content, sync=True):
     """Write bytes to a file under another name and rename it, so that a kill or a full disk leaves the old one.
 
-    sync: wait until it is on the disk, so that a power cut leaves it as well. Raises OSError.
+    content: bytes, or a list of them. sync: wait until it is on the disk, so that a power cut leaves it as well. Raises
+    OSError.
     """
     partial = '%s.%d.partial' % (path, os.getpid())
     try:
         with open(partial, 'wb') as stream:
-            stream.write(content)
+            stream.writelines([content] if isinstance(content, bytes) else content)
             if sync:
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -9,6 +9,7 @@ at any point loses at most the shards that were being written; the result is the
 import hashlib
 import io
 import json
+import mmap
 import os
 import shutil
 import sys
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from gluon_tricks.data import archives, certificate
 from gluon_tricks.data.parts import parts
-from gluon_tricks.data.records import is_image, record
+from gluon_tricks.data.records import is_image, jpeg_components, record_pieces
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import sync, write_whole
@@ -120,13 +121,8 @@ def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality
         for number in range(merged, len(starts)):
             if not shards[number]:
                 shards[number] = next(made)
-            path = _shard_path(folder, number)
-            with open(path, 'rb') as part:
-                content = part.read()
-            digest.update(content)
-            stream.write(content)
-            stream.flush()
-            os.remove(path)
+            _append(stream, _shard_path(folder, number), digest)
+            os.remove(_shard_path(folder, number))
             bar.update(len(shards[number]['sizes']))
         os.fsync(stream.fileno())
     labels = np.array([items[place][1] for place in order], 'float64')
@@ -172,6 +168,14 @@ def _take_up(stream, shards, bar):
     return number, digest
 
 
+def _append(stream, path, digest):
+    """Append a file to a stream, and its content to the digest, without a copy of it in memory."""
+    with open(path, 'rb') as part, mmap.mmap(part.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        digest.update(content)
+        stream.write(content)
+    stream.flush()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One shard
 
@@ -208,17 +212,18 @@ def write_shard(folder, number, items, resize, quality):
     images, quirks = {}, {'png': [], 'cmyk': []}
     for key, where, _, name in sorted(items, key=lambda item: archives.where(item[1])):  # as they lie on the disk
         images[key] = _image(where, name, resize, quality, quirks)
-    made = [record(key, label, images.pop(key)) for key, _, label, _ in items]
-    content = b''.join(made)
-    facts = dict(quirks, sizes=[len(each) for each in made], crc=zlib.crc32(content))
-    write_whole(_shard_path(folder, number), content, sync=False)
+    made = [record_pieces(key, label, images.pop(key)) for key, _, label, _ in items]
+    pieces, crc = [piece for each in made for piece in each], 0
+    for piece in pieces:
+        crc = zlib.crc32(piece, crc)
+    facts = dict(quirks, sizes=[sum(map(len, each)) for each in made], crc=crc)
+    write_whole(_shard_path(folder, number), pieces, sync=False)
     write_whole(_facts_path(folder, number), json.dumps(facts).encode('utf-8', 'surrogateescape'), sync=False)
     return facts
 
 
 def _image(where, name, resize, quality, quirks):
     """The bytes of an image as they go into its record; notes what is strange about it."""
-    from PIL import Image
     try:
         content = archives.read(where)
     except OSError as error:
@@ -227,16 +232,18 @@ def _image(where, name, resize, quality, quirks):
                          % (name, 'empty' if not content else 'another kind of file'))
     if not is_image(content):
         raise problem
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of huge sizes and odd tags
-            image = Image.open(io.BytesIO(content))
-    except Exception as error:  # Pillow has many kinds for a header that is none
-        raise problem from error
-    if image.format == 'PNG' and not name.lower().endswith('.png'):
-        quirks['png'].append(name)
-    if image.mode == 'CMYK':
-        quirks['cmyk'].append(name)
+    if jpeg_components(content) not in (1, 3):
+        from PIL import Image
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of huge sizes and odd tags
+                image = Image.open(io.BytesIO(content))
+        except Exception as error:  # Pillow has many kinds for a header that is none
+            raise problem from error
+        if image.format == 'PNG' and not name.lower().endswith('.png'):
+            quirks['png'].append(name)
+        if image.mode == 'CMYK':
+            quirks['cmyk'].append(name)
     return _encode(content, name, resize, quality or 95) if resize or quality else content
 
 

@@ -29,28 +29,48 @@ Head = collections.namedtuple('Head', 'label key start')  # a record's label, it
 # ---------------------------------------------------------------------------------------------------------------------
 # Records
 
-def record(key, label, image):
-    """The bytes of one record: magic, length, header of 24 bytes, image, zeros up to a multiple of 4.
+def record_pieces(key, label, image):
+    """The bytes of one record as a list of bytes: magic, length, header of 24 bytes; image; zeros up to a multiple of 4.
 
     As MXNet's own writer does, a content that holds the magic number at a multiple of 4 is split there; the upper three
     bits of the length say of a piece that it is the whole (0), the first (1), one between (2) or the last (3).
     """
-    content = struct.pack('<IfQQ', 0, label, key, 0) + image
-    cuts = []
-    if _MAGIC in content:
-        cuts = [place for place in range(0, len(content) - 3, 4) if content[place:place + 4] == _MAGIC]
-    pieces, start = [], 0
+    header = struct.pack('<IfQQ', 0, label, key, 0)
+    if _MAGIC not in image:
+        length = len(header) + len(image)
+        return [_MAGIC + struct.pack('<I', length) + header, image, b'\0' * (-length % 4)]
+    content, pieces, start = header + image, [], 0
+    cuts = [place for place in range(0, len(content) - 3, 4) if content[place:place + 4] == _MAGIC]
     for cut in cuts + [len(content)]:
         pieces.append(content[start:cut])
         start = cut + 4
     flags = [0] if len(pieces) == 1 else [1] + [2] * (len(pieces) - 2) + [3]
-    return b''.join(_MAGIC + struct.pack('<I', flag << 29 | len(piece)) + piece + b'\0' * (-len(piece) % 4)
-                    for flag, piece in zip(flags, pieces))
+    return [part for flag, piece in zip(flags, pieces)
+            for part in (_MAGIC + struct.pack('<I', flag << 29 | len(piece)), piece, b'\0' * (-len(piece) % 4))]
+
+
+def record(key, label, image):
+    """The bytes of one record (see `record_pieces`)."""
+    return b''.join(record_pieces(key, label, image))
 
 
 def is_image(content):
     """Whether bytes begin as a JPEG or PNG file does."""
     return content.startswith(_SIGNATURES)
+
+
+def jpeg_components(content):
+    """1 for a grey JPEG, 3 for colour, 4 for CMYK, from its frame header; None where that is not to be found at once.
+
+    A twentieth of the time that a library takes to open the image.
+    """
+    place = 2
+    while content[place:place + 1] == b'\xff' and place + 10 <= len(content):
+        marker = content[place + 1]
+        if 0xc0 <= marker <= 0xcf and marker not in (0xc4, 0xc8, 0xcc):
+            return content[place + 9]
+        place += 2 + int.from_bytes(content[place + 2:place + 4], 'big')
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

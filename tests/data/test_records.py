@@ -1,8 +1,10 @@
+import io
 import os
 import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import make_jpeg
 from gluon_tricks.compat import mx
@@ -154,3 +156,14 @@ def test_the_damaged_record_is_found(packed):
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
     sentence = records.find_bad_record(packed + '.rec', packed + '.idx')
     assert 'record 9 at offset %d' % offsets[9] in sentence and 'cannot be decoded' in sentence
+
+
+@pytest.mark.parametrize('mode, progressive', [('L', False), ('RGB', False), ('RGB', True), ('CMYK', False)])
+def test_a_jpegs_components_are_those_that_pillow_finds(mode, progressive):
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 60, 3)).astype('uint8')).convert(mode)
+    stream = io.BytesIO()
+    image.save(stream, 'JPEG', progressive=progressive, exif=b'Exif\0\0' + bytes(300))
+    assert records.jpeg_components(stream.getvalue()) == len(image.getbands())
+    for end in range(0, 400, 7):  # a header that is cut, or none
+        assert records.jpeg_components(stream.getvalue()[:end]) is None
+    assert records.jpeg_components(b'\x89PNG' + bytes(40)) is None
