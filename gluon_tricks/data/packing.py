@@ -1,18 +1,19 @@
 """Packing images into record files: in shuffled order, by several processes, going on after a kill.
 
 Records are packed shuffled, because the training pipeline reads contiguous parts side by side, and each part must be a
-fair sample. The images are cut into shards of a few hundred; a shard is written under another name and renamed when it
-is whole, then appended to the growing record file. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec,
+fair sample. The images are cut into shards of a few hundred. A worker makes a shard's records in memory, waits until
+it is known where the shard before ends, writes them there in the growing record file, and then a file of facts about
+them, which says that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec,
 .lst, .idx and .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk,
 at any point loses at most the shards that were being written; the result is the same to the byte.
 """
 import hashlib
 import io
 import json
-import mmap
 import os
 import shutil
 import sys
+import time
 import warnings
 import zlib
 
@@ -27,7 +28,8 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import sync, write_whole
 
 _SHARD = 512  # images
-_FORMAT = 1  # of the shards and of what they are made from: another number, and they are made anew
+_FORMAT = 2  # of the shards and of what they are made from: another number, and they are made anew
+_UNKNOWN, _FAILED = -1, -2  # where a shard ends, as long as it is not made
 _FILES = ('.rec', '.lst', '.certificate.json', '.idx')  # in the order in which they appear
 
 
@@ -105,25 +107,25 @@ def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality
     order = np.random.RandomState(seed).permutation(len(items)) if shuffle else np.arange(len(items))
     starts = range(0, len(items), _SHARD)
     shards = {number: _read_shard(folder, number) for number in range(len(starts))}
-    growing = os.path.join(folder, '.rec')
-    with open(growing, 'ab+') as stream, tqdm(total=len(items), desc=os.path.basename(prefix), unit='img',
-                                              disable=not progress, file=sys.stderr) as bar:
-        merged, digest = _take_up(stream, shards, bar)
-        # Shards behind the merged ones may be there already.
-        for number in range(merged, len(starts)):
-            if shards[number] and not _is_whole(folder, number, shards[number]):
+    digest = hashlib.sha256()
+    open(_growing(folder), 'ab').close()
+    with open(_growing(folder), 'r+b') as stream, tqdm(total=len(items), desc=os.path.basename(prefix), unit='img',
+                                                       disable=not progress, file=sys.stderr) as bar:
+        for number, facts in shards.items():  # those of an earlier run; a power cut may have taken what they tell of
+            if facts and _crc(_blocks(stream, facts)) != facts['crc']:
                 shards[number] = None
-        missing = [number for number in range(merged, len(starts)) if not shards[number]]
+        _write_ends(folder, shards)
+        missing = [number for number in shards if not shards[number]]
         tasks = ((folder, number, [(int(key),) + tuple(items[order[key]])
                                    for key in range(starts[number], min(starts[number] + _SHARD, len(items)))],
                   resize, quality) for number in missing)
         made = ordered(write_shard, tasks, min(processes, len(missing)))
-        for number in range(merged, len(starts)):
-            if not shards[number]:
-                shards[number] = next(made)
-            _append(stream, _shard_path(folder, number), digest)
-            os.remove(_shard_path(folder, number))
+        for number in shards:
+            shards[number] = shards[number] or next(made)
+            for block in _blocks(stream, shards[number]):
+                digest.update(block)
             bar.update(len(shards[number]['sizes']))
+        stream.truncate(sum(sum(facts['sizes']) for facts in shards.values()))
         os.fsync(stream.fileno())
     labels = np.array([items[place][1] for place in order], 'float64')
     idx, lst, offset = io.StringIO(), io.StringIO(), 0
@@ -149,38 +151,34 @@ def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality
     write_whole(os.path.join(folder, 'whole'), b'')
 
 
-def _take_up(stream, shards, bar):
-    """(number of the shards that the growing file holds, digest of it); what is behind them is cut off.
-
-    They are read again: after a power cut a file may have its size and not its content.
-    """
-    digest, number = hashlib.sha256(), 0
-    stream.seek(0)
-    while number < len(shards) and shards[number]:
-        content = stream.read(sum(shards[number]['sizes']))
-        if zlib.crc32(content) != shards[number]['crc']:
-            break
-        digest.update(content)
-        bar.update(len(shards[number]['sizes']))
-        number += 1
-    stream.truncate(sum(sum(shards[place]['sizes']) for place in range(number)))
-    stream.seek(0, os.SEEK_END)
-    return number, digest
+def _blocks(stream, facts, size=1 << 20):
+    """Generator of the bytes of a finished shard."""
+    stream.seek(facts['start'])
+    left = sum(facts['sizes'])
+    while left:
+        block = stream.read(min(size, left))
+        if not block:
+            return
+        left -= len(block)
+        yield block
 
 
-def _append(stream, path, digest):
-    """Append a file to a stream, and its content to the digest, without a copy of it in memory."""
-    with open(path, 'rb') as part, mmap.mmap(part.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        digest.update(content)
-        stream.write(content)
-    stream.flush()
+def _crc(blocks):
+    crc = 0
+    for block in blocks:
+        crc = zlib.crc32(block, crc)
+    return crc
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One shard
 
-def _shard_path(folder, number):
-    return os.path.join(folder, '%06d.rec' % number)
+def _growing(folder):
+    return os.path.join(folder, '.rec')
+
+
+def _ends(folder):
+    return os.path.join(folder, 'ends.partial')
 
 
 def _facts_path(folder, number):
@@ -196,30 +194,51 @@ def _read_shard(folder, number):
         return None
 
 
-def _is_whole(folder, number, facts):
-    try:
-        with open(_shard_path(folder, number), 'rb') as stream:
-            return zlib.crc32(stream.read()) == facts['crc']
-    except FileNotFoundError:
-        return False
+def _write_ends(folder, shards):
+    """A table of where each shard ends, with a zero before it; it grows as shards are made (see `_start`)."""
+    ends = np.full(len(shards) + 1, _UNKNOWN, 'int64')
+    ends[0] = 0
+    for number, facts in shards.items():
+        if facts:
+            ends[number:number + 2] = facts['start'], facts['start'] + sum(facts['sizes'])
+    write_whole(_ends(folder), ends.tobytes(), sync=False)
 
 
 def write_shard(folder, number, items, resize, quality):
-    """Write the records of `items` = [(key, where, label, name)] as shard `number`; returns its facts.
+    """Write the records of `items` = [(key, where, label, name)], shard `number`, to their place; returns its facts.
 
-    Facts: the records' sizes, a checksum, and the names of the images that are not what they are called.
+    Facts: where it starts, the records' sizes, a checksum, and the names of images that are not what they are called.
     """
+    ends, size = np.memmap(_ends(folder), 'int64', 'r+'), None
     images, quirks = {}, {'png': [], 'cmyk': []}
-    for key, where, _, name in sorted(items, key=lambda item: archives.where(item[1])):  # as they lie on the disk
-        images[key] = _image(where, name, resize, quality, quirks)
-    made = [record_pieces(key, label, images.pop(key)) for key, _, label, _ in items]
-    pieces, crc = [piece for each in made for piece in each], 0
-    for piece in pieces:
-        crc = zlib.crc32(piece, crc)
-    facts = dict(quirks, sizes=[sum(map(len, each)) for each in made], crc=crc)
-    write_whole(_shard_path(folder, number), pieces, sync=False)
+    try:
+        for key, where, _, name in sorted(items, key=lambda item: archives.where(item[1])):  # as they lie on the disk
+            images[key] = _image(where, name, resize, quality, quirks)
+        made = [record_pieces(key, label, images.pop(key)) for key, _, label, _ in items]
+        sizes = [sum(map(len, each)) for each in made]
+        start = _start(ends, number)
+        if ends[number + 1] not in (_UNKNOWN, start + sum(sizes)):
+            raise UsageError('an image from %s to %s is not what it was when this was begun: remove %s and start again'
+                             % (items[0][3], items[-1][3], folder))
+        size = sum(sizes)
+    finally:  # shards that wait for this one's end learn it, or that there will be none
+        ends[number + 1] = start + size if size else _FAILED
+    pieces = [piece for each in made for piece in each]
+    with open(_growing(folder), 'r+b') as stream:
+        stream.seek(start)
+        stream.writelines(pieces)
+    facts = dict(quirks, start=start, sizes=sizes, crc=_crc(pieces))
     write_whole(_facts_path(folder, number), json.dumps(facts).encode('utf-8', 'surrogateescape'), sync=False)
     return facts
+
+
+def _start(ends, number):
+    """Where a shard starts. It may be about to be told by the process that makes the shard before."""
+    while ends[number] == _UNKNOWN:
+        time.sleep(0.001)
+    if ends[number] == _FAILED:
+        raise UsageError('an image of the shard before cannot be packed')
+    return int(ends[number])
 
 
 def _image(where, name, resize, quality, quirks):

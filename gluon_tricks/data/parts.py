@@ -30,8 +30,8 @@ def parts(folder, plan, what):
         try:
             yield folder
         except BaseException:
-            if all(name in ('lock', 'plan') or os.path.getsize(os.path.join(folder, name)) == 0
-                   for name in os.listdir(folder)):
+            if all(name in ('lock', 'plan') or name.endswith('.partial')
+                   or os.path.getsize(os.path.join(folder, name)) == 0 for name in os.listdir(folder)):
                 shutil.rmtree(folder)  # nothing to go on from
             raise
         shutil.rmtree(folder)

@@ -90,6 +90,39 @@ def test_processes_make_no_difference(many, tmp_path):
     assert contents(str(tmp_path / 'two')) == expected
 
 
+@pytest.mark.parametrize('shard', [0, 1, 3])
+def test_a_bad_image_ends_all_processes_and_what_is_made_stays(many, tmp_path, shard):
+    """Another process may be waiting for the end of the shard with the image."""
+    items, expected = many
+    order = [int(line.split('\t')[2].split('.')[0]) for line in open(str(tmp_path / 'whole' / 'x.lst'))]
+    path = items[order[16 * shard + 3]][0]
+    good = open(path, 'rb').read()
+    open(path, 'wb').write(bytes(len(good)))
+    with pytest.raises(UsageError, match=os.path.basename(path)):
+        packing.pack(items, str(tmp_path / 'y'), processes=2)
+    assert not os.path.exists(str(tmp_path / 'y.rec'))
+    open(path, 'wb').write(good)
+    packing.pack(items, str(tmp_path / 'y'), processes=2)
+    assert contents(str(tmp_path / 'y')) == expected
+
+
+def test_an_image_that_changed_between_two_calls_is_told(many, stopped):
+    """Of another length once it is in its record, the shards behind would be overwritten."""
+    (items, expected), prefix = many, stopped(2)
+    os.remove(prefix + '.parts/000000.json')
+    path = items[[int(line.split('\t')[2].split('.')[0]) for line in open(os.path.dirname(prefix) + '/whole/x.lst')][0]][0]
+    good = open(path, 'rb').read()
+    for place in range(40, 44):
+        open(path, 'wb').write(good[:place] + struct.pack('<I', records.MAGIC) + good[place + 4:])
+        if len(records.record(0, 0, open(path, 'rb').read())) != len(records.record(0, 0, good)):
+            break
+    with pytest.raises(UsageError, match='is not what it was'):
+        packing.pack(items, prefix)
+    open(path, 'wb').write(good)
+    packing.pack(items, prefix)
+    assert contents(prefix) == expected
+
+
 class Stop(BaseException):
     """Stands for a kill: nothing may catch it."""
 
