@@ -29,7 +29,6 @@ MEAN = (123.68, 116.779, 103.939)  # step 6 of section 2.1
 STD = (58.393, 57.12, 57.375)
 _PREFETCH = 1  # sub-batches that each part decodes ahead; every one more would leak with the iterator, each epoch
 _WORTH_DRAINING = 5000  # images, a few seconds of decoding: with more left, an iterator is dropped, and a batch lost
-_GPUS = mx.context.num_gpus()
 _FEW = 10000  # images in a part: as many draws as a part has images, and few are soon met again (see `_part`)
 
 
@@ -39,8 +38,8 @@ _FEW = 10000  # images in a part: as many draws as a part has images, and few ar
 class Batch:
     """Images (N, 3, S, S) and labels (N,) as lists of consecutive pieces, on the CPU, float32.
 
-    `size` is N. The pieces come from the parts of the record file, in part order. With GPUs they are the iterators'
-    own, pinned buffers, whose content is replaced when the next batch is asked for (and was copied).
+    `size` is N. The pieces come from the parts of the record file, in part order. They are the iterators' own buffers:
+    when the next batch is asked for, MXNet waits until all that was queued has read them, and fills them again.
     """
 
     def __init__(self, data, label):
@@ -58,17 +57,6 @@ class Batch:
         share = self.size // len(devices)
         return [tuple(_rows(pieces, number * share, (number + 1) * share).as_in_context(device)
                       for pieces in (self.data, self.label)) for number, device in enumerate(devices)]
-
-
-def _owned(array):
-    """The array itself, or, without GPUs, a copy that is made at once.
-
-    The engine of a CPU works in order: a copy left to it comes after all that is queued, and the iterator would wait
-    for that before it fills its buffer again.
-    """
-    if _GPUS:
-        return array
-    return mx.nd.from_numpy(array.asnumpy(), zero_copy=True)
 
 
 def _rows(pieces, begin, end):
@@ -143,7 +131,6 @@ class _Part:
         self.left -= real
         if real < data.shape[0]:
             data, label = data[:real], label[:real]
-        data, label = _owned(data), _owned(label)
         return (mx.nd.flip(data, axis=3) if self.flip else data), label
 
     def close(self):

@@ -115,10 +115,8 @@ def test_parts_of_equal_size_have_orders_of_their_own(sets):
 @pytest.mark.parametrize('images, batch, parts, expected', [
     (60, 12, 1, 1), (60, 12, 2, 2), (61, 12, 2, 2), (61, 12, 3, 3), (61, 12, 5, 4), (60, 1, 4, 1), (17, 8, 8, 4),
     (60, 60, 4, 4), (60, 7, 3, 1), (7, 7, 7, 7), (61, 4, 64, 4)])
-@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
-def test_an_epoch_is_exact(gpus, images, batch, parts, expected, sets, monkeypatch):
+def test_an_epoch_is_exact(images, batch, parts, expected, sets):
     """N // B batches, every image at most once, every image once where B divides N; rows are real images."""
-    monkeypatch.setattr(pipeline, '_GPUS', gpus)
     stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, parts=parts)
     assert (stream.parts, stream.num_images, stream.updates_per_epoch) == (expected, images, images // batch)
     missed = collections.Counter()
@@ -174,10 +172,7 @@ def test_evaluation_counts_every_image_once(images, batch, parts, sets):
         assert sorted(labels) == list(range(images)) and stream.num_images == images
 
 
-@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
-def test_evaluation_does_not_depend_on_the_parts(gpus, sets, monkeypatch):
-    monkeypatch.setattr(pipeline, '_GPUS', gpus)
-
+def test_evaluation_does_not_depend_on_the_parts(sets):
     def images(parts, batch):
         found = {}
         for one, valid in EvalStream(*sets(111), total_batch_size=batch, input_size=24, parts=parts).batches():
@@ -315,10 +310,8 @@ def test_a_batch_that_does_not_divide():
         Batch([mx.nd.zeros((7, 1))], [mx.nd.zeros(7)]).shards([mx.cpu(0), mx.cpu(1)])
 
 
-@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
-def test_a_batch_that_was_used_is_not_overwritten(gpus, sets, monkeypatch):
+def test_a_batch_that_was_used_is_not_overwritten(sets):
     """Operations that still wait in the engine see the images that were theirs."""
-    monkeypatch.setattr(pipeline, '_GPUS', gpus)
     stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, parts=2)
     expected, labels = epoch_of(stream, 0)
     slow = mx.nd.random.normal(shape=(1200, 1200))
@@ -372,11 +365,9 @@ def resident():
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
-@pytest.mark.parametrize('gpus', [0, 1], ids=['copied', 'buffers of the iterators'])
 @pytest.mark.parametrize('stop', [None, 1], ids=['whole epochs', 'left early'])
-def test_epochs_do_not_leak(gpus, stop, sets, monkeypatch):
+def test_epochs_do_not_leak(stop, sets):
     """A batch is 6 MB here: one that each epoch loses would be 120 MB."""
-    monkeypatch.setattr(pipeline, '_GPUS', gpus)
     stream = TrainStream(*sets(64), total_batch_size=32, input_size=128, seed=0, parts=2)
 
     def run(epochs):
