@@ -1,6 +1,7 @@
 """Work spread over processes, its results in order; nothing stays behind when one of them dies."""
 import collections
 import concurrent.futures
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ def ordered(function, tasks, processes):
     exception of the function is raised here. Raises UsageError when a process is killed.
     """
     if processes <= 1:
+        _keep_memory()
         for task in tasks:
             yield function(*task)
         return
@@ -37,8 +39,17 @@ def ordered(function, tasks, processes):
         pool.shutdown()
 
 
+def _keep_memory():
+    """Let glibc keep what is freed, up to 256 MB: to get fresh pages for every image takes a quarter of the time."""
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt:
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller blocks come from the heap
+        mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: what the heap keeps
+
+
 def _follow_parent():
     """Leave Ctrl-C to the parent, and end when it ends, however that happens."""
+    _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait():
