@@ -62,22 +62,19 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks import checkpoint
+    from gluon_tricks.classification import Classification
     from gluon_tricks.compat import mx
     from gluon_tricks.distributed import check_kv_store, connect, find_devices
-    from gluon_tricks.experiments.record import Record
-    from gluon_tricks.keeper import Keeper, find_to_resume
-    from gluon_tricks.loop import Diverged, fit
     from gluon_tricks.optimizer import create_optimizer
+    from gluon_tricks.running import Run
     from gluon_tricks.schedule import Schedule
-    from gluon_tricks.classification import Classification
-    from gluon_tricks.tricks.low_precision import LossScaler, enable_bfloat16, precision
+    from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
     devices = find_devices(config.devices, config.num_gpus)
     check_kv_store(config.kv_store)
     total_batch_size = config.batch_size * len(devices)
-    resumed, notices = find_to_resume(config)
+    run = Run(config)
 
     # Section 2.1: the data
     train_stream, eval_stream, data = open_data(config, total_batch_size)
@@ -91,6 +88,7 @@ def train(config):
     teacher = build_teacher(config, devices, low_precision)
 
     # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
+    notices = [line for line in [low_precision.description] + list(data['notices']) if line]
     linear = linear_scaling_lr(total_batch_size)
     if abs(config.lr - linear) > 1e-9:
         notices.append('--lr %g is used; linear scaling gives %g for a total batch size of %d'
@@ -104,51 +102,14 @@ def train(config):
         net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
         kvstore=config.kv_store, update_on_kvstore=False)
     connect(trainer)
-    scaler = None
-    if config.dtype == 'float16':
-        scaler = LossScaler() if config.loss_scale == 'dynamic' else LossScaler(float(config.loss_scale), fixed=True)
 
     # Sections 5.2 to 5.4: label smoothing, distillation, mixup
     task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher)
 
-    start_epoch = config.resume_epoch
-    if resumed:
-        path, manifest = resumed
-        checkpoint.restore(path, net, trainer)
-        start_epoch = manifest['epoch'] + 1
-        if scaler:
-            scaler.restore(manifest['scaler'])
-
     # Algorithm 1
-    record = Record(config)
-    try:
-        record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
-        for line in [low_precision.description] + notices + list(data['notices']):
-            if line:
-                record.line(line)
-        record.facts(data=data, devices=[str(device) for device in devices], precision=low_precision.description,
-                     parts=train_stream.parts, updates_per_epoch=train_stream.updates_per_epoch)
-        keeper = Keeper(config, net, trainer, scaler, record, 'top1', {'classes': data.get('classes')}, resumed)
-        images = train_stream.updates_per_epoch * total_batch_size
-        record.begin_run(images * config.num_epochs, images * start_epoch)
-        fit(task, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch, total_batch_size,
-            config.seed, record, keeper.save, scaler, start_epoch, config.log_interval)
-        record.finish('finished', result=keeper.result, best=keeper.best)
-        say_result(record, keeper.result, keeper.best)
-        return 0
-    except Diverged as error:
-        record.finish('diverged', reason=str(error))
-        record.line('error: %s' % error)
-        return 3
-    except KeyboardInterrupt:
-        record.finish('interrupted')
-        record.line('interrupted: go on with %s' % config.replace(resume='auto').command())
-        return 130
-    except UsageError as error:
-        record.finish('failed', reason=str(error))
-        raise
-    finally:
-        record.close()
+    return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
+                     total_batch_size, notices, config.resume_epoch, {'classes': data.get('classes')}, data=data,
+                     precision=low_precision.description, parts=train_stream.parts)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,15 +206,6 @@ def build_teacher(config, devices, low_precision):
         return None
     return trained_net(config.teacher, config.teacher_params, config.num_classes, config.input_size, devices,
                        low_precision, config.mode == 'hybrid')
-
-
-def say_result(record, result, best):
-    """The run's last words: the exact result of the last epoch, the best, and where everything lies."""
-    if 'top1' in result:
-        record.line('Result: top-1 %.2f %%, top-5 %.2f %% of %d images after epoch %d (best: %.2f %% after epoch %d)'
-                    % (result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'],
-                       best['epoch']))
-    record.line('In %s: run.json, log.jsonl, latest/net.params, best/net.params' % record.save_dir)
 
 
 if __name__ == '__main__':

@@ -156,6 +156,21 @@ class Classification:
             return {}
         return evaluate(self.net, self.eval_stream, self.devices, self.precision)
 
+    # -- results and file names, GluonCV's ---------------------------------------------------------------------------
+
+    headline, result_names = 'top1', ('top1', 'top5', 'num_images')
+
+    def file_name(self, epoch, metrics):
+        return 'imagenet-%s-%d.params' % (self.config.model, epoch)
+
+    def best_file_name(self, epoch, metrics):
+        return '%.4f-imagenet-%s-%d-best.params' % (1 - metrics['top1'] / 100, self.config.model, epoch)
+
+    def result_line(self, result, best):
+        """The run's last words: the exact result of the last epoch, and the best."""
+        return 'Result: top-1 %.2f %%, top-5 %.2f %% of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
+            result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'], best['epoch'])
+
     # -- log lines, in GluonCV's format -----------------------------------------------------------------------------
 
     def batch_line(self, epoch, batch, speed, metrics, lr, wait, scaler):

@@ -42,13 +42,14 @@ def find_to_resume(config):
 class Keeper:
     """Saves a checkpoint after each epoch, points `best` to the best, exports GluonCV's file names, prunes the rest.
 
-    headline: the metric that decides which is best, higher is better; facts: JSON values for every manifest.
-    Kept are the latest two, the best, the last, and every ``config.save_frequency``-th.
+    task: its ``headline`` is the metric that decides which is best, higher is better; ``file_name(epoch, metrics)`` is
+    GluonCV's name of an epoch's weights, ``best_file_name(epoch, metrics)`` that of the best. facts: JSON values for
+    every manifest. Kept are the latest two, the best, the last, and every ``config.save_frequency``-th.
     """
 
-    def __init__(self, config, net, trainer, scaler, record, headline, facts, resumed=None):
+    def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None):
         self.config, self.net, self.trainer, self.scaler = config, net, trainer, scaler
-        self.record, self.headline, self.facts = record, headline, facts
+        self.task, self.record, self.facts = task, record, facts
         manifest = resumed[1] if resumed else {'best': None, 'metrics': {}, 'epoch': None}
         self.best, self.metrics, self.epoch = manifest['best'], manifest['metrics'], manifest['epoch']
         record.last_checkpoint = resumed[0] if resumed else None
@@ -57,7 +58,7 @@ class Keeper:
         """Write the checkpoint of `epoch` with its validation metrics ({} without validation); returns its path."""
         directory = self.config.save_dir
         name = checkpoint.name_of(epoch)
-        better = bool(metrics) and (self.best is None or metrics[self.headline] > self.best[self.headline])
+        better = bool(metrics) and (self.best is None or metrics[self.task.headline] > self.best[self.task.headline])
         if better:
             self.best = dict({key: value for key, value in metrics.items() if isinstance(value, (int, float))},
                              epoch=epoch, checkpoint=name)
@@ -67,10 +68,9 @@ class Keeper:
             scaler=self.scaler.state() if self.scaler else None), self.config.save_dtype)
         if better:
             checkpoint.point(directory, 'best', name)
-            checkpoint.export(path, os.path.join(directory, '%.4f-imagenet-%s-%d-best.params' % (
-                1 - metrics[self.headline] / 100, self.config.model, epoch)))
+            checkpoint.export(path, os.path.join(directory, self.task.best_file_name(epoch, metrics)))
         if self._stays(epoch):
-            checkpoint.export(path, os.path.join(directory, 'imagenet-%s-%d.params' % (self.config.model, epoch)))
+            checkpoint.export(path, os.path.join(directory, self.task.file_name(epoch, metrics)))
         checkpoint.prune(directory, [other for other in checkpoint.names(directory) if self._keeps(other, epoch)])
         self.record.last_checkpoint = path
         return path
@@ -85,6 +85,6 @@ class Keeper:
 
     @property
     def result(self):
-        """The last epoch's headline figures for ``run.json``: its numbers, and the epoch."""
-        numbers = {key: value for key, value in (self.metrics or {}).items() if key in ('top1', 'top5', 'num_images')}
+        """The last epoch's figures for ``run.json``: the metrics that the task names, and the epoch."""
+        numbers = {key: value for key, value in (self.metrics or {}).items() if key in self.task.result_names}
         return dict(numbers, epoch=self.epoch)

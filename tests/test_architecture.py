@@ -19,12 +19,12 @@ EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.f
 # A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its
 # modules. A new module needs a level here.
 LEVELS = {
-    'config': 0, 'loss': 0, 'optimizer': 0, 'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
+    'options': -1, 'config': 0, 'loss': 0, 'optimizer': 0, 'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
     'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
     'loop': 2, 'classification': 2, 'keeper': 2,
     'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
     'experiments.figures': 3,
-    'predict': 4,
+    'predict': 4, 'running': 4,
     '__main__': 5,
 }
 
@@ -42,8 +42,8 @@ ONLY = {
 
 WITHOUT_TESTS = ('gluon_tricks.errors',)  # an exception's name, and nothing to run
 
-STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.config', 'gluon_tricks.schedule',
-               'gluon_tricks.tricks', 'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay',
+STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.options', 'gluon_tricks.config',
+               'gluon_tricks.schedule', 'gluon_tricks.tricks', 'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay',
                'gluon_tricks.tricks.linear_scaling', 'gluon_tricks.experiments.recipes')
 
 

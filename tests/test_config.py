@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gluon_tricks import config as configuration
 from gluon_tricks.config import TrainConfig, from_namespace, parser
+from gluon_tricks.options import flags_of
 from gluon_tricks.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,11 +146,11 @@ def test_every_option_has_a_flag_and_help():
     text = parser().format_help()
     words = text.split()
     for field in dataclasses.fields(TrainConfig):
-        flag = configuration._flags(field)[-1]
+        flag = flags_of(field)[-1]
         assert any(word.strip('[],') == flag for word in words), flag
     for group in ('network:', 'data:', 'training:', 'refinements:', 'run:'):
         assert text.count('\n%s\n' % group) == 1
-    assert not any(flag in words for flag in configuration.REFUSED)
+    assert not any(flag in words for flag in TrainConfig.REFUSED)
 
 
 def test_absent_flags_leave_the_recipe_as_it_is():

@@ -8,6 +8,7 @@ import pytest
 from gluon_tricks import config as configuration
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
+from gluon_tricks.options import flags_of
 from conftest import ROOT
 
 TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'differences.md').read_text(encoding='utf-8')
@@ -55,7 +56,7 @@ def test_the_defaults_that_differ_are_all_listed_and_no_others():
     theirs, ours = dict(GLUONCV, **FIXED), TrainConfig().to_dict()
     differ = {name for name, value in theirs.items()
               if ours[name] != (list(value) if isinstance(value, tuple) else value)} - SAME
-    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
+    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in flags_of(field)}
     listed = [flags[flag] for row in rows('Defaults that differ from GluonCV\'s')
               for flag in re.findall(r'`(--[\w-]+)`', row[0])]
     assert len(set(listed)) == len(listed)
@@ -64,7 +65,7 @@ def test_the_defaults_that_differ_are_all_listed_and_no_others():
 
 def test_the_listed_defaults_are_the_real_ones():
     theirs, ours = dict(GLUONCV, **FIXED), TrainConfig()
-    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
+    flags = {flag: field.name for field in dataclasses.fields(TrainConfig) for flag in flags_of(field)}
     words = {'mode': 'imperative', 'model': 'required', 'loss_scale': 'none (1)'}  # None: not hybrid; must be given
     for cells in rows('Defaults that differ from GluonCV\'s'):
         names = [flags[flag] for flag in re.findall(r'`(--[\w-]+)`', cells[0])]
@@ -79,7 +80,7 @@ def test_the_listed_defaults_are_the_real_ones():
 
 def test_refused_flags_are_all_listed():
     listed = {row[0].strip('`') for row in rows('Refused flags')}
-    assert listed == set(configuration.REFUSED) | {' '.join(pair) for pair in configuration._REFUSED_VALUES}
+    assert listed == set(TrainConfig.REFUSED) | {' '.join(pair) for pair in TrainConfig.REFUSED_VALUES}
 
 
 def test_every_choice_between_paper_and_gluoncv_stands_in_the_table():
@@ -94,8 +95,8 @@ def test_every_choice_between_paper_and_gluoncv_stands_in_the_table():
 
 
 def test_every_flag_of_the_page_exists():
-    known = {flag for field in dataclasses.fields(TrainConfig) for flag in configuration._flags(field)}
-    known |= set(configuration.REFUSED) | {'--gluoncv-padding'}
+    known = {flag for field in dataclasses.fields(TrainConfig) for flag in flags_of(field)}
+    known |= set(TrainConfig.REFUSED) | {'--gluoncv-padding'}
     assert set(re.findall(r'(?<![\w-])--[a-z][\w-]*', TEXT)) <= known
 
 

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from gluon_tricks import checkpoint
+from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
@@ -21,7 +22,8 @@ def make(tmp_path, **options):
     net.initialize()
     trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 0, False), update_on_kvstore=False)
     connect(trainer)
-    return config, Keeper(config, net, trainer, None, Record(), 'top1', {'classes': ['a', 'b']})
+    return config, Keeper(config, Classification(net, config, [mx.cpu()], None, None, None), net, trainer, None,
+                          Record(), {'classes': ['a', 'b']})
 
 
 def scores(top1):

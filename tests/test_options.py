@@ -1,0 +1,64 @@
+import dataclasses
+
+import pytest
+
+from gluon_tricks import options
+from gluon_tricks.errors import UsageError
+from gluon_tricks.options import Options, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Bread(Options):
+    """The options of a task that nobody has."""
+
+    flour: str = option('rye', 'kind', choices=('rye', 'wheat'), group='dough')
+    grams: tuple = option((500.0, 10.0), 'flour and salt', type=options.floats, group='dough')
+    crust: bool = option(False, 'with a crust', group='oven', flags=('--with-crust', '--crust'))
+    minutes: int = option(None, 'in the oven', type=int, group='oven')
+    save_dir: str = option('loaves', 'where they go')
+
+    PROGRAM = 'bakery/bake.py'
+    REFUSED = {'--microwave': 'an oven is needed: drop --microwave'}
+    REFUSED_VALUES = {('--flour', 'oat'): '--flour oat does not rise: take rye'}
+
+
+def parse(*words):
+    return Bread(**options.typed_options(Bread, options.parser(Bread).parse_args(list(words))))
+
+
+def test_own_options_come_first_and_shared_ones_once():
+    names = [field.name for field in Bread.fields()]
+    assert names[:4] == ['flour', 'grams', 'crust', 'minutes'] and len(set(names)) == len(names)
+    assert list(Bread().to_dict()) == names and set(names) > {field.name for field in dataclasses.fields(Options)}
+    assert Bread().save_dir == 'loaves'
+
+
+def test_flags_command_and_json_are_views_of_it():
+    config = parse('--flour', 'wheat', '--grams=-1,2.5', '--with-crust', '--minutes', '40', '--seed', '3')
+    assert config == Bread(flour='wheat', grams=(-1.0, 2.5), crust=True, minutes=40, seed=3)
+    assert config.command() == ('python bakery/bake.py --flour wheat --grams=-1.0,2.5 --crust --minutes 40 --seed 3')
+    assert parse(*config.arguments()) == config == Bread.from_dict(config.to_dict())
+    assert parse() == Bread() and Bread().arguments() == []
+
+
+@pytest.mark.parametrize('words, parts', [
+    (['--flour', 'corn'], ['--flour corn', 'rye, wheat']), (['--flour', 'oat'], ['does not rise']),
+    (['--microwave'], ['an oven is needed']), (['--grams', 'a,b'], ['numbers separated by commas']),
+    (['--grams', '1,nan'], ['finite']), (['--seed', '-1'], ['--seed -1', '0 or more']),
+    (['--save-dir', ''], ['a directory']), (['--logging-file', 'a/b'], ['without a directory']),
+    (['--loss-scale', '0'], ['positive']), (['--kv-store', 'x'], ['device, local']), (['--cru'], ['--help'])])
+def test_wrong_values_are_one_sentence(words, parts):
+    with pytest.raises(UsageError) as error:
+        parse(*words)
+    assert all(part in str(error.value) for part in parts)
+
+
+def test_a_stored_option_of_another_version_is_named():
+    with pytest.raises(UsageError, match='yeast'):
+        Bread.from_dict({'yeast': 1})
+
+
+def test_epochs():
+    assert options.epochs('14, 20') == (14, 20) and options.epochs('') == ()
+    with pytest.raises(UsageError, match='such as 30,60,90'):
+        options.epochs('a')
