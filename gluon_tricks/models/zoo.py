@@ -190,7 +190,7 @@ def load_params(net, path, ctx=None):
     full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
     Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
     """
-    arrays = _read_params(path)
+    arrays = read_params(path)
     structural = any('.' in name for name in arrays)
     params = net._collect_params_with_prefix() if structural else dict(net.collect_params().items())
     _check_names(net, path, list(arrays), list(params))
@@ -224,7 +224,7 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
 _MAGIC = (0x112).to_bytes(8, 'little')  # of a list of arrays, as MXNet writes it
 
 
-def _read_params(path):
+def read_params(path):
     """{name: NDArray} of a ``.params`` file, in the file's order, without ``arg:`` and ``aux:``."""
     if not os.path.isfile(path):
         raise UsageError('%s: no such file; give the path of a .params file' % path)

@@ -1,0 +1,1 @@
+"""Section 6: what a better classifier gives to detection and segmentation (tables 8 and 9)."""
