@@ -86,6 +86,8 @@ def check_archives(archives, progress=True):
     None stands for an archive that is not checked; its digest is then None as well.
     """
     for path, _ in archives:
+        if os.path.isdir(path):
+            raise UsageError('%s is a directory: give the path of the archive in it' % path)
         if not os.path.isfile(path):
             raise UsageError('%s is missing: give the path of the archive' % path)
     for path, known in archives:
@@ -130,13 +132,12 @@ def tar_members(path, begin=0, end=None):
                 for member in archive:
                     archive.members = []  # it would keep them all
                     name = check_name(path, member.name)
+                    _check_size(path, member, end)
                     if member.isdir():
                         continue
                     if not member.isreg() or member.issparse():
                         raise UsageError('%s holds %r, which is a link, a device or sparse, not a file: it is not an '
                                          'archive to trust' % (path, name))
-                    if member.offset_data + member.size > end:
-                        raise _damaged(path, '%s is cut short' % name)
                     members.append((name, Slice(path, member.offset_data, member.size)))
                 last = archive.offset
             stream.seek(last)
@@ -149,6 +150,12 @@ def tar_members(path, begin=0, end=None):
             raise
         raise _unreadable(path, error) from error
     return members
+
+
+def _check_size(path, member, end):
+    """A size below 0 would make tarfile read the same member for ever; one beyond the end has no content."""
+    if member.size < 0 or member.offset_data + member.size > end:
+        raise _damaged(path, '%s is cut short, or has a wrong size' % member.name)
 
 
 def zip_members(path):
@@ -204,8 +211,9 @@ def small_files(path, wanted, largest=_LARGEST_MEMBER):
         with tarfile.TarFile(fileobj=io.BytesIO(content), mode='r') as archive:
             for member in archive:
                 name = check_name(path, member.name)
+                _check_size(path, member, len(content))
                 for ending in wanted:
-                    if member.isreg() and ('/' + name).endswith('/' + ending):
+                    if member.isreg() and not member.issparse() and ('/' + name).endswith('/' + ending):
                         found[ending] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, gzip.zlib.error) as error:
         raise _damaged(path, error) from error

@@ -12,7 +12,7 @@ SIDE = 40  # the 8 x 8 images are enlarged to this, so that crops of 32 have som
 HELD_OUT = 5  # every fifth image of each digit is for validation
 
 
-def write_digits(out_dir):
+def write_digits(out_dir, processes=1):
     """Write OUT_DIR/train/DIGIT/*.JPEG and OUT_DIR/val/DIGIT/*.JPEG, pack them, and return prepare_folder.Packed.
 
     Held out is every fifth image of each digit. A tree that is there already is taken as it is; a kill leaves none
@@ -24,7 +24,8 @@ def write_digits(out_dir):
         except ImportError as error:
             raise UsageError('the demo data needs scikit-learn: type `pip install scikit-learn`') from error
         digits = load_digits()
-        partial = '%s.partial-%d' % (out_dir.rstrip('/'), os.getpid())
+        partial = '%s.partial' % out_dir.rstrip('/')
+        shutil.rmtree(partial, ignore_errors=True)  # a kill may have left it
         try:
             _write_tree(digits.images, digits.target, partial)
             os.rename(partial, out_dir)  # in one step; fails when something is there
@@ -33,7 +34,7 @@ def write_digits(out_dir):
                              % (out_dir, error.strerror or error)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return pack_folder(out_dir)
+    return pack_folder(out_dir, processes=processes)
 
 
 def held_out(labels):

@@ -2,10 +2,12 @@
 import hashlib
 import json
 import os
+import shutil
 
 from tqdm import tqdm
 
 from gluon_tricks.data import archives
+from gluon_tricks.data.packing import remedy
 from gluon_tricks.data.parts import parts
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
@@ -20,15 +22,19 @@ def extract(members, out, name, check, source, processes=1):
     check: function(folder, processes) that looks at the finished tree and returns facts about it, or raises UsageError.
     source: facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first
     folders are moved to OUT, the certificate last. A kill at any point loses a few files. What is there already, from
-    the same members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written.
+    the same members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written; what
+    the check refuses is not kept, so that nothing of it is taken for good the next time.
     """
+    _check_tree(members)
     certificate = os.path.join(out, name + '.certificate.json')
     plan = hashlib.sha256(repr((name, sorted(source.items()), sorted(
-        (path, archives.size_of(member)) for path, member in members.items()))).encode()).hexdigest()
+        (path, archives.size_of(member)) for path, member in members.items()), _times(members, source))).encode()
+                          ).hexdigest()
     tops = sorted({path.split('/')[0] for path in members})
     try:
         facts = _done(certificate, plan)
-        if facts:
+        if facts and all(os.path.isfile(os.path.join(out, path)) for path in members):
+            shutil.rmtree(os.path.join(out, name + '.parts'), ignore_errors=True)  # a kill may have left it
             return facts
         with parts(os.path.join(out, name + '.parts'), plan, os.path.join(out, name)) as folder:
             whole = os.path.join(folder, 'whole')
@@ -38,7 +44,12 @@ def extract(members, out, name, check, source, processes=1):
                         raise UsageError('%s is there already, and not from these archives: move it away, or choose '
                                          'another --out' % os.path.join(out, top))
                 _write_all(members, os.path.join(folder, 'tree'), name, processes)
-                facts = dict(check(os.path.join(folder, 'tree'), processes), source=source, plan=plan)
+                try:
+                    facts = dict(check(os.path.join(folder, 'tree'), processes), source=source, plan=plan)
+                except UsageError:
+                    shutil.rmtree(os.path.join(folder, 'tree'))
+                    raise
+                os.sync()  # the files were left to the system; after the certificate a power cut must find them
                 write_whole(whole, (json.dumps(facts, indent=1, sort_keys=True) + '\n').encode())
             for top in tops:
                 if os.path.isdir(os.path.join(folder, 'tree', top)):
@@ -48,8 +59,22 @@ def extract(members, out, name, check, source, processes=1):
             sync(out)
         return _done(certificate, plan)
     except OSError as error:
-        raise UsageError('%s cannot be written (%s): free space, or choose another --out; the same command goes on '
-                         'where it stopped' % (out, error.strerror or error)) from error
+        raise UsageError('%s cannot be written (%s): %s; the same command goes on where it stopped'
+                         % (out, error.strerror or error, remedy(error))) from error
+
+
+def _check_tree(members):
+    """Raise UsageError where a member is a file and, for another, a folder."""
+    folders = {path[:place] for path in members for place, character in enumerate(path) if character == '/'}
+    for path in sorted(folders & set(members)):
+        raise UsageError('the archive holds %s as a file and as a folder: it is not the official one' % path)
+
+
+def _times(members, source):
+    """When the archives were written, of those whose digest is not known: another content may have the same sizes."""
+    unknown = {name for name, digest in source.items() if digest is None}
+    paths = {member.path for member in members.values() if hasattr(member, 'path')}
+    return sorted((path, os.stat(path).st_mtime_ns) for path in paths if os.path.basename(path) in unknown)
 
 
 def _done(certificate, plan):

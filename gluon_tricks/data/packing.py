@@ -7,6 +7,8 @@ them, which says that they are finished. All of that lies in PREFIX.parts (see `
 .lst, .idx and .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk,
 at any point loses at most the shards that were being written; the result is the same to the byte.
 """
+import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -27,7 +29,8 @@ from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import sync, write_whole
 
-_SHARD = 512  # images
+_SHARD, _SHARD_BYTES = 512, 2 ** 28  # images, and bytes of them, at most: a process holds them in memory
+_LONGEST = 65500  # pixels of a JPEG's side
 _FORMAT = 2  # of the shards and of what they are made from: another number, and they are made anew
 _UNKNOWN, _FAILED = -1, -2  # where a shard ends, as long as it is not made
 _FILES = ('.rec', '.lst', '.certificate.json', '.idx')  # in the order in which they appear
@@ -41,7 +44,7 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
     side that all images are brought to; quality: of the JPEGs that are then written (95), or written anew when it is
     given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the archives, for the
     certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
-    for a file that is no image, or where it cannot be written.
+    for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
     """
     if not items:
         raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)
@@ -56,9 +59,15 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
                 _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress)
             _publish(prefix, folder)
     except OSError as error:
-        raise UsageError('%s.rec cannot be written (%s): free space, or choose another place; the same command goes '
-                         'on where it stopped' % (prefix, error.strerror or error)) from error
+        raise UsageError('%s.rec cannot be written (%s): %s; the same command goes on where it stopped'
+                         % (prefix, error.strerror or error, remedy(error))) from error
     return len(items)
+
+
+def remedy(error):
+    """What to do about an OSError while writing."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return 'free space, or choose another place' if full else 'choose another place'
 
 
 def _plan(items, seed, shuffle, resize, quality, classes, source):
@@ -70,6 +79,9 @@ def _plan(items, seed, shuffle, resize, quality, classes, source):
             size = archives.size_of(where)
         except OSError as error:
             raise _unreadable(name, error) from error
+        if any(character in name for character in '\t\n\r'):
+            raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
+                             'rename it' % name)
         plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
     return plan.hexdigest()
 
@@ -105,31 +117,32 @@ def _unreadable(name, error):
 def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress):
     """The four files in the folder, then the mark ``whole``."""
     order = np.random.RandomState(seed).permutation(len(items)) if shuffle else np.arange(len(items))
-    starts = range(0, len(items), _SHARD)
-    shards = {number: _read_shard(folder, number) for number in range(len(starts))}
+    cuts = _cuts([archives.size_of(items[place][0]) for place in order])
+    shards = {number: _read_shard(folder, number) for number in range(len(cuts) - 1)}
     digest = hashlib.sha256()
     open(_growing(folder), 'ab').close()
-    with open(_growing(folder), 'r+b') as stream, tqdm(total=len(items), desc=os.path.basename(prefix), unit='img',
-                                                       disable=not progress, file=sys.stderr) as bar:
+    # No buffer: what others have written since would not be seen in it.
+    with open(_growing(folder), 'r+b', buffering=0) as stream, tqdm(
+            total=len(items), desc=os.path.basename(prefix), unit='img', disable=not progress, file=sys.stderr) as bar:
         for number, facts in shards.items():  # those of an earlier run; a power cut may have taken what they tell of
             if facts and _crc(_blocks(stream, facts)) != facts['crc']:
                 shards[number] = None
         _write_ends(folder, shards)
         missing = [number for number in shards if not shards[number]]
         tasks = ((folder, number, [(int(key),) + tuple(items[order[key]])
-                                   for key in range(starts[number], min(starts[number] + _SHARD, len(items)))],
-                  resize, quality) for number in missing)
-        made = ordered(write_shard, tasks, min(processes, len(missing)))
-        for number in shards:
-            shards[number] = shards[number] or next(made)
-            for block in _blocks(stream, shards[number]):
-                digest.update(block)
-            bar.update(len(shards[number]['sizes']))
+                                   for key in range(cuts[number], cuts[number + 1])], resize, quality)
+                 for number in missing)
+        with contextlib.closing(ordered(write_shard, tasks, min(processes, len(missing)))) as made:
+            for number in shards:
+                shards[number] = shards[number] or next(made)
+                for block in _blocks(stream, shards[number]):
+                    digest.update(block)
+                bar.update(len(shards[number]['sizes']))
         stream.truncate(sum(sum(facts['sizes']) for facts in shards.values()))
         os.fsync(stream.fileno())
     labels = np.array([items[place][1] for place in order], 'float64')
     idx, lst, offset = io.StringIO(), io.StringIO(), 0
-    sizes = [size for number in range(len(starts)) for size in shards[number]['sizes']]
+    sizes = [size for number in shards for size in shards[number]['sizes']]
     for key, (place, size) in enumerate(zip(order, sizes)):
         idx.write('%d\t%d\n' % (key, offset))
         lst.write('%d\t%f\t%s\n' % (key, labels[key], items[place][2]))
@@ -149,6 +162,17 @@ def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality
     write_whole(os.path.join(folder, '.lst'), lst)
     write_whole(os.path.join(folder, '.certificate.json'), certificate.to_bytes(facts))
     write_whole(os.path.join(folder, 'whole'), b'')
+
+
+def _cuts(sizes):
+    """Where shards begin and, last, end, for the sizes of the images in their order."""
+    cuts, images, total = [0], 0, 0
+    for place, size in enumerate(sizes):
+        if images == _SHARD or images and total + size > _SHARD_BYTES:
+            cuts.append(place)
+            images = total = 0
+        images, total = images + 1, total + size
+    return cuts + [len(sizes)]
 
 
 def _blocks(stream, facts, size=1 << 20):
@@ -195,7 +219,7 @@ def _read_shard(folder, number):
 
 
 def _write_ends(folder, shards):
-    """A table of where each shard ends, with a zero before it; it grows as shards are made (see `_start`)."""
+    """A table, for all workers, of where each shard ends, with a zero before it; they fill it (see `_start`)."""
     ends = np.full(len(shards) + 1, _UNKNOWN, 'int64')
     ends[0] = 0
     for number, facts in shards.items():
@@ -209,8 +233,8 @@ def write_shard(folder, number, items, resize, quality):
 
     Facts: where it starts, the records' sizes, a checksum, and the names of images that are not what they are called.
     """
-    ends, size = np.memmap(_ends(folder), 'int64', 'r+'), None
-    images, quirks = {}, {'png': [], 'cmyk': []}
+    ends = np.memmap(_ends(folder), 'int64', 'r+')
+    images, quirks, end = {}, {'png': [], 'cmyk': []}, _FAILED
     try:
         for key, where, _, name in sorted(items, key=lambda item: archives.where(item[1])):  # as they lie on the disk
             images[key] = _image(where, name, resize, quality, quirks)
@@ -220,9 +244,9 @@ def write_shard(folder, number, items, resize, quality):
         if ends[number + 1] not in (_UNKNOWN, start + sum(sizes)):
             raise UsageError('an image from %s to %s is not what it was when this was begun: remove %s and start again'
                              % (items[0][3], items[-1][3], folder))
-        size = sum(sizes)
-    finally:  # shards that wait for this one's end learn it, or that there will be none
-        ends[number + 1] = start + size if size else _FAILED
+        end = start + sum(sizes)
+    finally:
+        ends[number + 1] = end  # the shard behind may be waiting for it, even if there is none
     pieces = [piece for each in made for piece in each]
     with open(_growing(folder), 'r+b') as stream:
         stream.seek(start)
@@ -275,5 +299,8 @@ def _encode(content, name, resize, quality):
         raise UsageError('%s cannot be decoded: replace it, or take it out' % name)
     if resize:
         height, width = (side * resize // min(pixels.shape[:2]) for side in pixels.shape[:2])
+        if max(width, height) > _LONGEST:
+            raise UsageError('%s would be %d x %d pixels, and a JPEG has at most %d: lower --resize, or take it out'
+                             % (name, width, height, _LONGEST))
         pixels = cv2.resize(pixels, (width, height))
     return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

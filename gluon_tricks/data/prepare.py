@@ -5,8 +5,8 @@ Each command goes on where it stopped when it is given again, and writes the sam
 import os
 
 from gluon_tricks.cores import available_cores
-from gluon_tricks.data import certificate, demo, demo_scenes, prepare_ade20k, prepare_folder, prepare_imagenet, prepare_places365, \
-    prepare_voc
+from gluon_tricks.data import certificate, demo, demo_scenes, prepare_ade20k, prepare_folder, prepare_imagenet, \
+    prepare_places365, prepare_voc
 from gluon_tricks.errors import Parser, UsageError
 
 _SETS = {'imagenet': prepare_imagenet, 'places365': prepare_places365, 'voc': prepare_voc, 'ade20k': prepare_ade20k}
@@ -57,19 +57,22 @@ def main(argv):
         if value is not None and not low <= value <= high:
             raise UsageError('--%s %d must be from %d to %d' % (name, value, low, high))
     arguments.processes = arguments.processes or available_cores()
+    arguments.out = os.path.expanduser(arguments.out) if arguments.out else None
     if arguments.dataset == 'folder':
-        packed = prepare_folder.pack_folder(arguments.dir, arguments.out, arguments.processes, progress=True,
+        packed = prepare_folder.pack_folder(os.path.expanduser(arguments.dir), arguments.out, arguments.processes, progress=True,
                                             seed=arguments.seed, resize=arguments.resize, quality=arguments.quality)
+        if packed.skipped:
+            print('left out: %d files that are no JPEG or PNG, such as %s' % (len(packed.skipped), packed.skipped[0]))
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo' and not arguments.scenes:
-        packed = demo.write_digits(arguments.out or 'runs/demo-data')
+        packed = demo.write_digits(arguments.out or 'runs/demo-data', arguments.processes)
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo':
         out = arguments.out or 'runs/demo-scenes'
         print('\n'.join(demo_scenes.write_scenes(out, arguments.processes) + ['in %s' % out]))
         return 0
     module = _SETS[arguments.dataset]
-    arguments.out = os.path.expanduser(arguments.out or module.DEFAULT_OUT)
+    arguments.out = arguments.out or os.path.expanduser(module.DEFAULT_OUT)
     try:
         os.makedirs(arguments.out, exist_ok=True)
     except OSError as error:

@@ -7,6 +7,8 @@ import collections
 import os
 import re
 
+from tqdm import tqdm
+
 from gluon_tricks.data import archives
 from gluon_tricks.data.extracting import extract
 from gluon_tricks.data.workers import ordered
@@ -68,9 +70,11 @@ def check_pairs(folder, part, names, num_classes):
                 size = image.size
             path = mask
             with Image.open(os.path.join(folder, mask)) as image:
-                mask_size, values = image.size, np.unique(np.array(image))
+                mask_size, values = image.size, np.unique(np.array(image).astype('int64'))
+                if len(image.getbands()) != 1:
+                    raise ValueError('a mask has one channel, not %d' % len(image.getbands()))
         except Exception as error:
-            raise UsageError('%s is not an image that can be read (%s)' % (path, error)) from error
+            raise UsageError('%s is not an image that can be read (%s): replace it' % (path, error)) from error
         if mask_size != size:
             strange.append('%s is %d x %d, its image %d x %d' % ((mask,) + mask_size + size))
         if int(values[-1]) > num_classes:
@@ -95,7 +99,8 @@ def checker(official):
             names = sorted(pictures)
             tasks = [(folder, part, names[at:at + _TASK], len(classes)) for at in range(0, len(names), _TASK)]
             shown, strange = collections.Counter(), []
-            for counts, found_strange in ordered(check_pairs, tasks, min(processes, len(tasks))):
+            for counts, found_strange in tqdm(ordered(check_pairs, tasks, min(processes, len(tasks))), unit='task',
+                                              total=len(tasks), desc='check ' + part):
                 shown.update(counts)
                 strange += found_strange
             if strange and not official:  # the official archive is what it is: it stands in the certificate

@@ -6,6 +6,8 @@ import collections
 import os
 import xml.etree.ElementTree
 
+from tqdm import tqdm
+
 from gluon_tricks.data import archives
 from gluon_tricks.data.extracting import extract
 from gluon_tricks.data.workers import ordered
@@ -23,7 +25,7 @@ _TASK = 256  # images that a process checks in one go
 
 
 def members_of(paths):
-    """{path below OUT: Slice} of the archives. The test archive repeats some files of trainval, which must be equal.
+    """{path below OUT: Slice} of the archives. The test archive repeats some files of trainval: the first is taken.
 
     Raises UsageError for a member outside VOCdevkit/VOC2007 and VOCdevkit/VOC2012.
     """
@@ -54,7 +56,7 @@ def check_image(tree, year, identity, classes):
         with Image.open(picture) as image:
             width, height = image.size
     except Exception as error:
-        raise UsageError('%s is not an image that can be read (%s)' % (shown[picture], error)) from error
+        raise UsageError('%s is not an image that can be read (%s): replace it' % (shown[picture], error)) from error
     counts, strange = {}, []
     try:
         root = xml.etree.ElementTree.parse(annotation).getroot()
@@ -69,10 +71,10 @@ def check_image(tree, year, identity, classes):
                 strange.append('%s has a box %s outside its image of %d x %d'
                                % (shown[annotation], tuple(box), width, height))
             counts[label] = counts.get(label, 0) + 1
-    except (xml.etree.ElementTree.ParseError, AttributeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError('%s is not an annotation of VOC (%s)' % (shown[annotation], error)) from error
+    except UsageError:
+        raise
+    except Exception as error:  # a parser has many kinds for what is none, and so have numbers
+        raise UsageError('%s is not an annotation of VOC (%s): replace it' % (shown[annotation], error)) from error
     if said != (width, height):
         strange.append('%s says %d x %d, the image is %d x %d' % ((shown[annotation],) + said + (width, height)))
     return counts, strange
@@ -108,7 +110,8 @@ def checker(parts, classes, official):
                 archives.check_counts('VOC', {key: COUNTS[key] for key in found}, found)
             objects, strange = collections.Counter(), []
             tasks = [(tree, year, identities[at:at + _TASK], classes) for at in range(0, len(identities), _TASK)]
-            for counts, found_strange in ordered(check_images, tasks, min(processes, len(tasks))):
+            for counts, found_strange in tqdm(ordered(check_images, tasks, min(processes, len(tasks))), unit='task',
+                                              total=len(tasks), desc='check %s %s' % (year, name)):
                 objects.update(counts)
                 strange += found_strange
             if strange and not official:  # the official archives are what they are: it stands in the certificate

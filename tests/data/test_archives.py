@@ -86,6 +86,27 @@ def test_links_and_devices(kind, tmp_path):
         archives.zip_members(str(tmp_path / 'x.zip'))
 
 
+def test_sizes_that_would_be_read_for_ever(tmp_path):
+    """A size below zero makes tarfile come back to the same member."""
+    info = tarfile.TarInfo('a')
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b'\xff' * 10 + b'\xfe\x00'  # -512 in base 256
+    block[148:156] = b' ' * 8
+    block[148:156] = b'%06o\0 ' % sum(block)
+    (tmp_path / 'x.tar').write_bytes(bytes(block) + bytes(10240))
+    for read in (lambda path: archives.tar_members(path), lambda path: archives.small_files(path, ['a'])):
+        with pytest.raises(UsageError, match='damaged'):
+            read(str(tmp_path / 'x.tar'))
+
+
+def test_a_sparse_member_of_a_small_archive_is_not_unpacked(tmp_path):
+    info = tarfile.TarInfo('dir/a')
+    info.type = tarfile.GNUTYPE_SPARSE
+    (tmp_path / 'x.tar').write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
+    with pytest.raises(UsageError, match='holds no a'):
+        archives.small_files(str(tmp_path / 'x.tar'), ['a'])
+
+
 def test_bombs(tmp_path):
     (tmp_path / 'x.zip').write_bytes(zip_bytes({'bomb': b'\0' * 10 ** 8}))
     with pytest.raises(UsageError, match='100000000 bytes'):

@@ -64,8 +64,36 @@ def test_a_tree_that_is_wrong_does_not_appear(tmp_path):
         raise UsageError('a mask is missing')
     with pytest.raises(UsageError, match='a mask is missing'):
         extract(tmp_path, check=wrong)
-    assert os.listdir(str(tmp_path)) == ['set.parts']
+    assert os.listdir(str(tmp_path)) == []  # nothing of it is taken for good the next time
     assert extract(tmp_path)['checked']
+
+
+def test_a_tree_that_was_removed_is_made_again(tmp_path):
+    import shutil
+    facts = extract(tmp_path)
+    shutil.rmtree(str(tmp_path / 'top'))
+    shutil.rmtree(str(tmp_path / 'other'))
+    assert extract(tmp_path) == facts and (tmp_path / 'top' / 'a' / '7.txt').exists()
+
+
+def test_an_archive_of_ones_own_that_changed_is_another_one(tmp_path):
+    """Its files may have the sizes that they had."""
+    from archive_makers import tar_bytes
+    from gluon_tricks.data import archives
+    path = tmp_path / 'x.tar'
+
+    def make(content, time):
+        path.write_bytes(tar_bytes({'top/a': content}))
+        os.utime(str(path), (time, time))
+        return {'top/a': archives.tar_members(str(path))[0][1]}
+    extract(tmp_path / 'out', make(b'one', 1))
+    with pytest.raises(UsageError, match='not from these archives'):
+        extract(tmp_path / 'out', make(b'two', 2))
+
+
+def test_a_file_that_is_a_folder_as_well(tmp_path):
+    with pytest.raises(UsageError, match='top/a as a file and as a folder'):
+        extract(tmp_path, dict(MEMBERS, **{'top/a': b'x'}))
 
 
 def test_what_is_there_already_is_not_touched(tmp_path):

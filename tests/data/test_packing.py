@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import struct
 import subprocess
@@ -53,6 +54,25 @@ def test_what_is_no_image_is_not_packed(source, part, tmp_path):
         packing.pack([(make_jpeg(0, 0), 0, 'good'), (source, 1, 'n01/bad.JPEG')], str(tmp_path / 'x'))
     assert 'n01/bad.JPEG' in str(error.value)
     assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_name_that_the_list_cannot_hold(tmp_path):
+    with pytest.raises(UsageError, match='tab or a line'):
+        packing.pack([(make_jpeg(0, 0), 0, 'a\tb.jpg')], str(tmp_path / 'x'))
+
+
+def test_an_image_that_would_be_too_long(tmp_path):
+    import cv2
+    long = cv2.imencode('.png', np.zeros((2, 1000, 3), 'uint8'))[1].tobytes()
+    with pytest.raises(UsageError, match='lower --resize'):
+        packing.pack([(long, 0, 'long.png')], str(tmp_path / 'x'), resize=480)
+
+
+def test_shards_are_bounded_by_images_and_by_bytes(monkeypatch):
+    monkeypatch.setattr(packing, '_SHARD', 3)
+    monkeypatch.setattr(packing, '_SHARD_BYTES', 100)
+    assert packing._cuts([1] * 7) == [0, 3, 6, 7]
+    assert packing._cuts([60, 60, 10, 200, 10]) == [0, 1, 3, 4, 5]
 
 
 def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
@@ -187,9 +207,13 @@ def test_finished_shards_are_not_made_again(many, stopped, monkeypatch):
     assert made == [2, 3] and contents(prefix) == expected
 
 
-def test_a_growing_file_that_a_power_cut_emptied_is_made_again(many, stopped):
+@pytest.mark.parametrize('shard', [0, 1, 2])
+def test_a_growing_file_that_a_power_cut_emptied_is_made_again(shard, many, stopped):
     (items, expected), prefix = many, stopped(3)
+    with open(prefix + '.parts/%06d.json' % shard) as stream:
+        start = json.load(stream)['start']
     with open(prefix + '.parts/.rec', 'r+b') as stream:
+        stream.seek(start)
         stream.write(b'\0' * 1000)
     packing.pack(items, prefix)
     assert contents(prefix) == expected

@@ -56,11 +56,25 @@ def test_the_records_may_lie_elsewhere(tmp_path):
     assert not (tmp_path / 'tree' / '.gluon_tricks').exists()
 
 
+def test_hidden_folders_are_no_classes_and_other_files_are_told(tmp_path, capsys):
+    from gluon_tricks.data import prepare
+    tree = write_tree(tmp_path / 'tree')
+    (tree / 'train' / '.ipynb_checkpoints').mkdir()
+    name = next(path for path in (tree / 'train').iterdir() if not path.name.startswith('.'))
+    (name / 'picture.webp').write_bytes(b'x')
+    assert not any(each.startswith('.') for each in pack_folder(str(tree), str(tmp_path / 'a')).classes)
+    assert prepare.main(['folder', str(tree), '--out', str(tmp_path / 'b'), '--processes', '1']) == 0
+    assert 'left out: 1 files that are no JPEG or PNG, such as %s' % (name / 'picture.webp') in capsys.readouterr().out
+
+
 def test_folders_that_cannot_be_packed(tmp_path):
     with pytest.raises(UsageError, match='train is missing'):
         pack_folder(str(tmp_path))
-    (tmp_path / 'train' / 'ant').mkdir(parents=True)
+    (tmp_path / 'train' / '.hidden').mkdir(parents=True)
     with pytest.raises(UsageError, match='holds no images'):
+        pack_folder(str(tmp_path))
+    (tmp_path / 'train' / 'ant').mkdir()
+    with pytest.raises(UsageError, match='ant holds no JPEG or PNG'):
         pack_folder(str(tmp_path))
     tree = write_tree(tmp_path / 'tree')
     (tree / '.gluon_tricks').write_text('a file where the cache should be')

@@ -39,6 +39,9 @@ NAME = 'VOCdevkit/VOC2007/%s/000001.%s'
     ({NAME % ('Annotations', 'xml'): voc_xml((('dog', 0, 1, 5, 5),), 41)}, '000001.xml has a box'),
     ({NAME % ('Annotations', 'xml'): voc_xml((('dog', 5, 1, 5, 5),), 41)}, '000001.xml has a box'),
     ({NAME % ('Annotations', 'xml'): voc_xml((('dog', 1, 1, 5, 5),), 90)}, 'says 90 x 40, the image is 40 x 40'),
+    ({NAME % ('Annotations', 'xml'): voc_xml().replace(b'<width>40</width>', b'<width></width>')}, 'not an annotation'),
+    ({NAME % ('Annotations', 'xml'): voc_xml().replace(b'<xmin>2</xmin>', b'<xmin>inf</xmin>')}, '000001.xml'),
+    ({NAME % ('Annotations', 'xml'): b'<?xml version="1.0" encoding="foo"?>' + voc_xml()}, 'not an annotation'),
     ({'VOCdevkit/VOC2007/ImageSets/Main/trainval.txt': None}, 'trainval.txt cannot be read'),
     ({'VOCdevkit/VOC2007/ImageSets/Main/trainval.txt': b'../../../etc/passwd\n'}, 'to trust'),
 ])
