@@ -117,13 +117,13 @@ def voc_xml(boxes=(('dog', 2, 3, 30, 31),), width=40, height=40):
             % (width, height, objects)).encode()
 
 
-def write_voc(folder, changes=None):
-    """VOC's three archives with 5 images each, and {name: bytes or None} changed; returns the flags that name them."""
+def write_voc(folder, changes=None, images=5):
+    """VOC's three archives with so many images each, and {name: bytes or None} changed; returns the flags that name them."""
     folder.mkdir(parents=True, exist_ok=True)
     flags = ['--no-checksum']
     for number, (flag, year, part) in enumerate((('trainval07', 'VOC2007', 'trainval'), ('test07', 'VOC2007', 'test'),
                                                  ('trainval12', 'VOC2012', 'trainval'))):
-        names = ['%06d' % (100 * number + each) for each in range(5)]
+        names = ['%06d' % (1000 * number + each) for each in range(images)]
         root = 'VOCdevkit/%s/' % year
         files = {root + 'ImageSets/Main/%s.txt' % part: ''.join(name + '\n' for name in names).encode()}
         for each, name in enumerate(names):
