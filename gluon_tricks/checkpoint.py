@@ -168,6 +168,14 @@ def _is_statistic(param):
     return param.grad_req == 'null'
 
 
+def _params(net):
+    """{structural name: Parameter} of what is saved: without private children, which hold constants only.
+
+    GluonCV's detector has such a child as soon as it trains, and not before it loads a file.
+    """
+    return {name: param for name, param in net._collect_params_with_prefix().items() if not name.startswith('_')}
+
+
 def net_arrays(net, trainer=None, dtype='float32'):
     """{structural name: array} of a network as ``save_parameters`` names them: masters where the optimizer keeps them.
 
@@ -175,7 +183,7 @@ def net_arrays(net, trainer=None, dtype='float32'):
     """
     masters = master_weights(trainer) if trainer is not None else {}
     arrays = {}
-    for name, param in net._collect_params_with_prefix().items():
+    for name, param in _params(net).items():
         copies = param.list_data()
         if _is_statistic(param) and len(copies) > 1:
             value = sum((copy.as_in_context(copies[0].context) for copy in copies[1:]), copies[0]) / len(copies)
@@ -204,7 +212,7 @@ def save(save_dir, epoch, net, trainer, manifest, dtype='float32'):
 
 
 def _device_statistics(net):
-    return {'%d:%s' % (number, name): copy for name, param in net._collect_params_with_prefix().items()
+    return {'%d:%s' % (number, name): copy for name, param in _params(net).items()
             if _is_statistic(param) for number, copy in enumerate(param.list_data())}
 
 
@@ -214,7 +222,7 @@ def restore(path, net, trainer):
     The manifest must have been read (`read`) before. Raises UsageError where the network is another one.
     """
     saved = mx.nd.load(os.path.join(path, 'net.params'))
-    params = net._collect_params_with_prefix()
+    params = _params(net)
     if set(saved) != set(params):
         odd = sorted(set(saved) ^ set(params))[0]
         raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))

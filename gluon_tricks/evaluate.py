@@ -81,10 +81,12 @@ def main(argv):
     index = arguments.rec_val_idx or os.path.splitext(records)[0] + '.idx'
 
     from gluon_tricks.classification import evaluate
+    from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
     from gluon_tricks.distributed import find_devices
 
+    watch([(records, index)])
     check_records(records, index)
     devices = find_devices(arguments.devices, arguments.num_gpus)
     net, low_precision = load_net(facts, devices, arguments.dtype)

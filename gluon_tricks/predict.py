@@ -64,11 +64,15 @@ def write_submission(facts, rec, path, batch_size):
     The five likeliest classes first to last, one crop an image, as the test server of Places365 wants it. The names
     come from the .lst beside the records. Raises UsageError.
     """
+    from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
+    from gluon_tricks.data.verify import check_writable
     from gluon_tricks.distributed import find_devices
     from gluon_tricks.files import write_whole
+    check_writable(path, 'give --places-submission a file in a directory that is there and can be written')
     stem = os.path.splitext(rec)[0]
+    watch([(rec, stem + '.idx')])
     number = check_records(rec, stem + '.idx')
     try:
         with open(stem + '.lst', encoding='utf-8') as stream:
@@ -93,7 +97,8 @@ def write_submission(facts, rec, path, batch_size):
     try:
         write_whole(path, ''.join(lines).encode())
     except OSError as error:
-        raise UsageError('--places-submission %s cannot be written (%s)' % (path, error.strerror)) from error
+        raise UsageError('--places-submission %s cannot be written (%s): free space, or give a file on another disk'
+                         % (path, error.strerror)) from error
     print('%s: %d images, five classes each' % (path, len(lines)))
     return 0
 

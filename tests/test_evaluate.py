@@ -1,9 +1,13 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
 import train_imagenet
+from conftest import ROOT, make_jpeg
 from gluon_tricks.__main__ import main
+from gluon_tricks.data.packing import pack
 
 
 @pytest.fixture(scope='module')
@@ -63,3 +67,22 @@ def test_the_text_gives_the_protocol(run_dir, capsys):
     assert main(['evaluate', str(run_dir), '--num-gpus', '0']) == 0
     out = capsys.readouterr().out
     assert 'short side to 37 (bilinear), centre crop 32' in out and 'of 27 images' in out
+
+
+def damaged_records(tmp_path):
+    """Records of which one has an image that MXNet dies of."""
+    from gluon_tricks.data.records import read_index
+    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
+    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
+        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
+        stream.write(bytes(400))
+    return str(tmp_path / 'bad.rec')
+
+
+def test_a_record_that_kills_the_process_is_named(run_dir, tmp_path):
+    rec = damaged_records(tmp_path)
+    done = subprocess.run([sys.executable, '-m', 'gluon_tricks', 'evaluate', str(run_dir), '--rec-val', rec,
+                           '--num-gpus', '0'], cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=300)
+    last = done.stderr.decode().strip().splitlines()[-1]
+    assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last

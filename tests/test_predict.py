@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import train_imagenet
-from conftest import make_jpeg
+from conftest import ROOT, make_jpeg
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
@@ -94,3 +96,37 @@ def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsy
 def test_what_is_predicted_must_be_clear(words, part, capsys):
     assert main(['predict', '--params', 'x', *words]) == 2
     assert part in capsys.readouterr().err
+
+
+def damaged_records(tmp_path):
+    """Records of which one has an image that MXNet dies of."""
+    from gluon_tricks.data.records import read_index
+    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
+    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
+        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
+        stream.write(bytes(400))
+    return str(tmp_path / 'bad.rec')
+
+
+def six_classes(run_dir):
+    """Flags that say of the run's network that it has classes enough for a submission, for what ends before."""
+    return ['predict', '--params', str(run_dir), '--num-classes', '6']
+
+
+def test_where_the_submission_cannot_be_written_is_told_first(run_dir, tmp_path, capsys):
+    for path, part in ((tmp_path / 'none' / 'a.txt', 'No such file'), (tmp_path, 'Is a directory')):
+        assert main(six_classes(run_dir) + ['--places-submission', str(path), '--rec-test', 'missing.rec']) == 2
+        err = capsys.readouterr().err
+        assert '%s cannot be written (%s' % (path, part) in err and 'give --places-submission a file in' in err
+
+
+def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
+    arguments = list(tiny_arguments)
+    arguments[arguments.index('--num-classes') + 1] = '6'
+    assert train_imagenet.main(arguments + ['--num-epochs', '1', '--save-dir', str(tmp_path / 'run')]) == 0
+    rec = damaged_records(tmp_path)
+    done = subprocess.run([sys.executable, '-m', 'gluon_tricks', 'predict', '--params', str(tmp_path / 'run'),
+                           '--places-submission', str(tmp_path / 'a.txt'), '--rec-test', rec], cwd=str(ROOT),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+    last = done.stderr.decode().strip().splitlines()[-1]
+    assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last

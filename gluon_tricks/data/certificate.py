@@ -20,8 +20,10 @@ import os
 
 from gluon_tricks.errors import UsageError
 
-_NUMBERS = ('images', 'num_classes', 'bytes')
-_DIGESTS = ('sha256', 'index_sha256', 'list_sha256', 'plan', 'classes_sha256', 'decoder')
+_TEXT, _NUMBER, _LIST = (str, type(None)), (int, type(None)), (list, type(None))
+_FIELDS = {'images': int, 'num_classes': int, 'class_counts': list, 'classes': _LIST, 'classes_sha256': _TEXT,
+           'bytes': int, 'sha256': _TEXT, 'index_sha256': _TEXT, 'list_sha256': _TEXT, 'resize': _NUMBER,
+           'quality': _NUMBER, 'quirks': dict, 'seed': _NUMBER, 'source': dict, 'plan': _TEXT, 'decoder': _TEXT}
 
 
 def path_of(rec):
@@ -45,16 +47,29 @@ def read(rec):
     try:
         with open(path, 'rb') as stream:
             facts = json.loads(stream.read().decode())
-        if not isinstance(facts, dict) or any(not isinstance(facts.get(key), int) for key in _NUMBERS) or any(
-                not isinstance(facts.get(key), (str, type(None))) for key in _DIGESTS) or not isinstance(
-                facts.get('class_counts'), list):
-            raise ValueError('it lacks fields')
+        _check_fields(facts)
         return facts
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError('%s is not a certificate (%s): remove it, and make it again with `python -m gluon_tricks '
                          'verify %s`' % (path, error, rec)) from error
+
+
+def _check_fields(facts):
+    """Raise ValueError that names the fields that a certificate lacks, or that hold something else than they should."""
+    if not isinstance(facts, dict):
+        raise ValueError('it is no table of fields')
+    wrong = [name for name, kinds in _FIELDS.items() if name not in facts or not isinstance(facts[name], kinds)]
+    if 'quirks' not in wrong and not _are_quirks(facts['quirks']):
+        wrong.append('quirks')
+    if wrong:
+        raise ValueError('it lacks %s, or has something else there' % ', '.join(wrong))
+
+
+def _are_quirks(quirks):
+    return {'png', 'cmyk'} <= set(quirks) and all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in quirks.values())
 
 
 def digest(rec):

@@ -14,15 +14,18 @@ from gluon_tricks.errors import UsageError
 _SIGNALS = ('SIGFPE', 'SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL')
 _FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _START = 'import sys; sys.path.insert(0, %r); from gluon_tricks.data import crash; sys.exit(crash.main(sys.argv[1:]))'
+_AGAIN = 'start the same command again; if it crashes again, the cause is not in the records'
 _handlers = []  # kept alive: C calls them
 
 
-def watch(files, going_on):
+def watch(files, going_on=None):
     """From now on a crash of this process ends with a sentence that names the bad record of `files`, and code 1.
 
-    files: [(rec, idx)]; going_on: the command that goes on after the last checkpoint, for a crash of another cause.
+    files: [(rec, idx)]; going_on: the command that goes on after the last checkpoint, for a crash of another cause;
+    None for a program that has no checkpoints.
     """
-    words = [sys.executable, '-c', _START % _FOLDER, '', going_on] + [path for pair in files for path in pair]
+    remedy = 'go on after the last checkpoint with %s' % going_on if going_on else _AGAIN
+    words = [sys.executable, '-c', _START % _FOLDER, '', remedy] + [path for pair in files for path in pair]
 
     def replace(number):
         words[3] = str(number)
@@ -36,7 +39,7 @@ def watch(files, going_on):
 
 def main(words):
     """Look for the record that killed the process before; prints one sentence and returns 1."""
-    name, going_on = signal.Signals(int(words[0])).name, words[1]
+    name, remedy = signal.Signals(int(words[0])).name, words[1]
     for rec, idx in zip(words[2::2], words[3::2]):
         try:
             found = find_bad_record(rec, idx)
@@ -45,6 +48,5 @@ def main(words):
         if found:
             print('error: MXNet crashed (%s). %s' % (name, found), file=sys.stderr)
             return 1
-    print('error: MXNet crashed (%s), although every record can be decoded; go on after the last checkpoint with %s'
-          % (name, going_on), file=sys.stderr)
+    print('error: MXNet crashed (%s), although every record can be decoded; %s' % (name, remedy), file=sys.stderr)
     return 1

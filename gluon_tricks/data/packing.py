@@ -82,6 +82,8 @@ def _plan(items, seed, shuffle, resize, quality, classes, source):
         if any(character in name for character in '\t\n\r'):
             raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
                              'rename it' % name)
+        if isinstance(where, bytes):
+            plan.update(where)
         plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
     return plan.hexdigest()
 

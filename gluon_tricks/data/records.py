@@ -6,6 +6,7 @@ file, so `check_records` looks for them first, in Python; `verify` looks at ever
 """
 import collections
 import concurrent.futures
+import io
 import os
 import struct
 import sys
@@ -21,6 +22,7 @@ _MAGIC = struct.pack('<I', MAGIC)
 _SIGNATURES = (b'\xff\xd8', b'\x89PNG')  # the first bytes of a JPEG and of a PNG file
 _CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
 _SLOW = 5000  # from this number of records on, a progress bar is shown
+NO_END = 'does not end where the next one begins, or the file ends'
 _HEAD = 64  # bytes of a record that are enough to see its label and the image's signature
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
@@ -145,8 +147,7 @@ def _check(rec, idx):
             problem = _problem(stream, int(offsets[row]), int(ends[row]))
             if problem:
                 raise _damaged(rec, keys, offsets, row, problem)
-        stream.seek(int(offsets[0]))
-        problem = _decode_problem(stream.read(int(ends[0] - offsets[0])))
+        problem = _decode_problem(stream, int(offsets[0]), int(ends[0]))
     if problem:
         raise _damaged(rec, keys, offsets, 0, problem)
     return len(keys)
@@ -169,7 +170,7 @@ def _problem(stream, begin, end):
         head += start[8:8 + length] + (b'' if flag in (0, 3) else _MAGIC)
         place += 8 + length + (-length % 4)
     if place != end:
-        return 'does not end where the next one begins, or the file ends'
+        return NO_END
     try:
         head_of(head)
     except ValueError as error:
@@ -187,18 +188,79 @@ def content_of(block):
 
     Raises ValueError, with what is wrong.
     """
-    pieces, flag, place = [], 1, 0
+    content, end = read_record(io.BytesIO(block), 0, len(block))
+    if end != len(block):
+        raise ValueError(NO_END)
+    return content
+
+
+def read_record(stream, begin, limit):
+    """(content, end) of the record at byte `begin` of an open file: its pieces joined, and where it says it ends.
+
+    Never reads beyond byte `limit`, nor more than the record says it has, however far the next one may be. Raises
+    ValueError, with what is wrong, also for a record that would end beyond `limit`.
+    """
+    pieces, place = [], begin
+    for piece, length, place in _pieces(stream, begin, limit):
+        stream.seek(piece)
+        pieces.append(stream.read(length))
+    return pieces[0] if len(pieces) == 1 else _MAGIC.join(pieces), place
+
+
+def walk(stream, begin, limit):
+    """([(begin, end)], place): the records that follow each other from `begin` on by their own lengths, below `limit`.
+
+    place: the end of the last of them, below `limit` where something else follows. Reads their lengths alone.
+    """
+    found, place = [], begin
+    try:
+        while place < limit:
+            *_, (_, _, end) = _pieces(stream, place, limit)
+            found.append((place, end))
+            place = end
+    except ValueError:
+        pass
+    return found, place
+
+
+def starts(stream, place):
+    """Whether the bytes at `place` of an open file begin as a record does."""
+    stream.seek(place)
+    return stream.read(4) == _MAGIC
+
+
+def find_start(stream, place, limit):
+    """The first multiple of 4 from `place` on where a whole record begins, else `limit`."""
+    place += -place % 4
+    while place < limit:
+        stream.seek(place)
+        block = stream.read(min(2 ** 20, limit - place))
+        at = block.find(_MAGIC)
+        while at >= 0:
+            if at % 4 == 0 and walk(stream, place + at, limit)[0]:
+                return place + at
+            at = block.find(_MAGIC, at + 1)
+        place += 2 ** 20
+    return limit
+
+
+def _pieces(stream, begin, limit):
+    """Generator of (place of the bytes, how many, end with its padding) of a record's pieces. Raises ValueError."""
+    flag, place, number = 1, begin, 0
     while flag in (1, 2):
-        if block[place:place + 4] != _MAGIC or len(block) < place + 8:
-            raise ValueError('has a piece that is none of a record' if pieces else 'does not begin as a record does')
-        flag, length = _flag_and_length(block[place:place + 8])
-        if flag not in ((2, 3) if pieces else (0, 1)):
+        stream.seek(place)
+        header = stream.read(8) if place + 8 <= limit else b''
+        if header[:4] != _MAGIC:
+            raise ValueError('has a piece that is none of a record' if number else 'does not begin as a record does')
+        flag, length = _flag_and_length(header)
+        if flag not in ((2, 3) if number else (0, 1)):
             raise ValueError('has pieces in a wrong order')
-        pieces.append(block[place + 8:place + 8 + length])
-        place += 8 + length + (-length % 4)
-    if place != len(block):
-        raise ValueError('does not end where the next one begins, or the file ends')
-    return pieces[0] if len(pieces) == 1 else _MAGIC.join(pieces)
+        place += 8
+        if place + length + (-length % 4) > limit:
+            raise ValueError(NO_END)
+        yield place, length, place + length + (-length % 4)
+        place += length + (-length % 4)
+        number += 1
 
 
 def head_of(content):
@@ -216,14 +278,16 @@ def head_of(content):
     return Head(label, key, start)
 
 
-def _decode_problem(block):
-    """What is wrong with a record, its label or its image as OpenCV decodes it, or None."""
+def _decode_problem(stream, begin, end):
+    """What is wrong with the record from `begin` to `end`, its label or its image as OpenCV decodes it, or None."""
     import cv2
     try:
-        content = content_of(block)
+        content, own_end = read_record(stream, begin, end)
         image = content[head_of(content).start:]
     except ValueError as error:
         return str(error)
+    if own_end != end:
+        return 'is followed by %d bytes that are not in the index' % (end - own_end)
     pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_COLOR_8)
     return None if pixels is not None else 'is an image that cannot be decoded'
 
@@ -234,8 +298,7 @@ def find_bad_record(rec, idx):
 
     def problem(row):
         with open(rec, 'rb') as stream:
-            stream.seek(int(offsets[row]))
-            return _decode_problem(stream.read(int(ends[row] - offsets[row])))
+            return _decode_problem(stream, int(offsets[row]), int(ends[row]))
     with concurrent.futures.ThreadPoolExecutor(available_cores()) as threads:
         for begin in tqdm(range(0, len(keys), 256), desc='looking for the damaged record', unit='x256 img',
                           file=sys.stderr, disable=len(keys) < _SLOW):

@@ -1,14 +1,21 @@
 """``python -m gluon_tricks verify``: every byte of a record file looked at, every image decoded, and a certificate.
 
 The walk finds what is wrong with the index, the records, their labels and their ids. Images are decoded by Pillow,
-which does not accept a truncated JPEG; MXNet and OpenCV do, silently. A file that has a certificate is compared to it.
+which does not accept a truncated JPEG; MXNet and OpenCV do, silently. What Pillow accepts in silence, a hole or a cut
+that ends as a JPEG should, libjpeg warns of, and OpenCV lets its warnings through: they are a second opinion. A file
+that has a certificate is compared to it.
 """
+import bisect
 import collections
+import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
+import re
 import sys
+import tempfile
 import threading
 import warnings
 
@@ -17,7 +24,7 @@ from tqdm import tqdm
 
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data import certificate
-from gluon_tricks.data.records import content_of, head_of, read_index, record
+from gluon_tricks.data.records import NO_END, find_start, head_of, read_index, read_record, record, starts, walk
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.files import write_whole
@@ -26,8 +33,13 @@ _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
 _MANY_CLASSES = 10000000  # a label beyond this is no class, whatever the others are
 
+_FILES = ('.rec', '.idx', '.lst', '.certificate.json')
+# What libjpeg says of codes that are missing or wrong.
+_DAMAGE = ('Corrupt JPEG data: ', 'Premature end of JPEG file', 'Inconsistent progression sequence')
+
 Problem = collections.namedtuple('Problem', 'key name offset what')  # None where it is of the whole file
-Looked = collections.namedtuple('Looked', 'label key kind problem')  # of one record
+# Of one record: end, where it ends by its own length (None: it has none); warning, what libjpeg said of its image.
+Looked = collections.namedtuple('Looked', 'end label key kind problem warning')
 
 
 def parser():
@@ -45,30 +57,43 @@ def parser():
 # One record
 
 def look(rec, blocks):
-    """[Looked] of the records that fill the blocks [(begin, end)] of the file."""
-    with open(rec, 'rb') as stream:
-        results = []
-        for begin, end in blocks:
-            stream.seek(begin)
-            results.append(_look(stream.read(end - begin)))
-        return results
+    """[Looked] of the records that begin at `begin`, the next one at `following`, for each of the blocks of the file.
+
+    blocks: [(begin, following)]; what a record says of its own length decides where it ends.
+    """
+    size = os.path.getsize(rec)
+    with open(rec, 'rb') as stream, _libjpeg() as warnings_of:
+        return [_look(stream, begin, following, size, warnings_of) for begin, following in blocks]
 
 
-def _look(block):
+def _look(stream, begin, following, size, warnings_of):
+    end = label = key = None
     try:
-        content = content_of(block)
-        head = head_of(content)
+        content, end = _read(stream, begin, following, size)
+        label, key, start = head_of(content)
+        kind, warning = _decode(content[start:], warnings_of)
+        return Looked(end, label, key, kind, None, warning)
     except ValueError as error:
-        return Looked(None, None, None, str(error))
+        if end is not None and end < size and not starts(stream, end):
+            return Looked(None, label, key, None, NO_END, None)  # of the two it is the length that explains the other
+        return Looked(end, label, key, None, str(error), None)
+
+
+def _read(stream, begin, following, size):
+    """(content, end) of a record, beyond `following` only if no record begins there: a wrong line of the index."""
     try:
-        kind = _decode(content[head.start:])
-    except ValueError as error:
-        return Looked(head.label, head.key, None, str(error))
-    return Looked(head.label, head.key, kind, None)
+        return read_record(stream, begin, following)
+    except ValueError:
+        if following == size or starts(stream, following):
+            raise
+        return read_record(stream, begin, size)
 
 
-def _decode(image):
-    """'', 'png' or 'cmyk', the kind of an image that decodes without a fault. Raises ValueError, with what is wrong."""
+def _decode(image, warnings_of):
+    """(kind, warning): '', 'png' or 'cmyk', and what libjpeg says that is damaged, or None, of an image that decodes.
+
+    Raises ValueError, with what is wrong.
+    """
     from PIL import Image, ImageFile
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # GluonCV switches it on for everyone
     try:
@@ -76,17 +101,91 @@ def _decode(image):
             warnings.simplefilter('ignore')  # of huge sizes and odd tags
             opened = Image.open(io.BytesIO(image))
             kind = 'png' if opened.format == 'PNG' else 'cmyk' if opened.mode == 'CMYK' else ''
+            opened.draft(opened.mode, (1, 1))  # all of a JPEG is read, and a pixel made of each block of 8 x 8
             opened.load()
-            return kind
     except Exception as error:  # a damaged file raises whatever the decoder ran into
-        raise ValueError('is an image that cannot be decoded (%s)' % (str(error) or type(error).__name__)) from error
+        raise ValueError('is an image that cannot be decoded (%s)' % _words(error)) from error
+    return kind, _damage(warnings_of(image), image)
+
+
+def _words(error):
+    """An exception's text without the addresses of objects, which are others each time."""
+    return re.sub(r' ?<[^<>]* at 0x[0-9a-f]+>', '', str(error)) or type(error).__name__
+
+
+@contextlib.contextmanager
+def _libjpeg():
+    """Gives a function: the lines that libjpeg, in OpenCV, writes to stderr when it decodes an image (bytes).
+
+    Pillow has its libjpeg say nothing. Raises ValueError for an image that OpenCV, and so MXNet, cannot decode. While
+    this is open, stderr of the whole process goes to a file without a name. libjpeg tells an image's first warning.
+    """
+    import cv2
+
+    def warnings_of(image):
+        said.seek(0)
+        said.truncate()
+        try:  # every code of the image is read; to make an eighth of its pixels is enough for that
+            pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        except cv2.error:  # of more pixels than OpenCV allows, for one
+            pixels = None
+        if pixels is None:
+            raise ValueError('is an image that Pillow decodes, but OpenCV, and so MXNet, cannot')
+        said.seek(0)
+        return said.read().decode('utf-8', 'replace').splitlines()
+
+    with tempfile.TemporaryFile() as said:
+        if sys.stderr:
+            sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield warnings_of
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _damage(lines, image):
+    """The warning of libjpeg that tells of damage, None where there is none.
+
+    Other warnings, such as of an unknown JFIF revision, change no pixel. Nor do bytes too many in front of a marker of
+    the head, or one value repeated behind the last code, with which some cameras fill up; anything else there is what
+    is left over when codes were lost.
+    """
+    for line in lines:
+        if line.startswith(_DAMAGE):
+            extra = re.match(r'Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(\w\w)', line)
+            if not extra or not _harmless(image, int(extra.group(1)), int(extra.group(2), 16)):
+                return line
+    return None
+
+
+def _harmless(image, number, marker):
+    if marker == 0xd9:
+        end = image.rfind(b'\xff\xd9')
+        return len(set(image[max(end - number, 0):end])) <= 1
+    # Restarts and scans have codes in front of them; so have the tables (0xc4) of a progressive JPEG (0xc2).
+    return not 0xd0 <= marker <= 0xda and (marker != 0xc4 or b'\xff\xc2' not in image)
+
+
+def _strict():
+    """Whether this OpenCV tells libjpeg's warnings: tried with a JPEG that is cut, and ends as it should."""
+    import cv2
+    pixels = np.arange(64 * 64, dtype='uint8').reshape(64, 64) ** 2
+    image = cv2.imencode('.jpg', pixels)[1].tobytes()
+    with _libjpeg() as warnings_of:
+        return bool(_damage(warnings_of(image[:len(image) * 3 // 4] + b'\xff\xd9'), image))
 
 
 def decoder():
-    """What decodes, with its version."""
+    """What decodes, with its version; OpenCV only where libjpeg's warnings can be had from it."""
+    import cv2
     import PIL
     from PIL import features
-    return 'Pillow %s, libjpeg %s' % (PIL.__version__, features.version('libjpeg_turbo') or features.version('jpg'))
+    pillow = 'Pillow %s, libjpeg %s' % (PIL.__version__,
+                                        features.version('libjpeg_turbo') or features.version('jpg'))
+    return pillow + (', warnings by OpenCV %s' % cv2.__version__ if _strict() else '')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -99,17 +198,48 @@ def verify(rec, idx=None, num_classes=None, processes=1, drop=None, progress=Fal
     records without a problem to this file, with keys from 0 on and a certificate. Raises UsageError for a file that
     is missing or cannot be read or written.
     """
-    idx = idx or os.path.splitext(rec)[0] + '.idx'
+    stem = os.path.splitext(rec)[0]
+    idx = idx or stem + '.idx'
     for path in (rec, idx):
         if not os.path.isfile(path):
             raise UsageError('%s is missing: give the record file; its index lies beside it' % path)
-    if drop and os.path.exists(drop):
-        raise UsageError('--drop %s is there already: choose a new name' % drop)
+    check_writable(certificate.path_of(rec), 'make the directory writable, or link to the records and their index from '
+                                             'one that is')
+    if drop:
+        _check_drop(drop, (stem, os.path.splitext(idx)[0]))
     try:
         return _verify(rec, idx, num_classes, processes, drop, progress)
     except OSError as error:
-        raise UsageError('%s cannot be read, or what is made of it written (%s)'
-                         % (rec, error.strerror or error)) from error
+        raise UsageError('%s cannot be read (%s): make it readable, or copy it to another disk'
+                         % (error.filename or rec, error.strerror or error)) from error
+
+
+def _check_drop(out, stems):
+    """Raise UsageError unless OUT.rec and what lies beside it are all new, and not what is read."""
+    stem = os.path.splitext(out)[0]
+    if not out.endswith('.rec') or out == '.rec':
+        raise UsageError('--drop %s must end with .rec: the index, the list and the certificate lie beside it' % out)
+    for path in (stem + suffix for suffix in _FILES):
+        if os.path.lexists(path):
+            raise UsageError('--drop %s: %s is there already: choose a new name' % (out, path))
+    if os.path.realpath(stem) in map(os.path.realpath, stems):
+        raise UsageError('--drop %s would lie beside the records that are read, by their name: choose a new one' % out)
+    check_writable(out, 'give --drop a file in a directory that is there and can be written')
+
+
+def check_writable(path, remedy):
+    """Raise UsageError, before hours of work, where a file could not be written at the end of it."""
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=os.path.dirname(path) or '.'):
+            pass  # a try tells what access rights do not: a disk that is read-only, a root without rights
+    except OSError as error:
+        raise _unwritable(path, error, remedy) from error
+
+
+def _unwritable(path, error, remedy):
+    return UsageError('%s cannot be written (%s): %s' % (path, error.strerror or error, remedy))
 
 
 def _verify(rec, idx, num_classes, processes, drop, progress):
@@ -126,55 +256,96 @@ def _verify(rec, idx, num_classes, processes, drop, progress):
         problems.append(Problem(key, names.get(key), int(offsets[row]), what))
 
     rows = _usable_rows(keys, offsets, size, add)
-    begins = offsets[rows]
-    ends = np.append(begins[1:], size)
-    if len(rows) and begins[0] != 0:
-        problems.append(Problem(None, None, 0, 'the first record is not in the index'))
-    digests = {}
-    hashing = threading.Thread(target=_digest_file, args=(rec, digests))
-    hashing.start()
-    tasks = [(rec, list(zip(begins[at:at + _TASK].tolist(), ends[at:at + _TASK].tolist())))
-             for at in range(0, len(rows), _TASK)]
-    looked = []
-    with tqdm(total=len(rows), desc=os.path.basename(rec), unit='img', disable=not progress, file=sys.stderr) as bar:
-        for results in ordered(look, tasks, min(processes, len(tasks))):
-            looked += results
-            bar.update(len(results))
-    hashing.join()
-    if 'error' in digests:
-        raise digests['error']
+    with _hashing(rec) as digest_of_rec:
+        with tqdm(total=len(rows), desc=os.path.basename(rec), unit='img', disable=not progress,
+                  file=sys.stderr) as bar:
+            begins = offsets[rows].tolist()
+            looked = _look_at(rec, list(zip(begins, begins[1:] + [size])), processes, bar)
+            strays, rests = _strays(rec, looked, size)
+            bar.total += len(strays)
+            strays = _look_at(rec, strays, processes, bar)
+        digest = digest_of_rec()
 
-    good = []
+    # An image that libjpeg warns of is damaged, unless this is byte for byte what was packed from published archives.
+    published = bool(old) and old['sha256'] == digest and any(old['source'].values())
     num_classes = num_classes or (old or {}).get('num_classes') or None
-    ids_are_keys = bool(old) or 2 * sum(each.key == keys[row] for row, each in zip(rows, looked)) > len(rows)
-    for row, each in zip(rows, looked):
-        what = each.problem or _label_problem(each, int(keys[row]), num_classes, listed, ids_are_keys)
+    ids_are_keys = bool(old) or 2 * sum(looked[int(offsets[row])].key == keys[row] for row in rows) > len(rows)
+    good = []  # [(offset, key, name, Looked)]
+    for row in rows:
+        key, offset = int(keys[row]), int(offsets[row])
+        each = looked[offset]
+        what = _image_problem(each, published) or _label_problem(each, key, num_classes, listed, ids_are_keys)
         if what:
             add(row, what)
         else:
-            good.append((int(row), each))
+            good.append((offset, key, names.get(key, 'record%d' % key), each))
+    for offset, each in strays.items():
+        key = each.key if ids_are_keys and each.key is not None else None
+        name = names.get(key) or (None if key is None else 'record%d' % key)
+        what = _image_problem(each, published) or _label_problem(each, key, num_classes, listed, False)
+        problems.append(Problem(None, name, offset, 'a record at offset %d is not in the index%s%s' % (
+            offset, ' (%s)' % name if name else '', ', and ' + what if what else '')))
+        if not what:
+            good.append((offset, key, name or 'at%d' % offset, each))
+    problems += [Problem(None, None, place, 'the %d bytes at offset %d are no record' % (number, place))
+                 for place, number in rests]
+    good.sort(key=lambda entry: entry[0])
+
     counts = _count_classes(good, num_classes, problems)
     index_digest = _digest(idx)
     if old:
-        _compare(old, digests['sha256'], index_digest, list_digest, len(rows), problems, rec)
-
+        _compare(old, digest, index_digest, list_digest, len(rows), problems, rec)
     facts = dict(old or {'resize': None, 'quality': None, 'seed': None, 'source': {}, 'plan': None, 'classes': None,
                          'classes_sha256': None})
-    facts.update(images=len(good), num_classes=len(counts), class_counts=counts, bytes=size, sha256=digests['sha256'],
-                 index_sha256=index_digest, list_sha256=list_digest, decoder=decoder(), quirks={
-                     'png': _named(good, keys, names, lambda name, each: each.kind == 'png' and not
-                                   name.lower().endswith('.png')),
-                     'cmyk': _named(good, keys, names, lambda name, each: each.kind == 'cmyk')})
+    facts.update(images=len(good), num_classes=len(counts), class_counts=counts, bytes=size, sha256=digest,
+                 index_sha256=index_digest, list_sha256=list_digest, decoder=decoder(), quirks=_quirks(old, good))
     if drop:
-        _drop(rec, [(int(offsets[row]), names.get(int(keys[row]), 'record%d' % keys[row]), each) for row, each in good],
-              dict(zip(begins.tolist(), ends.tolist())), drop, facts)
+        _drop(rec, good, drop, facts)
     if problems:
         return sorted(problems, key=lambda problem: (problem.offset is None, problem.offset or 0)), facts
-    if list_digest is None:
-        facts['list_sha256'] = _write_list(rec, [(int(keys[row]), each.label, 'record%d' % keys[row])
-                                                 for row, each in good])
-    write_whole(certificate.path_of(rec), certificate.to_bytes(facts))
+    try:
+        if list_digest is None:
+            facts['list_sha256'] = _write_list(rec, [(key, each.label, name) for _, key, name, each in good])
+        write_whole(certificate.path_of(rec), certificate.to_bytes(facts))
+    except OSError as error:
+        raise _unwritable(certificate.path_of(rec), error, 'free space, and start the same command again') from error
     return [], facts
+
+
+def _look_at(rec, blocks, processes, bar):
+    """{begin: Looked} of the records in blocks [(begin, following)], in their order."""
+    tasks = [(rec, blocks[at:at + _TASK]) for at in range(0, len(blocks), _TASK)]
+    looked = []
+    for results in ordered(look, tasks, min(processes, len(tasks))):
+        looked += results
+        bar.update(len(results))
+    return {begin: each for (begin, _), each in zip(blocks, looked)}
+
+
+def _strays(rec, looked, size):
+    """([(begin, end)], [(place, number)]): records that no line of the index leads to, and bytes that are no record.
+
+    They are looked for in the gaps that the records of `looked` leave, and follow each other by their own lengths;
+    behind bytes that are no record the next magic number is where one may begin.
+    """
+    gaps, place = [], 0
+    for begin, end in [(begin, each.end) for begin, each in looked.items() if each.end is not None] + [(size, size)]:
+        if begin > place:
+            gaps.append((place, begin))
+        place = max(place, end)
+    begins, strays, rests = list(looked), [], []
+    with open(rec, 'rb') as stream:
+        for place, end in gaps:
+            while place < end:
+                found, rest = walk(stream, place, end)
+                strays += [each for each in found if each[0] not in looked]
+                place = find_start(stream, rest + 4, end) if rest < end else end
+                # Where a line of the index leads to, something was said already.
+                named = bisect.bisect_left(begins, rest) < bisect.bisect_left(begins, place) or \
+                    (found and found[-1][0] in looked)
+                if rest < place and not named:
+                    rests.append((rest, place - rest))
+    return strays, rests
 
 
 def _usable_rows(keys, offsets, size, add):
@@ -195,6 +366,12 @@ def _usable_rows(keys, offsets, size, add):
     return np.array(usable, 'int64')
 
 
+def _image_problem(each, published):
+    if each.warning and not published:
+        return 'is an image that libjpeg finds damaged (%s)' % each.warning
+    return each.problem
+
+
 def _label_problem(each, key, num_classes, listed, ids_are_keys):
     if each.label != int(each.label) or each.label < 0:
         return 'has the label %g, which is no class' % each.label
@@ -209,7 +386,7 @@ def _label_problem(each, key, num_classes, listed, ids_are_keys):
 
 def _count_classes(good, num_classes, problems):
     """Images of each class; a class without any is a problem."""
-    labels = np.array([int(each.label) for _, each in good], 'int64')
+    labels = np.array([int(each.label) for *_, each in good], 'int64')
     counts = np.bincount(labels, minlength=num_classes or 0).tolist()
     empty = [label for label, number in enumerate(counts) if not number]
     if empty:
@@ -255,9 +432,19 @@ def _read_list(path, problems):
     return names, labels, hashlib.sha256(content).hexdigest()
 
 
-def _named(good, keys, names, wanted):
-    named = ((names.get(int(keys[row]), 'record%d' % keys[row]), each) for row, each in good)
-    return sorted(name for name, each in named if wanted(name, each))
+def _quirks(old, good):
+    """What is strange about the images of `good`: {'png': [name], 'cmyk': [name]}, and 'warned' where libjpeg warns.
+
+    Of images that were encoded anew, `prepare` noted what their sources were.
+    """
+    if old and (old['resize'] or old['quality']):
+        names = {name for _, _, name, _ in good}
+        return {kind: [name for name in found if name in names] for kind, found in old['quirks'].items()}
+    quirks = {'png': sorted(name for _, _, name, each in good
+                            if each.kind == 'png' and not name.lower().endswith('.png')),
+              'cmyk': sorted(name for _, _, name, each in good if each.kind == 'cmyk')}
+    warned = sorted('%s: %s' % (name, each.warning) for _, _, name, each in good if each.warning)
+    return dict(quirks, warned=warned) if warned else quirks
 
 
 def _write_list(rec, entries):
@@ -267,33 +454,72 @@ def _write_list(rec, entries):
     return hashlib.sha256(content).hexdigest()
 
 
-def _digest(path):
-    found = {}
-    _digest_file(path, found)
-    if 'error' in found:
-        raise found['error']
-    return found['sha256']
+@contextlib.contextmanager
+def _hashing(path):
+    """Gives a function that waits for a file's SHA-256, which a thread reads meanwhile; leaving ends the thread."""
+    found, stop = {}, threading.Event()
 
+    def run():
+        try:
+            found['sha256'] = _digest(path, stop)
+        except OSError as error:
+            found['error'] = error
 
-def _digest_file(path, found):
-    digest = hashlib.sha256()
+    def result():
+        thread.join()
+        if 'error' in found:
+            raise found['error']
+        return found['sha256']
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
-        with open(path, 'rb') as stream:
-            for block in iter(lambda: stream.read(2 ** 20), b''):
-                digest.update(block)
-        found['sha256'] = digest.hexdigest()
-    except OSError as error:
-        found['error'] = error
+        yield result
+    finally:
+        stop.set()
 
 
-def _drop(rec, entries, ends, out, facts):
-    """OUT.rec, .idx, .lst and, when no class is empty, .certificate.json of entries [(offset, name, Looked)]."""
-    stem, digest, place = os.path.splitext(out)[0], hashlib.sha256(), 0
-    index = []
-    with open(rec, 'rb') as stream, open(out + '.partial', 'wb') as copy:
-        for key, (offset, _, each) in enumerate(entries):
-            stream.seek(offset)
-            content = content_of(stream.read(ends[offset] - offset))
+def _digest(path, stop=None):
+    """SHA-256 of a file, of its first bytes alone once `stop` is set."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        for block in iter(lambda: stream.read(2 ** 20), b''):
+            if stop and stop.is_set():
+                break
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _drop(rec, entries, out, facts):
+    """OUT.rec, .idx, .lst and, when no class is empty, .certificate.json of entries [(offset, key, name, Looked)].
+
+    What was written of them is removed when that fails (UsageError) or is interrupted.
+    """
+    stem = os.path.splitext(out)[0]
+    partial = '%s.%d.partial' % (out, os.getpid())
+    try:
+        index, facts = _copy(rec, entries, partial, facts)
+        facts['list_sha256'] = _write_list(out, [(key, each.label, name)
+                                                 for key, (_, _, name, each) in enumerate(entries)])
+        os.replace(partial, out)
+        if entries and min(facts['class_counts']) > 0:
+            write_whole(certificate.path_of(out), certificate.to_bytes(facts))
+        write_whole(stem + '.idx', index)
+    except BaseException as error:
+        for path in [partial] + [stem + suffix for suffix in _FILES]:  # none of them was there before
+            if os.path.exists(path):
+                os.remove(path)
+        if isinstance(error, OSError):
+            raise _unwritable(out, error, 'free space, or give --drop a file on another disk') from error
+        raise
+
+
+def _copy(rec, entries, path, facts):
+    """(index, facts of the certificate) of the records that are written to `path`, with keys from 0 on."""
+    index, digest, place = [], hashlib.sha256(), 0
+    with open(rec, 'rb') as stream, open(path, 'wb') as copy:
+        for key, (offset, _, _, each) in enumerate(entries):
+            content, _ = read_record(stream, offset, each.end)
             block = record(key, each.label, content[head_of(content).start:])
             copy.write(block)
             digest.update(block)
@@ -301,14 +527,9 @@ def _drop(rec, entries, ends, out, facts):
             place += len(block)
         copy.flush()
         os.fsync(copy.fileno())
-    list_digest = _write_list(out, [(key, each.label, name) for key, (_, name, each) in enumerate(entries)])
     index = ''.join(index).encode()
-    os.replace(out + '.partial', out)
-    if entries and min(facts['class_counts']) > 0:
-        write_whole(certificate.path_of(out), certificate.to_bytes(dict(
-            facts, bytes=place, sha256=digest.hexdigest(), list_sha256=list_digest, plan=None,
-            index_sha256=hashlib.sha256(index).hexdigest())))
-    write_whole(stem + '.idx', index)
+    return index, dict(facts, bytes=place, sha256=digest.hexdigest(), plan=None,
+                       index_sha256=hashlib.sha256(index).hexdigest())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -338,6 +559,6 @@ def main(argv):
 
 def _text(problem):
     if problem.key is None:
-        return problem.what if problem.offset is None else 'offset %d: %s' % (problem.offset, problem.what)
+        return problem.what
     return 'record %d%s at offset %d %s' % (problem.key, ' (%s)' % problem.name if problem.name else '',
                                            problem.offset, problem.what)

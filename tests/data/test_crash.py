@@ -49,6 +49,17 @@ def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
     assert done.stderr.decode().strip().endswith('go on after the last checkpoint with python train.py --resume auto')
 
 
+def test_a_crash_of_a_program_without_checkpoints_speaks_of_none(tmp_path):
+    prefix = str(tmp_path / 'x')
+    pack([(make_jpeg(0, i), 0, str(i)) for i in range(4)], prefix)
+    code = ('import os, signal, sys; sys.path.insert(0, %r); from gluon_tricks.data.crash import watch; '
+            'watch([(%r, %r)]); os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(60)'
+            % (str(ROOT), prefix + '.rec', prefix + '.idx'))
+    done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert b'start the same command again' in done.stderr and b'checkpoint' not in done.stderr
+
+
 def test_a_missing_file_is_told_too(tmp_path, capsys):
     assert crash.main(['8', 'again', str(tmp_path / 'no.rec'), str(tmp_path / 'no.idx')]) == 1
     assert 'SIGFPE' in capsys.readouterr().err

@@ -158,6 +158,26 @@ def test_the_damaged_record_is_found(packed):
     assert 'record 9 at offset %d' % offsets[9] in sentence and 'cannot be decoded' in sentence
 
 
+def test_a_record_is_read_up_to_its_own_end(packed):
+    """However far the next line of the index leads, and however much room there is."""
+    lines = open(packed + '.idx').read().splitlines(True)
+    offsets = records.read_index(packed + '.idx')[1].tolist()
+    size = os.path.getsize(packed + '.rec')
+    with open(packed + '.rec', 'rb') as stream:
+        content, end = records.read_record(stream, offsets[3], size)
+        assert end == offsets[4] and records.head_of(content).key == 3
+        with pytest.raises(ValueError, match='does not end where the next one begins'):
+            records.read_record(stream, offsets[3], offsets[4] - 4)
+        assert records.walk(stream, offsets[3], size) == (list(zip(offsets[3:], offsets[4:] + [size])), size)
+        assert records.walk(stream, offsets[3], offsets[5] + 40) == (list(zip(offsets[3:5], offsets[4:6])), offsets[5])
+        assert records.find_start(stream, offsets[3] + 4, size) == offsets[4]
+        assert records.find_start(stream, offsets[11] + 4, size) == size
+    open(packed + '.idx', 'w').write(''.join(lines[:3] + lines[5:]))
+    sentence = records.find_bad_record(packed + '.rec', packed + '.idx')
+    assert 'record 2 at offset %d is followed by %d bytes that are not in the index' % (
+        offsets[2], offsets[5] - offsets[3]) in sentence
+
+
 @pytest.mark.parametrize('mode, progressive', [('L', False), ('RGB', False), ('RGB', True), ('CMYK', False)])
 def test_a_jpegs_components_are_those_that_pillow_finds(mode, progressive):
     image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 60, 3)).astype('uint8')).convert(mode)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import random
@@ -93,7 +94,7 @@ DAMAGES = {
     'duplicate key': ('stands in the index twice', 5),
     'same place': ('another record has', None),
     'class without images': ('1 of 4 classes have no images: 2', None),
-    'record without index': ('does not end where the next one begins', 4),
+    'record without index': ('is not in the index', None),
     'an image changed': ('not those that were certified', None),
 }
 
@@ -211,6 +212,265 @@ def test_drop_writes_a_clean_copy(rec, tmp_path, capsys):
     assert main(['verify', out]) == 0 and certificate.read(out) == before
     assert main(['verify', rec, '--drop', out]) == 2
     assert 'is there already' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('out, there, part', [
+    ('x.clean', None, 'must end with .rec'), ('x', None, 'must end with .rec'), ('.rec', None, 'must end with .rec'),
+    ('y.rec', 'y.lst', 'is there already'), ('y.rec', 'y.idx', 'is there already'),
+    ('y.rec', 'y.certificate.json', 'is there already'), ('none/y.rec', None, 'cannot be written (No such file')])
+def test_drop_destroys_nothing(rec, tmp_path, out, there, part, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    damage(rec, 'truncated JPEG')
+    if there:
+        (tmp_path / there).write_text('mine')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(['verify', rec, '--drop', out]) == 2
+    assert part in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize('renamed', ['rec', 'idx'])
+def test_drop_is_not_named_as_what_is_read(rec, tmp_path, renamed):
+    """Although no file of that name is there: the list that is written for the source would be."""
+    moved = str(tmp_path / ('z.' + ('data' if renamed == 'rec' else 'index')))
+    os.rename(stem(rec) + '.' + renamed, moved)
+    files = (moved, stem(rec) + '.idx') if renamed == 'rec' else (rec, moved)
+    with pytest.raises(UsageError, match='by their name'):
+        verify(files[0], files[1], drop=str(tmp_path / 'z.rec'))
+
+
+def test_a_full_disk_leaves_nothing_of_the_copy(rec, tmp_path, monkeypatch, capsys):
+    import errno
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', full)
+    assert main(['verify', rec, '--drop', str(tmp_path / 'clean.rec')]) == 2
+    err = capsys.readouterr().err
+    assert 'clean.rec cannot be written (No space left on device): free space' in err
+    assert before == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(rec, monkeypatch, capsys):
+    import tempfile
+    from gluon_tricks.data import verify as module
+
+    def denied(dir=None):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(tempfile, 'TemporaryFile', denied)
+    monkeypatch.setattr(module, '_verify', None)
+    assert main(['verify', rec]) == 2
+    assert 'x.certificate.json cannot be written (Permission denied): make the directory' in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_named(rec, monkeypatch, capsys):
+    from gluon_tricks.data import verify as module
+
+    def broken(path, stop=None):
+        raise OSError(5, 'Input/output error', path)
+    monkeypatch.setattr(module, '_digest', broken)
+    assert main(['verify', rec]) == 2
+    assert 'x.rec cannot be read (Input/output error): make it readable' in capsys.readouterr().err
+
+
+# -- what libjpeg only warns of ---------------------------------------------------------------------------------------
+
+def jpegs():
+    """{kind: bytes} of a photograph's worth of JPEG, in the ways that a JPEG can be written."""
+    import io
+    import cv2
+    import numpy as np
+    from PIL import Image
+    rng = np.random.RandomState(0)
+    pixels = cv2.resize(rng.randint(0, 256, (30, 40, 3)).astype('uint8'), (640, 480), interpolation=cv2.INTER_CUBIC)
+    image = Image.fromarray(np.clip(pixels + rng.randint(-12, 13, pixels.shape), 0, 255).astype('uint8'))
+    found = {}
+    for kind, mode, options in (('baseline', 'RGB', {}), ('progressive', 'RGB', {'progressive': True}),
+                                ('grey', 'L', {}), ('CMYK', 'CMYK', {}), ('optimized', 'RGB', {'optimize': True})):
+        stream = io.BytesIO()
+        image.convert(mode).save(stream, 'JPEG', quality=92, **options)
+        found[kind] = stream.getvalue()
+    return found
+
+
+def faults_of(image, tmp_path):
+    """What verify says of a record file with this image and a whole one."""
+    name = str(tmp_path / hashlib.sha256(image).hexdigest())
+    pack([(image, 0, 'a.jpg'), (make_jpeg(1, 1), 1, 'b.jpg')], name, shuffle=False)
+    return [problem.what for problem in verify(name + '.rec')[0] if problem.key == 0]
+
+
+@pytest.mark.parametrize('kind', ['baseline', 'progressive', 'grey', 'CMYK', 'optimized'])
+def test_a_hole_and_a_cut_that_pillow_accepts_are_seen(kind, tmp_path):
+    import io
+    from PIL import Image
+    whole = jpegs()[kind]
+    middle = len(whole) // 2
+    assert faults_of(whole, tmp_path) == []
+    for broken in (whole[:middle] + bytes(4096) + whole[middle + 4096:], whole[:middle] + b'\xff\xd9'):
+        Image.open(io.BytesIO(broken)).load()  # without a word
+        (what,) = faults_of(broken, tmp_path)
+        assert 'libjpeg finds damaged (Corrupt JPEG data: ' in what
+
+
+def test_warnings_that_change_no_pixel_are_no_damage(tmp_path):
+    from gluon_tricks.data import verify as module
+    whole = jpegs()['baseline']
+    other_revision = whole[:11] + b'\x00\x00' + whole[13:]
+    assert whole[6:11] == b'JFIF\0'
+    for image in (other_revision, whole[:-2] + b'\0' * 9 + whole[-2:], whole[:-2] + b'\x20' * 300 + whole[-2:],
+                  whole[:20] + b'\0\0' + whole[20:]):
+        with module._libjpeg() as warnings_of:
+            assert warnings_of(image)
+        assert faults_of(image, tmp_path) == []
+
+
+def test_the_certificate_says_whether_warnings_were_heard(rec, monkeypatch):
+    from gluon_tricks.data import verify as module
+    assert ', warnings by OpenCV ' in module.decoder()
+    monkeypatch.setattr(module, '_DAMAGE', ('never said',))
+    assert 'OpenCV' not in module.decoder()
+
+
+def test_images_of_published_archives_are_taken_as_they_are(tmp_path):
+    """The archives' digests are right: what libjpeg warns of was published so. It is noted, until a byte changes."""
+    whole = jpegs()['baseline']
+    broken = whole[:len(whole) // 2] + b'\xff\xd9'
+    rec = str(tmp_path / 'x.rec')
+    pack([(broken, 0, 'a.jpg'), (whole, 1, 'b.jpg')], str(tmp_path / 'x'), source={'images.tar': 'md5:1d67'})
+    for _ in range(2):
+        problems, facts = verify(rec)
+        assert problems == []
+        assert facts['quirks']['warned'] == ['a.jpg: Corrupt JPEG data: premature end of data segment']
+    change(rec, os.path.getsize(rec) - 30, b'\0' * 4)
+    assert any('libjpeg finds damaged' in problem.what for problem in verify(rec)[0])
+
+
+def test_what_is_printed_goes_to_stderr_again(rec, capfd):
+    from gluon_tricks.data import verify as module
+    with pytest.raises(KeyError), module._libjpeg():
+        raise KeyError
+    os.write(2, b'heard')
+    assert capfd.readouterr().err == 'heard'
+
+
+def test_quirks_of_the_sources_stay_when_images_were_encoded_anew(tmp_path):
+    import cv2
+    import numpy as np
+    png = cv2.imencode('.png', np.zeros((30, 30, 3), 'uint8'))[1].tobytes()
+    images = [cmyk_jpeg(), png, make_jpeg(0, 1), make_jpeg(1, 1)]
+    pack([(image, i % 2, 'abcd'[i] + '.JPEG') for i, image in enumerate(images)], str(tmp_path / 'x'), resize=20,
+         shuffle=False)
+    rec, expected = str(tmp_path / 'x.rec'), {'png': ['b.JPEG'], 'cmyk': ['a.JPEG']}
+    assert certificate.read(rec)['quirks'] == expected
+    assert verify(rec)[1]['quirks'] == expected
+    change(rec, int(read_index(stem(rec) + '.idx')[1][0]), b'\0')  # a.JPEG is not in the copy
+    verify(rec, drop=str(tmp_path / 'y.rec'))
+    assert certificate.read(str(tmp_path / 'y.rec'))['quirks'] == {'png': ['b.JPEG'], 'cmyk': []}
+
+
+# -- an index that lost lines -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('lost', [[5], [0], [11], [3, 4, 5, 9], list(range(1, 12)), list(range(11))], ids=str)
+@pytest.mark.parametrize('certified', [True, False])
+def test_records_without_a_line_are_named_and_kept(rec, tmp_path, lost, certified):
+    offsets = read_index(stem(rec) + '.idx')[1].tolist()
+    before = sorted(line.split('\t')[2] for line in open(stem(rec) + '.lst'))
+    lines = open(stem(rec) + '.idx').read().splitlines(True)
+    open(stem(rec) + '.idx', 'w').write(''.join(line for row, line in enumerate(lines) if row not in lost))
+    if not certified:
+        forget(rec)
+    problems, _ = verify(rec, drop=str(tmp_path / 'clean.rec'))
+    named = [problem for problem in problems if problem.offset is not None]
+    assert [problem.offset for problem in named] == [offsets[row] for row in lost]
+    assert all('a record at offset %d is not in the index' % each.offset in each.what for each in named)
+    assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 12
+    if certified:
+        assert sorted(line.split('\t')[2] for line in open(str(tmp_path / 'clean.lst'))) == before
+    assert verify(str(tmp_path / 'clean.rec'))[0] == []
+
+
+def test_a_wrong_line_costs_neither_its_record_nor_the_one_before(rec, tmp_path):
+    damage(rec, 'index elsewhere')
+    assert len(verify(rec, drop=str(tmp_path / 'clean.rec'))[0]) >= 2
+    assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 12
+
+
+def test_a_record_without_a_line_behind_a_damaged_one_is_found(rec, tmp_path):
+    offsets = read_index(stem(rec) + '.idx')[1].tolist()
+    lines = open(stem(rec) + '.idx').read().splitlines(True)
+    open(stem(rec) + '.idx', 'w').write(''.join(lines[:6] + lines[9:]))
+    change(rec, offsets[5], b'\0')  # has a line
+    change(rec, offsets[7], b'\0')  # has none
+    said = {problem.offset: problem.what for problem in verify(rec, drop=str(tmp_path / 'clean.rec'))[0]}
+    assert 'does not begin' in said[offsets[5]] and 'not in the index' in said[offsets[6]]
+    assert said[offsets[7]] == 'the %d bytes at offset %d are no record' % (offsets[8] - offsets[7], offsets[7])
+    assert 'not in the index' in said[offsets[8]]
+    assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 10
+
+
+def test_bytes_behind_the_last_record_cost_it_nothing(rec, tmp_path):
+    with open(rec, 'ab') as stream:
+        stream.write(bytes(8))
+    problems, _ = verify(rec, drop=str(tmp_path / 'clean.rec'))
+    assert any('the 8 bytes at offset' in problem.what for problem in problems)
+    assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 12
+
+
+def test_no_more_is_read_than_a_record_has(rec):
+    """Of a file with a gap of 64 GB, which would be a MemoryError."""
+    lines = open(stem(rec) + '.idx').read().splitlines(True)
+    os.truncate(rec, os.path.getsize(rec) + 2 ** 36)
+    open(stem(rec) + '.idx', 'w').write(''.join(lines))
+    from gluon_tricks.data import records
+    assert 'is followed by %d bytes' % 2 ** 36 in records.find_bad_record(rec, stem(rec) + '.idx')
+    from gluon_tricks.data.verify import look
+    offset = int(lines[-1].split()[1])
+    (looked,) = look(rec, [(offset, os.path.getsize(rec))])
+    assert looked.problem is None and looked.end == os.path.getsize(rec) - 2 ** 36
+
+
+def test_ctrl_c_does_not_wait_for_the_digest(rec, monkeypatch):
+    import time
+    from gluon_tricks.data import verify as module
+    os.truncate(rec, os.path.getsize(rec) + 2 ** 36)  # a minute to read
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(module, '_look_at', interrupted)
+    begin, threads = time.time(), module.threading.active_count()
+    assert main(['verify', rec]) == 130
+    while module.threading.active_count() > threads:
+        assert time.time() < begin + 10
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('field', ['plan', 'quirks', 'sha256', 'decoder', 'resize', 'source', 'classes', 'list_sha256'])
+def test_a_certificate_without_a_field_is_damaged(rec, field, capsys):
+    facts = json.loads(open(certificate.path_of(rec)).read())
+    for changed in ({key: value for key, value in facts.items() if key != field}, dict(facts, **{field: 1.5})):
+        open(certificate.path_of(rec), 'w').write(json.dumps(changed))
+        assert main(['verify', rec]) == 2
+        err = capsys.readouterr().err
+        assert 'is not a certificate (it lacks %s' % field in err and 'remove it' in err
+
+
+@pytest.mark.parametrize('quirks', [{}, {'png': []}, {'png': [], 'cmyk': None}, {'png': [[]], 'cmyk': []}])
+def test_a_certificate_with_other_quirks_is_damaged(rec, quirks):
+    facts = json.loads(open(certificate.path_of(rec)).read())
+    open(certificate.path_of(rec), 'w').write(json.dumps(dict(facts, quirks=quirks)))
+    with pytest.raises(UsageError, match='lacks quirks'):
+        verify(rec)
+
+
+def test_json_is_the_same_each_time(rec, capsys):
+    rewrite(rec, {5: (1.0, b'\xff\xd8 and nothing else')})
+    said = []
+    for _ in range(2):
+        assert main(['verify', rec, '--json']) == 1
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and ' at 0x' not in said[0] and 'cannot identify image file)' in said[0]
 
 
 def test_json_lists_all(rec, capsys):
