@@ -18,6 +18,7 @@ import shutil
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import sync
+from gluon_tricks.models.zoo import stored_params
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
 FORMAT = 1
@@ -168,14 +169,6 @@ def _is_statistic(param):
     return param.grad_req == 'null'
 
 
-def _params(net):
-    """{structural name: Parameter} of what is saved: without private children, which hold constants only.
-
-    GluonCV's detector has such a child as soon as it trains, and not before it loads a file.
-    """
-    return {name: param for name, param in net._collect_params_with_prefix().items() if not name.startswith('_')}
-
-
 def net_arrays(net, trainer=None, dtype='float32'):
     """{structural name: array} of a network as ``save_parameters`` names them: masters where the optimizer keeps them.
 
@@ -183,7 +176,7 @@ def net_arrays(net, trainer=None, dtype='float32'):
     """
     masters = master_weights(trainer) if trainer is not None else {}
     arrays = {}
-    for name, param in _params(net).items():
+    for name, param in stored_params(net).items():
         copies = param.list_data()
         if _is_statistic(param) and len(copies) > 1:
             value = sum((copy.as_in_context(copies[0].context) for copy in copies[1:]), copies[0]) / len(copies)
@@ -212,7 +205,7 @@ def save(save_dir, epoch, net, trainer, manifest, dtype='float32'):
 
 
 def _device_statistics(net):
-    return {'%d:%s' % (number, name): copy for name, param in _params(net).items()
+    return {'%d:%s' % (number, name): copy for name, param in stored_params(net).items()
             if _is_statistic(param) for number, copy in enumerate(param.list_data())}
 
 
@@ -222,7 +215,7 @@ def restore(path, net, trainer):
     The manifest must have been read (`read`) before. Raises UsageError where the network is another one.
     """
     saved = mx.nd.load(os.path.join(path, 'net.params'))
-    params = _params(net)
+    params = stored_params(net)
     if set(saved) != set(params):
         odd = sorted(set(saved) ^ set(params))[0]
         raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))

@@ -35,7 +35,7 @@ TOGETHER = ('models', 'data')
 ONLY = {
     'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
     'experiments.recipes': {'config', 'tricks.linear_scaling'},
-    'checkpoint': {'optimizer'},
+    'checkpoint': {'optimizer', 'models.zoo'},
     'loop': {'optimizer', 'tricks.low_precision', 'checkpoint'},  # it knows no task
     'keeper': {'checkpoint'},
 }

@@ -192,11 +192,19 @@ def load_params(net, path, ctx=None):
     """
     arrays = read_params(path)
     structural = any('.' in name for name in arrays)
-    params = net._collect_params_with_prefix() if structural else dict(net.collect_params().items())
+    params = stored_params(net) if structural else dict(net.collect_params().items())
     _check_names(net, path, list(arrays), list(params))
     _check_shapes(path, arrays, params)
     for name, param in params.items():
         param._load_init(arrays[name], ctx, cast_dtype=True, dtype_source='current')
+
+
+def stored_params(net):
+    """{structural name: Parameter} of what a ``.params`` file holds: without private children, which have constants.
+
+    GluonCV's detector has such a child as soon as it trains, and not yet when it loads a file.
+    """
+    return {name: param for name, param in net._collect_params_with_prefix().items() if not name.startswith('_')}
 
 
 def know_shapes(net, input_size):

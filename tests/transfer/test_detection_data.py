@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from archive_makers import voc_xml
+from conftest import make_jpeg
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from test_faster_rcnn import build
+from transfer.detection_data import DetectionStream, open_voc, test_images
+
+
+def write_tree(root, images=8, size=96):
+    """A VOC tree of three sets with so many images each, every one with a dog and a cat."""
+    for year, part, first in (('VOC2007', 'trainval', 0), ('VOC2007', 'test', 100), ('VOC2012', 'trainval', 200)):
+        for folder in ('ImageSets/Main', 'Annotations', 'JPEGImages'):
+            (root / year / folder).mkdir(parents=True, exist_ok=True)
+        names = ['%06d' % (first + number) for number in range(images)]
+        (root / year / 'ImageSets' / 'Main' / (part + '.txt')).write_text(''.join(name + '\n' for name in names))
+        for number, name in enumerate(names):
+            image = make_jpeg(number % 4, number, size)
+            (root / year / 'JPEGImages' / (name + '.jpg')).write_bytes(image)
+            width = size + number % 5
+            (root / year / 'Annotations' / (name + '.xml')).write_bytes(voc_xml(
+                (('dog', 5 + number, 8, 50 + number, 60), ('cat', 30, 40, 80, 90)), width, size))
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_tree(tmp_path / 'voc')
+
+
+def test_the_sets(tree):
+    train, test = open_voc(str(tree))
+    assert (len(train), len(test)) == (16, 8) and len(train.classes) == 20
+    image, boxes = train[0]
+    assert image.shape == (96, 96, 3) and boxes[0].tolist() == [4, 7, 49, 59, 11, 0]  # VOC counts pixels from 1
+
+
+def damaged(tree, file, content):
+    path = tree / file
+    path.unlink() if content is None else path.write_bytes(content)
+    return str(tree)
+
+
+@pytest.mark.parametrize('file, content, part', [
+    ('VOC2007/Annotations/000003.xml', None, 'Annotations/000003.xml is missing'),
+    ('VOC2012/JPEGImages/000205.jpg', None, 'JPEGImages/000205.jpg is missing'),
+    ('VOC2012/JPEGImages/000205.jpg', b'', '000205.jpg is not an image'),
+    ('VOC2007/Annotations/000101.xml', b'<annotation>', '000101.xml is not an annotation'),
+    ('VOC2007/Annotations/000003.xml', voc_xml((('unicorn', 1, 1, 5, 5),), 99, 96), "000003.xml has an object of the class 'uni"),
+    ('VOC2007/Annotations/000003.xml', voc_xml((('dog', 1, 1, 500, 5),), 99, 96), '000003.xml has a box'),
+    ('VOC2007/Annotations/000003.xml', voc_xml((('dog', 1, 1, 5, 5),), 50, 96), '000003.xml says 50 x 96'),
+    ('VOC2007/ImageSets/Main/test.txt', None, 'prepare voc'),
+])
+def test_a_wrong_file_is_named(file, content, part, tree):
+    with pytest.raises(UsageError) as error:
+        open_voc(damaged(tree, file, content))
+    assert part in str(error.value)
+
+
+def test_an_image_that_only_fails_when_it_is_decoded_is_named(tree):
+    path = tree / 'VOC2007' / 'JPEGImages' / '000100.jpg'
+    content = path.read_bytes()
+    path.write_bytes(content[:200])
+    try:
+        _, test = open_voc(str(tree))
+    except UsageError as error:
+        assert '000100.jpg' in str(error)
+    else:
+        with pytest.raises(UsageError, match='000100.jpg cannot be decoded'):
+            next(test_images(test, 96, 128))
+
+
+def arrays(batch):
+    return [piece.asnumpy() for each in batch for piece in (each if isinstance(each, (list, tuple)) else [each])]
+
+
+def epoch_of(stream, epoch):
+    return [array for batch in stream.epoch(epoch) for array in arrays(batch)]
+
+
+def test_an_epoch_depends_on_seed_and_epoch_alone(tree):
+    train, _ = open_voc(str(tree))
+    net = build(train.classes and 'resnet10_v1d_demo', train.classes, images_per_device=3)
+    stream = DetectionStream(train, net, 1, 3, seed=5)
+    assert stream.updates_per_epoch == 6 and stream.num_images == 16
+    first = epoch_of(stream, 2)
+    np.random.seed(99)
+    epoch_of(stream, 0)
+    again = epoch_of(DetectionStream(train, net, 1, 3, seed=5), 2)
+    assert len(first) == len(again) == 6 * 5 and all((a == b).all() for a, b in zip(first, again))
+    other = epoch_of(stream, 3)
+    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(first, other))
+
+
+def test_processes_change_nothing(tree):
+    train, _ = open_voc(str(tree))
+    net = build(classes=train.classes, images_per_device=4)
+    alone, several = (epoch_of(DetectionStream(train, net, 1, 4, seed=1, num_workers=number), 1) for number in (0, 2))
+    assert all((a == b).all() for a, b in zip(alone, several))
+
+
+def test_a_batch_larger_than_the_set_is_refused(tree):
+    train, _ = open_voc(str(tree))
+    with pytest.raises(UsageError, match='--batch-size'):
+        DetectionStream(train, build(classes=train.classes), 1, 17, seed=0)

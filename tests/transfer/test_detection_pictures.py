@@ -1,0 +1,51 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from conftest import make_jpeg
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.tricks.low_precision import precision
+from transfer.detection_pictures import draw_detections, load_image, stored_classes
+
+
+def finds(image):
+    """A detector that finds one dog for sure, and one cat hardly."""
+    rows = np.array([[1, 0.9, 10, 10, 40, 30], [0, 0.2, 0, 0, 5, 5], [-1, -1, 0, 0, 0, 0]], 'float32')[None]
+    return tuple(mx.nd.array(rows[:, :, part]) for part in (slice(0, 1), slice(1, 2), slice(2, 6)))
+
+
+def test_a_find_is_drawn_in_the_photographs_pixels(tmp_path):
+    (tmp_path / 'photo.jpg').write_bytes(make_jpeg(0, 0, 60))
+    photograph, image, scale = load_image(str(tmp_path / 'photo.jpg'), 120, 200)
+    assert photograph.shape == (60, 60, 3) and image.shape == (1, 3, 120, 120) and scale == 0.5
+    before = photograph.copy()
+    path, found = draw_detections(finds, photograph, image, scale, mx.cpu(), precision('float32', [mx.cpu()]),
+                                  ('cat', 'dog'), str(tmp_path / 'out'), str(tmp_path / 'photo.jpg'))
+    assert found == [('dog', pytest.approx(0.9))]
+    drawn = cv2.imread(path)[:, :, ::-1]
+    assert path == str(tmp_path / 'out' / 'photo.png') and drawn.shape == photograph.shape
+    changed = np.argwhere((drawn != before).any(2))
+    assert changed.min() >= 0 and changed[:, 0].max() <= 18 and changed[:, 1].max() <= 60  # 15 rows, and the pen
+    assert (photograph == before).all()
+
+
+def test_what_is_no_image_and_what_cannot_be_written(tmp_path):
+    (tmp_path / 'x.jpg').write_bytes(b'no image')
+    for name in ('x.jpg', 'none.jpg'):
+        with pytest.raises(UsageError, match='is not an image'):
+            load_image(str(tmp_path / name), 60, 100)
+    (tmp_path / 'photo.jpg').write_bytes(make_jpeg(0, 0, 60))
+    with pytest.raises(UsageError, match='--out'):
+        draw_detections(finds, *load_image(str(tmp_path / 'photo.jpg'), 60, 100), device=mx.cpu(),
+                        precision=precision('float32', [mx.cpu()]), classes=('cat', 'dog'),
+                        out=str(tmp_path / 'x.jpg'), path='photo.jpg')
+
+
+def test_classes_stand_beside_the_weights(tmp_path):
+    (tmp_path / 'manifest.json').write_text(json.dumps({'classes': ['a', 'b']}))
+    assert stored_classes(str(tmp_path / 'net.params')) == ('a', 'b')
+    (tmp_path / 'other').mkdir()
+    assert len(stored_classes(str(tmp_path / 'other' / 'x.params'))) == 20

@@ -1,0 +1,124 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from gluon_tricks import loop
+from gluon_tricks.compat import mx
+from test_detection_data import write_tree
+from transfer.train_faster_rcnn import main
+
+SMALL = ['--network', 'resnet10_v1d_demo', '--image-short', '96', '--image-max-size', '128', '--rpn-channel', '16',
+         '--rpn-train-pre-nms', '200', '--rpn-train-post-nms', '60', '--rpn-test-pre-nms', '200', '--rpn-test-post-nms',
+         '40', '--rpn-min-size', '4', '--anchor-scales', '1,2', '--rcnn-num-samples', '16', '-j', '0', '--devices',
+         'cpu(0)', '--epochs', '2', '--lr', '0.01', '--log-interval', '2', '--batch-size', '4']
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory):
+    return str(write_tree(tmp_path_factory.mktemp('data') / 'voc'))
+
+
+def words(tree, save_dir, *more):
+    return SMALL + ['--data-dir', tree, '--save-dir', str(save_dir)] + list(more)
+
+
+def arrays(save_dir):
+    return {name: array.asnumpy() for name, array in mx.nd.load(str(save_dir / 'latest' / 'net.params')).items()}
+
+
+@pytest.fixture(scope='module')
+def whole(tree, tmp_path_factory):
+    """SAVE_DIR of an undisturbed run."""
+    save_dir = tmp_path_factory.mktemp('runs') / 'whole'
+    assert main(words(tree, save_dir)) == 0
+    return save_dir
+
+
+def test_a_run_leaves_what_users_know(whole):
+    run = json.loads((whole / 'run.json').read_text())
+    assert run['status'] == 'finished' and run['result']['num_images'] == 8 and 0 <= run['result']['map_voc07'] <= 100
+    names = {path.name for path in whole.iterdir()}
+    assert 'faster_rcnn_resnet10_v1d_demo_voc_best.params' in names
+    assert any(name.startswith('faster_rcnn_resnet10_v1d_demo_voc_0001_') for name in names)
+    log = (whole / 'train_faster_rcnn.log').read_text()
+    assert 'Warning: without --base-params' in log and '[Epoch 1] Validation:' in log and 'mAP=' in log
+    assert json.loads((whole / 'latest' / 'manifest.json').read_text())['classes'][0] == 'aeroplane'
+
+
+@pytest.mark.parametrize('more', [[], ['--dtype', 'float16']], ids=['float32', 'float16'])
+def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_path, monkeypatch):
+    expected = arrays(whole)
+    if more:
+        assert main(words(tree, tmp_path / 'half', *more)) == 0
+        expected = arrays(tmp_path / 'half')
+    real = loop.train_epoch
+
+    def stopped(task, epoch, *rest, **options):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return real(task, epoch, *rest, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, 'train_epoch', stopped)
+        assert main(words(tree, tmp_path / 'stopped', *more)) == 130
+    assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', *more)) == 0
+    found = arrays(tmp_path / 'stopped')
+    assert set(found) == set(expected) and all((found[name] == expected[name]).all() for name in found)
+
+
+def test_gluoncv_loads_the_weights(whole):
+    from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
+    from test_faster_rcnn import build
+    from gluon_tricks.data.prepare_voc import CLASSES
+    net = build(classes=CLASSES)
+    assert isinstance(net, FasterRCNN)
+    net._children.pop('_target_generator')  # it has none before it trains
+    net.load_parameters(str(whole / 'faster_rcnn_resnet10_v1d_demo_voc_best.params'))
+
+
+def test_eval_prints_what_training_said(whole, tree, capsys):
+    run = json.loads((whole / 'run.json').read_text())
+    assert main(words(tree, 'unused', '--eval', '--params', str(whole / 'latest' / 'net.params'))) == 0
+    assert 'mAP              %6.2f  of 8 images' % run['result']['map_voc07'] in capsys.readouterr().out
+    assert not os.path.exists('unused')
+
+
+def test_predict_draws_a_picture(whole, tree, tmp_path, capsys):
+    import cv2
+    image = os.path.join(tree, 'VOC2007', 'JPEGImages', '000101.jpg')
+    assert main(words(tree, 'unused', '--predict', image, '--params', str(whole / 'best' / 'net.params'), '--out',
+                      str(tmp_path / 'pictures'))) == 0
+    assert cv2.imread(str(tmp_path / 'pictures' / '000101.png')).shape == cv2.imread(image).shape
+    assert capsys.readouterr().out.startswith(str(tmp_path / 'pictures' / '000101.png') + ': ')
+
+
+def test_calibrated_new_weights_and_all_layers(tree, tmp_path):
+    assert main(words(tree, tmp_path / 'x', '--epochs', '1', '--train-layers', 'all', '--calibrate', '4')) == 0
+    found = arrays(tmp_path / 'x')
+    assert np.abs(found['features.1.running_mean']).max() > 0 and (found['features.1.running_var'] != 1).any()
+
+
+@pytest.mark.parametrize('more, part', [
+    (['--data-dir', '/nowhere'], 'prepare voc'), (['--eval'], '--params FILE'),
+    (['--params', 'x.params'], '--base-params'), (['--batch-size', '3', '--devices', 'cpu(0),cpu(1)'], 'divide over 2'),
+    (['--eval', '--params', '/no.params'], 'no such file'), (['--gpus', 'a', '--devices', ''], 'numbers of GPUs'),
+    (['--base-params', '/no.params'], 'no such file'), (['--network', 'inceptionv3'], 'ResNet-B, -C or -D'),
+    (['--predict', '/no.jpg', '--params', '/no.params'], '/no.jpg is not an image')])
+def test_a_mistake_is_one_sentence(more, part, tree, tmp_path, capsys):
+    assert main(words(tree, tmp_path / 'x', *more)) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and part in error and 'Traceback' not in error
+    assert not (tmp_path / 'x' / 'latest').exists()
+
+
+def test_the_published_command_from_a_clone(tmp_path):
+    """As a user types it; a machine without GPUs is told so."""
+    done = subprocess.run([sys.executable, str(ROOT / 'transfer' / 'train_faster_rcnn.py'), '--dataset', 'voc',
+                           '--network', 'resnet50_v1b', '--devices', 'cpu(0),cpu(1),cpu(2),cpu(3)', '--print-config'],
+                          cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
+    config = json.loads(done.stdout)
+    assert done.returncode == 0 and config['batch_size'] == 4 and config['num_epochs'] == 20

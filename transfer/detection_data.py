@@ -1,0 +1,138 @@
+"""VOC's images and boxes for a detector: checked, in an order of (seed, epoch), each draw reproducible (section 6.1).
+
+GluonCV's data set, transforms and batches. Its transforms draw from the process's global generators; here they are
+seeded for each image with (seed, epoch, image), so that neither the number of processes nor a resume changes a draw.
+"""
+import json
+import os
+import random
+
+import numpy as np
+
+from gluon_tricks.compat import mx
+from gluon_tricks.data import prepare_voc
+from gluon_tricks.data.workers import ordered
+from gluon_tricks.errors import UsageError
+
+from gluoncv.data import VOCDetection
+from gluoncv.data.batchify import FasterRCNNTrainBatchify
+from gluoncv.data.sampler import SplitSortedBucketSampler
+from gluoncv.data.transforms.presets.rcnn import FasterRCNNDefaultTrainTransform, FasterRCNNDefaultValTransform
+
+TRAIN, TEST = ((2007, 'trainval'), (2012, 'trainval')), ((2007, 'test'),)
+_PREPARE = ('prepare it with `python -m gluon_tricks prepare voc`, or try `python -m gluon_tricks prepare demo '
+            '--scenes --out runs/demo-scenes` and --data-dir runs/demo-scenes/voc')
+_CHECKED = 256  # images that a process checks in one go
+
+
+def open_voc(root, processes=1):
+    """(training set, test set): GluonCV's VOCDetection over a tree that `prepare voc` wrote, every file checked.
+
+    Classes are those of the tree's certificate, else VOC's 20. Raises UsageError that names the file which is missing,
+    damaged or empty, or has an unknown class or a box outside its image that the certificate does not tell of.
+    """
+    root = os.path.expanduser(root)
+    facts = _certificate(root)
+    names = tuple(facts.get('classes') or prepare_voc.CLASSES)
+    known = {line for each in facts.get('sets', {}).values() for line in each['quirks']}
+    for year, part in TRAIN + TEST:
+        path = os.path.join(root, 'VOC%d' % year, 'ImageSets', 'Main', part + '.txt')
+        try:
+            with open(path) as stream:
+                identities = [line.split()[0] for line in stream if line.strip()]
+        except OSError as error:
+            raise UsageError('--data-dir %s: %s cannot be read (%s); %s' % (root, path, error.strerror, _PREPARE)) \
+                from error
+        tasks = [(root, 'VOC%d' % year, identities[at:at + _CHECKED], names)
+                 for at in range(0, len(identities), _CHECKED)]
+        for _, strange in ordered(prepare_voc.check_images, tasks, min(processes, len(tasks))):
+            for line in strange:
+                if line not in known:
+                    raise UsageError('--data-dir %s: %s; put it right, or prepare the tree again' % (root, line))
+
+    class Voc(VOCDetection):
+        CLASSES = names
+    return tuple(Voc(root=root, splits=splits) for splits in (TRAIN, TEST))
+
+
+def _certificate(root):
+    try:
+        with open(os.path.join(root, 'voc.certificate.json')) as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+
+def _seed(*numbers):
+    """Seed the global generators, from which GluonCV draws."""
+    seed = int(np.random.RandomState(numbers).randint(2 ** 31))
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+class _Drawn(mx.gluon.data.Dataset):
+    """A data set under a transform that draws; its keys are (seed, epoch, index)."""
+
+    def __init__(self, dataset, transform):
+        self.dataset, self.transform = dataset, transform
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, key):
+        _seed(*key)
+        return self.transform(*_item(self.dataset, key[-1]))
+
+
+def _item(dataset, index):
+    """(image, boxes) of a VOC set; UsageError names a file that MXNet cannot decode."""
+    try:
+        return dataset[index]
+    except mx.MXNetError as error:
+        raise UsageError('%s cannot be decoded: replace it, or take it out of its list'
+                         % dataset._image_path.format(*dataset._items[index])) from error
+
+
+class DetectionStream:
+    """Training batches of GluonCV's form for a network: images flipped at even chances, and targets of its proposals.
+
+    dataset: a VOC set; net: the detector; devices: their number, of which each gets total_batch_size / devices images.
+    Images of an aspect ratio go together. An epoch has ceil(N / total_batch_size) updates; the images that fill the
+    last batch of a bucket count twice.
+    """
+
+    def __init__(self, dataset, net, devices, total_batch_size, seed, num_workers=0):
+        if total_batch_size > len(dataset):
+            raise UsageError('the training set has %d images, fewer than one batch of %d: lower --batch-size'
+                             % (len(dataset), total_batch_size))
+        self.seed, self.num_workers, self.num_images = seed, num_workers, len(dataset)
+        self.dataset = _Drawn(dataset, FasterRCNNDefaultTrainTransform(
+            net.short, net.max_size, net, ashape=net.ashape))
+        self.batchify = FasterRCNNTrainBatchify(net, devices)
+        ratios = [width / height for width, height in (dataset._im_shapes[i] for i in range(len(dataset)))]
+        self.sampler = SplitSortedBucketSampler(ratios, total_batch_size, shuffle=True, seed=seed)
+        self.updates_per_epoch = len(self.sampler)
+
+    def epoch(self, epoch):
+        """Iterator of batches: five tuples with an array for each device."""
+        _seed(self.seed, epoch)
+        keys = [[(self.seed, epoch, int(index)) for index in batch] for batch in self.sampler]
+        return iter(mx.gluon.data.DataLoader(self.dataset, batch_sampler=keys, batchify_fn=self.batchify,
+                                             num_workers=self.num_workers))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Testing
+
+def test_images(dataset, short, max_size):
+    """Generator of (image (1, 3, H, W), boxes (1, M, 6) in pixels of it, scale back to the file's pixels), in order."""
+    transform = FasterRCNNDefaultValTransform(short, max_size)
+    for index in range(len(dataset)):
+        image, boxes, scale = transform(*_item(dataset, index))
+        yield image.expand_dims(0), boxes[None], float(scale.asscalar())
+
+
+test_images.__test__ = False  # no test, though pytest would take it for one

@@ -1,0 +1,51 @@
+"""What a detector finds, drawn on the photograph (paper section 6.1)."""
+import json
+import os
+
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.files import write_whole
+from transfer.detection import detect
+
+_SHOWN = 0.5  # the score from which a box is drawn
+
+
+def stored_classes(params):
+    """Names of the classes of a checkpoint's weights, from the manifest beside them, else VOC's 20."""
+    from gluon_tricks.data.prepare_voc import CLASSES
+    try:
+        with open(os.path.join(os.path.dirname(os.path.realpath(params)), 'manifest.json')) as stream:
+            return tuple(json.load(stream)['classes'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return CLASSES
+
+
+def load_image(path, short, max_size):
+    """(photograph (H, W, 3) uint8, image (1, 3, h, w) as the detector takes it, pixels of one of its pixels).
+
+    Raises UsageError for what is no image.
+    """
+    from gluoncv.data.transforms.presets.rcnn import transform_test
+    try:
+        photograph = mx.image.imread(path)
+    except (mx.MXNetError, OSError) as error:
+        raise UsageError('%s is not an image that can be read: give a JPEG or PNG file' % path) from error
+    image, _ = transform_test(photograph, short=short, max_size=max_size)
+    return photograph.asnumpy(), image, photograph.shape[0] / image.shape[2]
+
+
+def draw_detections(net, photograph, image, scale, device, precision, classes, out, path):
+    """Write OUT/NAME.png with a box, class and score for each find; returns (its path, [(class, score)])."""
+    import cv2
+    from gluoncv.utils.viz import cv_plot_bbox
+    ids, scores, boxes = detect(net, image, device, precision)
+    keep = scores >= _SHOWN
+    ids, scores, boxes = ids[keep], scores[keep], boxes[keep] * scale
+    drawn = cv_plot_bbox(photograph.copy(), boxes, scores, ids, thresh=_SHOWN, class_names=classes)
+    target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
+    try:
+        os.makedirs(out, exist_ok=True)
+        write_whole(target, cv2.imencode('.png', drawn[:, :, ::-1])[1].tobytes())
+    except OSError as error:
+        raise UsageError('--out %s cannot be written (%s): choose another directory' % (out, error.strerror)) from error
+    return target, [(classes[each], float(score)) for each, score in zip(ids, scores)]
