@@ -26,8 +26,8 @@ def main(argv=None):
         arguments = parser.parse_args(argv)
         base = None
         if arguments.recipe:
-            from transfer import recipes
-            base = recipes.get(arguments.recipe, rcnn_config.RCNNConfig)
+            from transfer import tables
+            base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
         config = resolve(rcnn_config.from_namespace(arguments, base))
         if arguments.print_config:
             print(config.to_json())

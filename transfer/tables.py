@@ -1,0 +1,88 @@
+"""The rows of tables 8 and 9: a detector or segmenter whose base network is a row of the earlier tables (section 6).
+
+    python transfer/tables.py
+    python transfer/train_faster_rcnn.py --recipe table8/mixup --base-params SAVE_DIR/best/net.params
+
+The backbone is the row's axis: everything else is the same in all rows of a table. Standard library only.
+"""
+import dataclasses
+import difflib
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
+
+from gluon_tricks.errors import UsageError  # noqa: E402
+from gluon_tricks.options import Options  # noqa: E402
+from transfer.fcn_config import FCNConfig  # noqa: E402
+from transfer.rcnn_config import RCNNConfig  # noqa: E402
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One row. ``base``: the recipe of `gluon_tricks recipes` that trains its backbone; ``paper``: the row's figures."""
+
+    name: str
+    heading: str
+    base: str
+    config: Options
+    paper: dict
+
+
+# The paper: "linear warmup and long training schedule" of Detectron, whose warmup is 500 updates from a third; its own
+# length is not given. GluonCV's published run has none.
+_DETECTION = RCNNConfig(gpus='0,1,2,3', lr_warmup=500)
+# GluonCV's published command, but for the backbone.
+_SEGMENTATION = FCNConfig(aux=True, syncbn=True, num_gpus=4)
+
+# heading, name, recipe of the backbone, network, top-1, mAP (Table 8), top-1, pixAcc and mIoU (Table 9)
+_ROWS = [
+    ('B-standard', 'b_standard', 'b_standard', 'resnet50_v1b', 76.14, 77.54, 76.14, 78.08, 37.05),
+    ('D-efficient', 'efficient', 'table6/resnet50_v1d/efficient', 'resnet50_v1d', 77.16, 78.30, 77.16, 78.88, 38.88),
+    ('+ cosine', 'cosine', 'table6/resnet50_v1d/cosine', 'resnet50_v1d', 77.91, 79.23, 77.91, 79.25, 39.33),
+    ('+ smooth', 'smooth', 'table6/resnet50_v1d/label_smoothing', 'resnet50_v1d', 78.34, 80.71, 78.34, 78.64, 38.75),
+    ('+ distill w/o mixup', 'distill', 'table6/resnet50_v1d/distill', 'resnet50_v1d', 78.67, 80.96, 78.67, 78.97, 38.90),
+    ('+ mixup w/o distill', 'mixup', 'table6/resnet50_v1d/mixup', 'resnet50_v1d', 79.16, 81.10, 79.16, 78.47, 37.99),
+    ('+ mixup w/ distill', 'distill_with_mixup', 'table6/resnet50_v1d/distill_mixup', 'resnet50_v1d', 79.29, 81.33,
+     79.29, 78.72, 38.40),
+]
+
+
+def _all():
+    for heading, name, base, network, top1, mean_ap, *_ in _ROWS:
+        yield Recipe('table8/' + name, heading, base, _DETECTION.replace(
+            network=network, save_dir='runs/table8/' + name), {'top1': top1, 'map_voc07': mean_ap})
+    for heading, name, base, network, _, _, top1, accuracy, miou in _ROWS:
+        yield Recipe('table9/' + name, heading, base, _SEGMENTATION.replace(
+            backbone=network, save_dir='runs/table9/' + name), {'top1': top1, 'pix_acc': accuracy, 'miou': miou})
+
+
+RECIPES = {recipe.name: recipe for recipe in _all()}
+
+
+def get(name, kind):
+    """The configuration of a recipe of one kind, RCNNConfig or FCNConfig.
+
+    Raises UsageError with the closest names for an unknown one, and for one of the other program.
+    """
+    if name not in RECIPES:
+        close = [known for known in RECIPES if name in known][:4] or difflib.get_close_matches(name, RECIPES, 4, 0.5)
+        raise UsageError('--recipe %s is unknown: %s`python transfer/tables.py` lists all'
+                         % (name, 'did you mean %s? ' % ' or '.join(close) if close else ''))
+    config = RECIPES[name].config
+    if not isinstance(config, kind):
+        raise UsageError('--recipe %s is one of %s: use that program' % (name, config.PROGRAM))
+    return config
+
+
+def main():
+    """Print the rows; returns the exit code."""
+    print('%-26s %-38s %s' % ('recipe', 'backbone trained by --recipe', 'paper'))
+    for recipe in RECIPES.values():
+        print('%-26s %-38s %s' % (recipe.name, recipe.base, ', '.join(
+            '%s %.2f' % pair for pair in recipe.paper.items() if pair[0] != 'top1')))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
