@@ -1,0 +1,292 @@
+"""Train an FCN on ADE20K from a classifier's weights, and measure or show what it does (paper section 6.2, Table 9).
+
+    python transfer/train_fcn.py --backbone resnet50_v1d --base-params FILE --aux --epochs 120
+    python transfer/train_fcn.py --eval --params SAVE_DIR --multi-scale
+    python transfer/train_fcn.py --predict IMAGE... --params SAVE_DIR --out DIR
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
+
+from gluon_tricks.errors import UsageError  # noqa: E402
+from transfer import fcn_config as configuration  # noqa: E402
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 130 for Ctrl-C."""
+    try:
+        arguments = configuration.parser(__doc__.splitlines()[0]).parse_args(argv)
+        base = None
+        if arguments.recipe:
+            from transfer import tables
+            base = tables.get(arguments.recipe, configuration.FCNConfig)
+        config = configuration.from_namespace(arguments, base)
+        weights = Weights(arguments.params) if arguments.params else None
+        if weights and weights.backbone and not hasattr(arguments, 'backbone'):
+            config = config.replace(backbone=weights.backbone)
+        config, notices = resolve(config)
+        if arguments.print_config:
+            print(config.to_json())
+            return 0
+        if arguments.eval:
+            return evaluate(config, weights, arguments.multi_scale, notices)
+        if arguments.predict:
+            return predict(config, weights, arguments.predict, arguments.out or 'pictures')
+        return train(config, notices)
+    except UsageError as error:
+        print('error: %s' % error, file=sys.stderr)
+        return 2
+
+
+def resolve(config):
+    """(the configuration with what depends on data and devices filled in, notices). Raises UsageError."""
+    from gluon_tricks.compat import mx
+    from gluon_tricks.models.zoo import own_names
+    from transfer.segmentation import class_names
+
+    changes = {'backbone': configuration.backbone_of(config), 'save_dir': configuration.save_dir_of(config)}
+    notices = []
+    if changes['backbone'] not in own_names():
+        raise UsageError('--backbone %s: the base network is one of %s' % (config.backbone, ', '.join(own_names())))
+    if changes['backbone'] != config.backbone:
+        notices.append('--backbone %s is %s here, the paper\'s ResNet-B; GluonCV takes a ResNet with a stem twice as '
+                       'wide' % (config.backbone, changes['backbone']))
+    if not config.devices:
+        changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
+    if config.num_classes is None:
+        changes['num_classes'] = len(class_names(os.path.expanduser(config.data_dir)))
+    return config.replace(**changes), notices
+
+
+class Weights:
+    """--params: `path` of the .params file; of a run also its `backbone` and `classes` (names), else None.
+
+    Raises UsageError for a directory that is no run's.
+    """
+
+    def __init__(self, path):
+        from gluon_tricks import checkpoint
+        self.path, self.backbone, self.classes = os.path.expanduser(path), None, None
+        if os.path.isdir(self.path):
+            best = os.path.join(self.path, 'best')
+            folder = best if os.path.isdir(best) else self.path
+            manifest = checkpoint.read(folder)
+            self.path, self.classes = os.path.join(folder, 'net.params'), manifest.get('classes')
+            self.backbone = manifest['config'].get('backbone')
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+
+def train(config, notices):
+    """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
+    from gluon_tricks.compat import mx
+    from gluon_tricks.distributed import check_kv_store, connect, find_devices
+    from gluon_tricks.running import Run
+    from gluon_tricks.schedule import Schedule
+    from gluon_tricks.tricks.low_precision import precision
+    from transfer.segmentation import Segmentation
+
+    devices = find_devices(config.devices, config.num_gpus)
+    check_kv_store(config.kv_store)
+    for flag, size in (('--batch-size', config.batch_size), ('--test-batch-size', config.test_batch_size)):
+        if size % len(devices):
+            raise UsageError('%s %d does not divide over %d devices: it counts the images of all of them'
+                             % (flag, size, len(devices)))
+    run = Run(config)
+
+    # The data, and what the user should know of them
+    train_stream, eval_stream, facts = open_data(config)
+    low_precision = precision(config.dtype, devices)
+    notices = notices + [low_precision.description] + facts.pop('notices')
+
+    # The network: the classifier, dilated, with new heads
+    mx.random.seed(config.seed)
+    net, notice = build_net(config, devices, low_precision)
+    notices += [notice] + loss_notices(config, len(devices))
+
+    # SGD, and a learning rate that falls to 0
+    schedule = Schedule(lr=config.lr, mode='poly', power=0.9, updates_per_epoch=train_stream.updates_per_epoch,
+                        epochs=config.num_epochs, warmup_epochs=config.warmup_epochs)
+    optimizer = mx.optimizer.create('sgd', momentum=config.momentum, wd=config.weight_decay,
+                                    multi_precision=config.dtype == 'float16')
+    trainer = mx.gluon.Trainer(net.collect_params(), optimizer, kvstore=config.kv_store, update_on_kvstore=False)
+    connect(trainer)
+
+    # Algorithm 1
+    task = Segmentation(net, config, devices, train_stream, eval_stream, low_precision)
+    return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
+                     config.batch_size, [line for line in notices if line], manifest={'classes': facts['classes']},
+                     data=facts, precision=low_precision.description)
+
+
+def open_data(config):
+    """(training stream, evaluation stream or None, facts about the data). Raises UsageError."""
+    from transfer.segmentation import EvalStream, TrainStream
+    training, names = open_scenes(config, 'training')
+    threads = threads_of(config)
+    train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads)
+    facts = {'train': len(training), 'val': 0, 'classes': names, 'notices': [
+        'data: %d training images, %d classes' % (len(training), len(names))]}
+    if config.no_val:
+        return train_stream, None, facts
+    validation, _ = open_scenes(config, 'validation')
+    facts['val'] = len(validation)
+    facts['notices'][0] += ', %d validation images' % len(validation)
+    return train_stream, EvalStream(validation, config.test_batch_size, config.crop_size, threads), facts
+
+
+def open_scenes(config, part):
+    """(Scenes, class names) of one part of --data-dir. Raises UsageError."""
+    from transfer.segmentation import ROOT, Scenes, class_names
+    folder = os.path.expanduser(config.data_dir)
+    scenes, names = Scenes(folder, part, config.num_classes), class_names(folder)
+    if len(names) != config.num_classes:
+        if os.path.isfile(os.path.join(folder, ROOT, 'objectInfo150.txt')):
+            raise UsageError('--num-classes %d: %s has %d classes; drop --num-classes'
+                             % (config.num_classes, config.data_dir, len(names)))
+        names = ['class %d' % number for number in range(1, config.num_classes + 1)]
+    return scenes, names
+
+
+def threads_of(config):
+    from gluon_tricks.cores import available_cores
+    return config.workers or available_cores()
+
+
+def build_net(config, devices, low_precision):
+    """(the initialised network in the precision of the run, a notice or '')."""
+    from gluon_tricks.tricks.no_bias_decay import no_bias_decay
+    from transfer.fcn import build_fcn, choose_norm
+    norm_layer, norm_kwargs, notice = choose_norm(config.syncbn, devices)
+    net = build_fcn(config.backbone, config.num_classes, config.aux, os.path.expanduser(config.base_params), norm_layer,
+                    norm_kwargs)
+    if config.no_wd:
+        no_bias_decay(net)
+    net.collect_params().reset_ctx(devices)
+    low_precision.prepare(net)
+    if config.mode == 'hybrid':
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net, notice
+
+
+def loss_notices(config, num_devices):
+    lines = []
+    if not config.base_params:
+        lines.append('Warning: the base network starts from new weights, and the paper\'s from a classifier\'s: give '
+                     '--base-params FILE')
+    if config.loss == 'gluoncv':
+        lines.append('--loss gluoncv: with %d device%s and a batch of %d, --lr %g acts as %g' % (
+            num_devices, '' if num_devices == 1 else 's', config.batch_size, config.lr,
+            config.lr * num_devices / config.batch_size))
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluation
+
+def evaluate(config, weights, multi_scale, notices):
+    """Print the protocol, pixAcc and mIoU of the weights over the validation images; returns the exit code."""
+    from tqdm import tqdm
+    from gluon_tricks.distributed import find_devices
+    from transfer.segmentation import ImageStream
+    from transfer.segmentation_metrics import evaluate_images, protocol
+
+    devices = find_devices(config.devices, config.num_gpus)
+    scenes, names = open_scenes(config, 'validation')
+    net, low_precision, classes = load_net(config, weights, devices)
+    if classes != config.num_classes:
+        raise UsageError('--params %s has %d classes, and the data %d: give the weights of a training on these data'
+                         % (weights.path, classes, config.num_classes))
+    for line in notices + [low_precision.description]:
+        if line:
+            print(line)
+    multi = (config.base_size, config.crop_size) if multi_scale else None
+    print('%s, %s' % (protocol('multi' if multi else 'whole', config.base_size, config.crop_size), config.dtype))
+    metrics = evaluate_images(
+        net, ImageStream(scenes, threads_of(config)), devices, low_precision, classes, multi,
+        lambda images: tqdm(images, total=len(scenes), unit='img', disable=not sys.stderr.isatty()))
+    for name, iou in zip(names, metrics['class_iou']):
+        print('%8.3f %%  %s' % (100 * iou, name))
+    print('%s: pixAcc: %.4f, mIoU: %.4f of %d images' % (config.backbone, metrics['pix_acc'], metrics['miou'],
+                                                        metrics['num_images']))
+    return 0
+
+
+def load_net(config, weights, devices):
+    """(network, precision, number of classes), ready to score images of any size on the devices."""
+    from gluon_tricks.tricks.low_precision import precision
+    from transfer.fcn import load_fcn
+    low_precision = precision(config.dtype, devices)
+    net, classes = load_fcn(weights.path, config.backbone)
+    net.collect_params().reset_ctx(devices)
+    low_precision.prepare(net)
+    return net, low_precision, classes
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures
+
+def predict(config, weights, images, out):
+    """Write OUT/<name>.png for every image: the photograph, its segments, their names; returns the exit code."""
+    import numpy as np
+    from gluon_tricks.compat import mx
+    from gluon_tricks.distributed import find_devices
+    from transfer.segmentation import read_image
+    from transfer.segmentation_metrics import image_scores, normalise
+    device = find_devices(config.devices, config.num_gpus)[0]
+    net, low_precision, classes = load_net(config, weights, [device])
+    names = weights.classes or names_of(classes)
+    for path in images:
+        image = read_image(path)
+        x = mx.nd.array(normalise(np.asarray(image))[None], ctx=device)
+        labels = image_scores(net, x, low_precision).argmax(axis=0).asnumpy().astype('int64')
+        target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
+        try:
+            os.makedirs(out, exist_ok=True)
+            picture(image, labels, names).save(target)
+        except OSError as error:
+            raise UsageError('%s cannot be written (%s): choose another --out' % (target, error.strerror)) from error
+        print('%s: %s' % (target, ', '.join('%s %.1f %%' % (names[label], 100 * share)
+                                            for label, share in shares(labels))))
+    return 0
+
+
+def names_of(classes):
+    """ADE20K's names where there are 150 classes, else numbers from 1, as in the masks."""
+    from gluon_tricks.compat import mx  # noqa: F401  before GluonCV
+    from gluoncv.data import ADE20KSegmentation
+    return ADE20KSegmentation.CLASSES if classes == 150 else ['class %d' % (each + 1) for each in range(classes)]
+
+
+def shares(labels):
+    """[(class, share of the image)], the largest first."""
+    import numpy as np
+    found, counts = np.unique(labels, return_counts=True)
+    order = np.argsort(-counts, kind='stable')
+    return [(int(found[each]), counts[each] / labels.size) for each in order]
+
+
+def picture(image, labels, names):
+    """A Pillow image: the photograph, the classes in ADE20K's colours (H, W), and a legend of those that are there."""
+    from PIL import Image, ImageDraw, ImageFont
+    from gluoncv.utils.viz import get_color_pallete
+    width, height = image.size
+    mask = get_color_pallete(labels, 'ade20k')
+    colours, font, line, edge = mask.getpalette(), ImageFont.load_default(), 16, 6
+    found = shares(labels)
+    result = Image.new('RGB', (2 * width + 220, max(height, line * len(found) + 2 * edge)), 'white')
+    result.paste(image, (0, 0))
+    result.paste(mask.convert('RGB'), (width, 0))
+    draw = ImageDraw.Draw(result)
+    for row, (label, share) in enumerate(found):
+        left, top = 2 * width + edge, edge + row * line
+        colour = tuple(colours[3 * (label + 1):3 * (label + 2)])
+        draw.rectangle((left, top, left + 11, top + 11), fill=colour, outline='black')
+        draw.text((left + 18, top), '%4.1f %%  %s' % (100 * share, names[label].split(',')[0]), 'black', font)
+    return result
+
+
+if __name__ == '__main__':
+    sys.exit(main())
