@@ -4,6 +4,8 @@ The detector is GluonCV's. Its numbers are those of GluonCV's ``faster_rcnn_resn
 stages 1 to 3 make the features, stage 4 looks at 14 x 14 aligned samples of each region, batch normalisation is frozen,
 and so are the stem and stage 1.
 """
+import warnings
+
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
@@ -12,6 +14,9 @@ from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
 FEATURES = ('conv1', 'bn1', 'relu', 'maxpool', 'layer1', 'layer2', 'layer3')
 TRAINED = {'paper': '.*dense|.*rpn|.*down(2|3|4)_conv|.*layers(2|3|4)_conv', 'all': '.*dense|.*rpn|.*conv'}
 STRIDE = 16
+
+# In testing the detector has no targets to encode; MXNet says so of each graph.
+warnings.filterwarnings('ignore', 'Parameter .*normalizedperclassboxcenterencoder.* is not used by any computation')
 
 
 def build_faster_rcnn(base, classes, images_per_device=1, short=600, max_size=1000, train_layers='paper',
@@ -50,7 +55,9 @@ def build_faster_rcnn(base, classes, images_per_device=1, short=600, max_size=10
     net.target_generator  # made at its first use, and then part of the network's parameters
     net(mx.nd.zeros((1, 3, short, short)))  # makes every shape known
     net.collect_params().setattr('grad_req', 'null')
-    net.collect_train_params().setattr('grad_req', 'write')
+    for param in net.collect_train_params().values():
+        if not isinstance(param, mx.gluon.Constant):  # the anchors
+            param.grad_req = 'write'
     return net
 
 
