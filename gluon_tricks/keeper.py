@@ -6,7 +6,7 @@ from gluon_tricks.errors import UsageError
 
 # Options that may differ between a run and its resumption: they change no number.
 FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
-                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec')
+                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers')
 
 
 def find_to_resume(config):

@@ -206,13 +206,3 @@ def _flag(name):
 
 def _does_nothing(flag, words):
     raise UsageError('%s does nothing %s %s' % (flag, words, flag))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The demonstration
-
-# The demo classifier's weights on the demo's scenes (`prepare demo --scenes`). Its result proves that the machinery
-# works; it does not stand for ADE20K.
-DEMO = FCNConfig(backbone='resnet10_v1d_demo', base_params='runs/demo-seed0/best/net.params', aux=True,
-                 data_dir='runs/demo-scenes/ade', base_size=192, crop_size=144, batch_size=8, test_batch_size=20,
-                 num_epochs=20, lr=0.02, num_gpus=0, log_interval=25, save_dir='runs/demo-segmentation')

@@ -6,13 +6,16 @@ import pytest
 
 from gluon_tricks.errors import UsageError
 from transfer import fcn_config
-from transfer.fcn_config import DEMO, FCNConfig
+from transfer.fcn_config import FCNConfig
 
 GLUONCV = ('--model --model-zoo --pretrained --backbone --dataset --workers --base-size --crop-size --train-split '
            '--aux --aux-weight --epochs --start_epoch --batch-size --test-batch-size --optimizer --lr --warmup-epochs '
            '--momentum --weight-decay --no-wd --mode --no-cuda --ngpus --kvstore --dtype --resume --checkname '
            '--save-dir --log-interval --logging-file --eval --no-val --syncbn').split()
 PUBLISHED = '--dataset ade20k --model fcn --aux --lr 0.01 --syncbn --ngpus 4 --checkname res50 --epochs 120'
+
+
+SMALL = FCNConfig(backbone='resnet10_v1d_demo', num_gpus=0, crop_size=144)
 
 
 def parse(text, base=None):
@@ -33,7 +36,7 @@ def test_the_published_command_means_what_it_says():
     assert fcn_config.backbone_of(config) == 'resnet50_v1b'
 
 
-@pytest.mark.parametrize('config', [FCNConfig(), DEMO, parse(PUBLISHED)])
+@pytest.mark.parametrize('config', [FCNConfig(), SMALL, parse(PUBLISHED)])
 def test_command_and_json_make_the_same_configuration(config):
     assert parse(' '.join(config.command().split()[2:])) == config
     assert FCNConfig.from_dict(config.to_dict()) == config
@@ -101,8 +104,8 @@ def test_multi_scale_takes_sizes():
 
 
 def test_devices_typed_over_a_recipe_replace_its_own():
-    assert parse('--devices "cpu(0),cpu(1)"', DEMO).num_gpus is None
-    assert parse('--ngpus 2', DEMO.replace(num_gpus=None, devices='cpu(0)')).devices == ''
+    assert parse('--devices "cpu(0),cpu(1)"', SMALL).num_gpus is None
+    assert parse('--ngpus 2', SMALL.replace(num_gpus=None, devices='cpu(0)')).devices == ''
 
 
 def test_the_configuration_is_frozen():
