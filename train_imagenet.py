@@ -173,7 +173,7 @@ def open_data(config, total_batch_size):
 def build_net(config, devices, low_precision):
     """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
     from gluon_tricks.compat import mx
-    from gluon_tricks.models.zoo import get_model, know_shapes, load_params
+    from gluon_tricks.models.zoo import get_model, know_shapes, load_params, place
     from gluon_tricks.tricks.low_precision import refuse_bfloat16
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
     from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
@@ -192,10 +192,7 @@ def build_net(config, devices, low_precision):
         load_params(net, config.resume_params)
     if config.no_wd:
         no_bias_decay(net)
-    net.collect_params().reset_ctx(devices)
-    low_precision.prepare(net)
-    if config.mode == 'hybrid':
-        net.hybridize(static_alloc=True, static_shape=True)
+    place(net, devices, low_precision, config.mode == 'hybrid')
     return net
 
 

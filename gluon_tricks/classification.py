@@ -10,14 +10,13 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.loss import cross_entropy
+from gluon_tricks.loss import bad_update, cross_entropy, first_bad_update
 from gluon_tricks.tricks.cutmix import cutmix, sample_box
 from gluon_tricks.tricks.cutout import cutout, sample_centres
 from gluon_tricks.tricks.distillation import distillation_loss
 from gluon_tricks.tricks.label_smoothing import smooth_labels
 from gluon_tricks.tricks.mixup import mix, sample_lam, sample_partner
 
-_NEVER = 3e38  # "no bad update yet", as a float32
 GAP_EDGES = np.linspace(-5.0, 30.0, 71)  # bins of the logit gap (Figure 4b)
 
 Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
@@ -114,8 +113,7 @@ class Classification:
         best = output.astype('float32').argmax(axis=1)
         hits = shard.lam * (best == shard.label) + (1 - shard.lam) * (best == shard.partner_label)
         total = loss.detach().sum()
-        bad = mx.nd.where(mx.nd.contrib.isfinite(total), mx.nd.full((1,), _NEVER, ctx=total.context),
-                          mx.nd.full((1,), self.update, ctx=total.context))
+        bad = bad_update(total, self.update)
         wrong = ((shard.label < 0) + (shard.label >= self.config.num_classes)).max()
         sums = self._sums.get(shard.device)
         if sums is None:
@@ -143,9 +141,7 @@ class Classification:
                              '--rec-train' % (self.config.num_classes - 1, self.config.num_classes))
         metrics = collections.OrderedDict([(self.accuracy_name, read[:, 1].sum() / images),
                                            ('loss', read[:, 0].sum() / images)])
-        first_bad = read[:, 2].min()
-        if first_bad < _NEVER / 2:
-            metrics['first_bad_update'] = int(first_bad)
+        metrics.update(first_bad_update(read[:, 2]))
         return metrics
 
     # -- evaluation -------------------------------------------------------------------------------------------------

@@ -31,6 +31,17 @@ def make_records(folder, train=64, val=27, classes=4):
     return Path(folder)
 
 
+def damaged_records(tmp_path):
+    """Records of which one has an image that MXNet dies of."""
+    from gluon_tricks.data.packing import pack
+    from gluon_tricks.data.records import read_index
+    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
+    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
+        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
+        stream.write(bytes(400))
+    return str(tmp_path / 'bad.rec')
+
+
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory):
     """A data directory with 64 training and 27 validation images of 4 classes."""

@@ -5,9 +5,8 @@ import sys
 import pytest
 
 import train_imagenet
-from conftest import ROOT, make_jpeg
+from conftest import ROOT, damaged_records
 from gluon_tricks.__main__ import main
-from gluon_tricks.data.packing import pack
 
 
 @pytest.fixture(scope='module')
@@ -67,16 +66,6 @@ def test_the_text_gives_the_protocol(run_dir, capsys):
     assert main(['evaluate', str(run_dir), '--num-gpus', '0']) == 0
     out = capsys.readouterr().out
     assert 'short side to 37 (bilinear), centre crop 32' in out and 'of 27 images' in out
-
-
-def damaged_records(tmp_path):
-    """Records of which one has an image that MXNet dies of."""
-    from gluon_tricks.data.records import read_index
-    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
-    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
-        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
-        stream.write(bytes(400))
-    return str(tmp_path / 'bad.rec')
 
 
 def test_a_record_that_kills_the_process_is_named(run_dir, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from conftest import ROOT, make_jpeg
+from conftest import ROOT, damaged_records, make_jpeg
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
@@ -96,16 +96,6 @@ def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsy
 def test_what_is_predicted_must_be_clear(words, part, capsys):
     assert main(['predict', '--params', 'x', *words]) == 2
     assert part in capsys.readouterr().err
-
-
-def damaged_records(tmp_path):
-    """Records of which one has an image that MXNet dies of."""
-    from gluon_tricks.data.records import read_index
-    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
-    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
-        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
-        stream.write(bytes(400))
-    return str(tmp_path / 'bad.rec')
 
 
 def six_classes(run_dir):

@@ -2,6 +2,7 @@
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.loss import bad_update, first_bad_update
 from transfer.detection_data import test_images
 
 from gluoncv.nn.bbox import BBoxClipToImage
@@ -9,7 +10,6 @@ from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
 
 LOSSES = ('RPN_Conf', 'RPN_SmoothL1', 'RCNN_CrossEntropy', 'RCNN_SmoothL1')
 METRICS = ('RPNAcc', 'RPNL1Loss', 'RCNNAcc', 'RCNNL1Loss')
-_NEVER = 3e38  # "no bad update yet", as a float32
 
 
 class Detection:
@@ -83,7 +83,7 @@ class Detection:
         one = mx.nd.ones((1,), ctx=total.context)
         row = mx.nd.concat(*([loss.detach().mean().reshape((1,)) for loss in losses]
                              + [pair.detach().reshape((1,)) for pair in pairs] + [one]), dim=0)
-        bad = mx.nd.where(mx.nd.contrib.isfinite(total), one * _NEVER, one * self.update)
+        bad = bad_update(total, self.update)
         if number in self._sums:
             row, bad = self._sums[number][0] + row, mx.nd.minimum(self._sums[number][1], bad)
         self._sums[number] = row, bad
@@ -92,14 +92,13 @@ class Detection:
         """{name: value} of the updates since the last call: 'loss', `LOSSES`, `METRICS`; the host waits here."""
         rows = [(row.asnumpy().astype('float64'), float(bad.asscalar())) for row, bad in self._sums.values()]
         self._sums = {}
-        sums, first = sum(row for row, _ in rows), min(bad for _, bad in rows)
+        sums = sum(row for row, _ in rows)
         metrics = dict(zip(LOSSES, sums[:4] / sums[-1]))
         metrics = dict({'loss': sum(metrics.values())}, **metrics)
         for place, name in enumerate(METRICS):
             right, of = sums[4 + 2 * place:6 + 2 * place]
             metrics[name] = right / of if of else 0.0
-        if first < _NEVER:
-            metrics['first_bad_update'] = int(first)
+        metrics.update(first_bad_update([bad for _, bad in rows]))
         return metrics
 
     # -- testing ----------------------------------------------------------------------------------------------------

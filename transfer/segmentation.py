@@ -17,11 +17,11 @@ from PIL import Image, ImageFile, ImageFilter, ImageOps
 from gluon_tricks.compat import mx
 from gluon_tricks.data.prepare_ade20k import read_classes
 from gluon_tricks.errors import UsageError
+from gluon_tricks.loss import bad_update, first_bad_update
 from transfer.fcn_loss import fcn_loss, loss_weights, mean_of
 from transfer.segmentation_metrics import evaluate_crops, normalise, protocol
 
 ROOT = 'ADEChallengeData2016'
-_NEVER = 3e38  # "no bad update yet", as a float32
 _REMEDY = ('type `python -m gluon_tricks prepare ade20k --zip ADEChallengeData2016.zip`, or, to try the program '
            'without ADE20K, `python -m gluon_tricks prepare demo --scenes --out runs/demo-scenes` and give --data-dir '
            'runs/demo-scenes/ade')
@@ -275,8 +275,7 @@ class Segmentation:
         loss = fcn_loss(self.net(x), label, weight, aux_weight)
         with mx.autograd.pause():
             total = loss.detach().sum()
-            bad = mx.nd.where(mx.nd.contrib.isfinite(total), mx.nd.full((1,), _NEVER, ctx=total.context),
-                              mx.nd.full((1,), self.update, ctx=total.context))
+            bad = bad_update(total, self.update)
             before = self._sums.get(number)
             self._sums[number] = (total, bad) if before is None else (before[0] + total,
                                                                       mx.nd.minimum(before[1], bad))
@@ -291,8 +290,7 @@ class Segmentation:
         read = np.array([[float(value.asscalar()) for value in sums] for sums in self._sums.values()])
         loss = mean_of(self.config.loss, read[:, 0].sum() / self._updates, self.config.batch_size, len(self.devices))
         metrics = collections.OrderedDict(loss=loss)
-        if read[:, 1].min() < _NEVER / 2:
-            metrics['first_bad_update'] = int(read[:, 1].min())
+        metrics.update(first_bad_update(read[:, 1]))
         self._clear()
         return metrics
 

@@ -86,7 +86,7 @@ def train(config):
     train_set, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
-    net = build_net(config, train_set, devices, low_precision)
+    net = build_net(config, train_set, devices)
     stream = DetectionStream(train_set, net, len(devices), config.batch_size, config.seed, config.num_workers)
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
@@ -107,7 +107,7 @@ def train(config):
                      precision=low_precision.description)
 
 
-def build_net(config, train_set, devices, low_precision, classes=None):
+def build_net(config, train_set, devices, classes=None):
     """The detector of a configuration on its devices, in float32; its statistics calibrated where that is asked for."""
     from transfer.backbone import build_backbone
     from transfer.detection_data import test_images
@@ -117,7 +117,7 @@ def build_net(config, train_set, devices, low_precision, classes=None):
         images = test_images(train_set, config.image_short, config.image_max_size)
         calibrate(base, [image for (image, _, _), _ in zip(images, range(config.calibrate))])
     net = build_faster_rcnn(
-        base, classes or train_set.classes, (config.batch_size or 1) // len(devices), config.image_short,
+        base, classes or train_set.classes, config.batch_size // len(devices), config.image_short,
         config.image_max_size, config.train_layers, config.rpn_channel, config.anchor_scales, config.rpn_train_pre_nms,
         config.rpn_train_post_nms, config.rpn_test_pre_nms, config.rpn_test_post_nms, config.rpn_min_size,
         config.num_sample)
@@ -128,9 +128,8 @@ def build_net(config, train_set, devices, low_precision, classes=None):
 def trained_net(config, params, classes, devices, low_precision):
     """The detector with the weights of a file, only to be asked. Raises UsageError for a file that does not fit."""
     from gluon_tricks.models.zoo import load_params
-    net = build_net(config.replace(base_params='', calibrate=0), None, devices[:1], low_precision, classes)
+    net = build_net(config.replace(base_params='', calibrate=0), None, devices, classes)
     load_params(net, params)
-    net.collect_params().reset_ctx(devices)
     low_precision.prepare(net)
     if not config.disable_hybridization:
         net.hybridize(static_alloc=config.static_alloc)

@@ -157,6 +157,7 @@ def threads_of(config):
 
 def build_net(config, devices, low_precision):
     """(the initialised network in the precision of the run, a notice or '')."""
+    from gluon_tricks.models.zoo import place
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
     from transfer.fcn import build_fcn, choose_norm
     norm_layer, norm_kwargs, notice = choose_norm(config.syncbn, devices)
@@ -164,10 +165,7 @@ def build_net(config, devices, low_precision):
                     norm_kwargs)
     if config.no_wd:
         no_bias_decay(net)
-    net.collect_params().reset_ctx(devices)
-    low_precision.prepare(net)
-    if config.mode == 'hybrid':
-        net.hybridize(static_alloc=True, static_shape=True)
+    place(net, devices, low_precision, config.mode == 'hybrid')
     return net, notice
 
 
@@ -216,12 +214,12 @@ def evaluate(config, weights, multi_scale, notices):
 
 def load_net(config, weights, devices):
     """(network, precision, number of classes), ready to score images of any size on the devices."""
+    from gluon_tricks.models.zoo import place
     from gluon_tricks.tricks.low_precision import precision
     from transfer.fcn import load_fcn
     low_precision = precision(config.dtype, devices)
     net, classes = load_fcn(weights.path, config.backbone)
-    net.collect_params().reset_ctx(devices)
-    low_precision.prepare(net)
+    place(net, devices, low_precision, hybridize=False)  # images of any size
     return net, low_precision, classes
 
 

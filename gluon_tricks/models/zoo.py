@@ -221,12 +221,17 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
     net.initialize()
     know_shapes(net, input_size)
     load_params(net, params)
-    net.collect_params().reset_ctx(devices)
     net.collect_params().setattr('grad_req', 'null')
+    place(net, devices, low_precision, hybridize)
+    return net
+
+
+def place(net, devices, low_precision, hybridize):
+    """Put a network whose shapes are known on the devices, in the precision of the run, compiled where that is asked."""
+    net.collect_params().reset_ctx(devices)
     low_precision.prepare(net)
     if hybridize:
         net.hybridize(static_alloc=True, static_shape=True)
-    return net
 
 
 _MAGIC = (0x112).to_bytes(8, 'little')  # of a list of arrays, as MXNet writes it

@@ -1,6 +1,4 @@
 import random
-import sys
-from pathlib import Path
 
 import gluoncv.data.segbase as gluoncv_segbase
 import numpy as np
@@ -8,6 +6,7 @@ import pytest
 from gluoncv.data import ADE20KSegmentation
 from PIL import Image
 
+from archive_makers import write_ade20k
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks.low_precision import precision
@@ -15,10 +14,6 @@ from transfer import segmentation
 from transfer.fcn_config import FCNConfig
 from transfer.segmentation import (Batch, EvalStream, ImageStream, Scenes, Segmentation, TrainStream, class_names,
                                    eval_transform, labels, read_image, train_transform)
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'data'))
-
-from archive_makers import write_ade20k  # noqa: E402
 
 CLASSES = 4
 
