@@ -1,5 +1,9 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there whole, or not at all, and what is said when they cannot be written."""
+import errno
 import os
+import tempfile
+
+from gluon_tricks.errors import UsageError
 
 
 def write_whole(path, content, sync=True):
@@ -29,3 +33,25 @@ def sync(path):
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remedy_for(error):
+    """What to do about an OSError while writing."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return 'free space, or choose another place' if full else 'choose another place'
+
+
+def check_writable(path, remedy):
+    """Raise UsageError, before hours of work, where a file could not be written at the end of it."""
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=os.path.dirname(path) or '.'):
+            pass  # a try tells what access rights do not: a disk that is read-only, a root without rights
+    except OSError as error:
+        raise unwritable(path, error, remedy) from error
+
+
+def unwritable(path, error, remedy):
+    """The UsageError for a file that an OSError kept from being written."""
+    return UsageError('%s cannot be written (%s): %s' % (path, error.strerror or error, remedy))

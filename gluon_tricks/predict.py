@@ -67,9 +67,8 @@ def write_submission(facts, rec, path, batch_size):
     from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
-    from gluon_tricks.data.verify import check_writable
     from gluon_tricks.distributed import find_devices
-    from gluon_tricks.files import write_whole
+    from gluon_tricks.files import check_writable, write_whole
     check_writable(path, 'give --places-submission a file in a directory that is there and can be written')
     stem = os.path.splitext(rec)[0]
     watch([(rec, stem + '.idx')])

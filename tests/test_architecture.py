@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gluon_tricks'
 
 # Who may be imported by everyone, and what these themselves import.
-EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.files': set(),
+EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.files': {'gluon_tricks.errors'},
             'gluon_tricks.cores': set(), 'gluon_tricks.compat': {'gluon_tricks.errors', 'gluon_tricks.cores'}}
 
 # A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its

@@ -8,7 +8,6 @@ the order from (seed, epoch): neither depends on the threads, and a resumed run 
 GluonCV: global draws without a seed, in the order of the directory.
 """
 import collections
-import concurrent.futures
 import os
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image, ImageFile, ImageFilter, ImageOps
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.prepare_ade20k import read_classes
+from gluon_tricks.data.workers import in_threads
 from gluon_tricks.errors import UsageError
 from gluon_tricks.loss import bad_update, first_bad_update
 from transfer.fcn_loss import fcn_loss, loss_weights, mean_of
@@ -142,22 +142,6 @@ class Batch:
                 for k, device in enumerate(devices)]
 
 
-def _in_threads(function, items, threads, ahead):
-    """Generator of function(item) in order; at most `ahead` are read before they are asked for."""
-    pool, waiting = concurrent.futures.ThreadPoolExecutor(threads), collections.deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-        pool.shutdown()
-
-
 def _batches(samples, sizes):
     """Generator of Batches with so many images each."""
     for size in sizes:
@@ -190,7 +174,7 @@ class TrainStream:
                                           crop_size=self.crop_size)
             return normalise(np.asarray(image)), labels(mask)
         used = order[:self.updates_per_epoch * self.batch_size].tolist()
-        samples = _in_threads(sample, used, self.threads, 2 * self.batch_size)
+        samples = in_threads(sample, zip(used), self.threads, 2 * self.batch_size)
         try:
             yield from _batches(samples, [self.batch_size] * self.updates_per_epoch)
         finally:
@@ -213,7 +197,7 @@ class EvalStream:
             return normalise(np.asarray(image)), labels(mask)
         number, size = self.num_images, self.batch_size
         indices = list(range(number)) + [0] * (-number % size)
-        samples = _in_threads(sample, indices, self.threads, 2 * size)
+        samples = in_threads(sample, zip(indices), self.threads, 2 * size)
         try:
             for first, batch in zip(range(0, number, size), _batches(samples, [size] * (len(indices) // size))):
                 yield batch, min(size, number - first)
@@ -231,7 +215,7 @@ class ImageStream:
         def sample(index):
             image, mask = self.scenes.read(index)
             return np.asarray(image), labels(mask)
-        return _in_threads(sample, range(self.num_images), self.threads, 2 * self.threads)
+        return in_threads(sample, zip(range(self.num_images)), self.threads, 2 * self.threads)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

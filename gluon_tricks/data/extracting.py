@@ -7,11 +7,10 @@ import shutil
 from tqdm import tqdm
 
 from gluon_tricks.data import archives
-from gluon_tricks.data.packing import remedy
 from gluon_tricks.data.parts import parts
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import sync, write_whole
+from gluon_tricks.files import remedy_for, sync, write_whole
 
 _TASK = 64  # files that a process writes in one go
 
@@ -60,7 +59,7 @@ def extract(members, out, name, check, source, processes=1):
         return _done(certificate, plan)
     except OSError as error:
         raise UsageError('%s cannot be written (%s): %s; the same command goes on where it stopped'
-                         % (out, error.strerror or error, remedy(error))) from error
+                         % (out, error.strerror or error, remedy_for(error))) from error
 
 
 def _check_tree(members):

@@ -8,7 +8,6 @@ them, which says that they are finished. All of that lies in PREFIX.parts (see `
 at any point loses at most the shards that were being written; the result is the same to the byte.
 """
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -27,7 +26,7 @@ from gluon_tricks.data.parts import parts
 from gluon_tricks.data.records import is_image, jpeg_components, record_pieces
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import sync, write_whole
+from gluon_tricks.files import remedy_for, sync, write_whole
 
 _SHARD, _SHARD_BYTES = 512, 2 ** 28  # images, and bytes of them, at most: a process holds them in memory
 _LONGEST = 65500  # pixels of a JPEG's side
@@ -42,43 +41,42 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
 
     items: list of (where the image is: a path, its bytes, or an `archives` member; label; name). resize: the short
     side that all images are brought to; quality: of the JPEGs that are then written (95), or written anew when it is
-    given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the archives, for the
-    certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
+    given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the
+    archives, for the certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
     for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
     """
     if not items:
         raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)
     try:
-        plan = _plan(items, seed, shuffle, resize, quality, classes, source)
+        sizes = [_size(where, name) for where, _, name in items]
+        plan = _plan(items, sizes, seed, shuffle, resize, quality, classes, source)
         folder = prefix + '.parts'
         if _is_done(prefix, plan):
             shutil.rmtree(folder, ignore_errors=True)  # a kill may have left some of it
             return len(items)
         with parts(folder, plan, prefix + '.rec'):
             if not os.path.exists(os.path.join(folder, 'whole')):
-                _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress)
+                _make(items, sizes, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source,
+                      progress)
             _publish(prefix, folder)
     except OSError as error:
         raise UsageError('%s.rec cannot be written (%s): %s; the same command goes on where it stopped'
-                         % (prefix, error.strerror or error, remedy(error))) from error
+                         % (prefix, error.strerror or error, remedy_for(error))) from error
     return len(items)
 
 
-def remedy(error):
-    """What to do about an OSError while writing."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return 'free space, or choose another place' if full else 'choose another place'
+def _size(where, name):
+    try:
+        return archives.size_of(where)
+    except OSError as error:
+        raise _unreadable(name, error) from error
 
 
-def _plan(items, seed, shuffle, resize, quality, classes, source):
+def _plan(items, sizes, seed, shuffle, resize, quality, classes, source):
     """Digest of everything that decides what is written."""
     plan = hashlib.sha256(repr((_FORMAT, _SHARD, seed, shuffle, resize, quality, classes,
                                 sorted((source or {}).items()))).encode('utf-8', 'surrogateescape'))
-    for where, label, name in items:
-        try:
-            size = archives.size_of(where)
-        except OSError as error:
-            raise _unreadable(name, error) from error
+    for (where, label, name), size in zip(items, sizes):
         if any(character in name for character in '\t\n\r'):
             raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
                              'rename it' % name)
@@ -116,10 +114,10 @@ def _unreadable(name, error):
 # ---------------------------------------------------------------------------------------------------------------------
 # All shards, into one file
 
-def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress):
+def _make(items, sizes, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress):
     """The four files in the folder, then the mark ``whole``."""
     order = np.random.RandomState(seed).permutation(len(items)) if shuffle else np.arange(len(items))
-    cuts = _cuts([archives.size_of(items[place][0]) for place in order])
+    cuts = _cuts([sizes[place] for place in order])
     shards = {number: _read_shard(folder, number) for number in range(len(cuts) - 1)}
     digest = hashlib.sha256()
     open(_growing(folder), 'ab').close()
@@ -144,8 +142,8 @@ def _make(items, prefix, folder, plan, seed, shuffle, processes, resize, quality
         os.fsync(stream.fileno())
     labels = np.array([items[place][1] for place in order], 'float64')
     idx, lst, offset = io.StringIO(), io.StringIO(), 0
-    sizes = [size for number in shards for size in shards[number]['sizes']]
-    for key, (place, size) in enumerate(zip(order, sizes)):
+    written = [size for facts in shards.values() for size in facts['sizes']]
+    for key, (place, size) in enumerate(zip(order, written)):
         idx.write('%d\t%d\n' % (key, offset))
         lst.write('%d\t%f\t%s\n' % (key, labels[key], items[place][2]))
         offset += size

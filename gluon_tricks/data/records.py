@@ -160,19 +160,14 @@ def _damaged(rec, keys, offsets, row, what):
 
 def _problem(stream, begin, end):
     """What is wrong with the record from `begin` to `end`, as far as its first bytes and its length tell, or None."""
-    place, flag, head = begin, 1, b''
-    while flag in (1, 2):
-        stream.seek(place)
-        start = stream.read(8 + _HEAD)
-        if len(start) < 8 or start[:4] != _MAGIC:
-            return 'does not begin as a record does' if place == begin else 'has a piece that is none of a record'
-        flag, length = _flag_and_length(start)
-        head += start[8:8 + length] + (b'' if flag in (0, 3) else _MAGIC)
-        place += 8 + length + (-length % 4)
-    if place != end:
-        return NO_END
+    heads, own_end = [], begin
     try:
-        head_of(head)
+        for place, length, own_end in _pieces(stream, begin, end):
+            stream.seek(place)
+            heads.append(stream.read(min(length, _HEAD)))
+        if own_end != end:
+            return NO_END
+        head_of(_MAGIC.join(heads))
     except ValueError as error:
         return str(error)
     return None

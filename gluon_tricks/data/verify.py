@@ -8,7 +8,6 @@ that has a certificate is compared to it.
 import bisect
 import collections
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -27,7 +26,7 @@ from gluon_tricks.data import certificate
 from gluon_tricks.data.records import NO_END, find_start, head_of, read_index, read_record, record, starts, walk
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import Parser, UsageError
-from gluon_tricks.files import write_whole
+from gluon_tricks.files import check_writable, unwritable, write_whole
 
 _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
@@ -227,21 +226,6 @@ def _check_drop(out, stems):
     check_writable(out, 'give --drop a file in a directory that is there and can be written')
 
 
-def check_writable(path, remedy):
-    """Raise UsageError, before hours of work, where a file could not be written at the end of it."""
-    try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=os.path.dirname(path) or '.'):
-            pass  # a try tells what access rights do not: a disk that is read-only, a root without rights
-    except OSError as error:
-        raise _unwritable(path, error, remedy) from error
-
-
-def _unwritable(path, error, remedy):
-    return UsageError('%s cannot be written (%s): %s' % (path, error.strerror or error, remedy))
-
-
 def _verify(rec, idx, num_classes, processes, drop, progress):
     old = certificate.read(rec)
     problems, size = [], os.path.getsize(rec)
@@ -308,7 +292,7 @@ def _verify(rec, idx, num_classes, processes, drop, progress):
             facts['list_sha256'] = _write_list(rec, [(key, each.label, name) for _, key, name, each in good])
         write_whole(certificate.path_of(rec), certificate.to_bytes(facts))
     except OSError as error:
-        raise _unwritable(certificate.path_of(rec), error, 'free space, and start the same command again') from error
+        raise unwritable(certificate.path_of(rec), error, 'free space, and start the same command again') from error
     return [], facts
 
 
@@ -510,7 +494,7 @@ def _drop(rec, entries, out, facts):
             if os.path.exists(path):
                 os.remove(path)
         if isinstance(error, OSError):
-            raise _unwritable(out, error, 'free space, or give --drop a file on another disk') from error
+            raise unwritable(out, error, 'free space, or give --drop a file on another disk') from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""Work spread over processes, its results in order; nothing stays behind when one of them dies."""
+"""Work spread over processes or threads, its results in order; nothing stays behind when one of them dies."""
 import collections
 import concurrent.futures
 import ctypes
@@ -22,17 +22,27 @@ def ordered(function, tasks, processes):
             yield function(*task)
         return
     pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'), _follow_parent)
+    try:
+        yield from _in_order(pool, function, tasks, 2 * processes)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UsageError('a worker process was killed, perhaps for want of memory: start the same command again, it '
+                         'goes on where it was; --processes 1 takes the least memory') from error
+
+
+def in_threads(function, tasks, threads, ahead):
+    """As `ordered`, in threads of this process; at most `ahead` results are made before they are asked for."""
+    return _in_order(concurrent.futures.ThreadPoolExecutor(threads), function, tasks, ahead)
+
+
+def _in_order(pool, function, tasks, ahead):
     waiting = collections.deque()
     try:
         for task in tasks:
             waiting.append(pool.submit(function, *task))
-            if len(waiting) > 2 * processes:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise UsageError('a worker process was killed, perhaps for want of memory: start the same command again, it '
-                         'goes on where it was; --processes 1 takes the least memory') from error
     finally:
         for future in waiting:
             future.cancel()
