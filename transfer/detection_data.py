@@ -11,7 +11,6 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data import prepare_voc
-from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
 
 from gluoncv.data import VOCDetection
@@ -22,7 +21,6 @@ from gluoncv.data.transforms.presets.rcnn import FasterRCNNDefaultTrainTransform
 TRAIN, TEST = ((2007, 'trainval'), (2012, 'trainval')), ((2007, 'test'),)
 _PREPARE = ('prepare it with `python -m gluon_tricks prepare voc`, or try `python -m gluon_tricks prepare demo '
             '--scenes --out runs/demo-scenes` and --data-dir runs/demo-scenes/voc')
-_CHECKED = 256  # images that a process checks in one go
 
 
 def open_voc(root, processes=1):
@@ -36,19 +34,16 @@ def open_voc(root, processes=1):
     names = tuple(facts.get('classes') or prepare_voc.CLASSES)
     known = {line for each in facts.get('sets', {}).values() for line in each['quirks']}
     for year, part in TRAIN + TEST:
-        path = os.path.join(root, 'VOC%d' % year, 'ImageSets', 'Main', part + '.txt')
+        folder = 'VOC%d' % year
         try:
-            with open(path) as stream:
-                identities = [line.split()[0] for line in stream if line.strip()]
-        except OSError as error:
-            raise UsageError('--data-dir %s: %s cannot be read (%s); %s' % (root, path, error.strerror, _PREPARE)) \
-                from error
-        tasks = [(root, 'VOC%d' % year, identities[at:at + _CHECKED], names)
-                 for at in range(0, len(identities), _CHECKED)]
-        for _, strange in ordered(prepare_voc.check_images, tasks, min(processes, len(tasks))):
-            for line in strange:
-                if line not in known:
-                    raise UsageError('--data-dir %s: %s; put it right, or prepare the tree again' % (root, line))
+            identities = prepare_voc.read_set(root, folder, part)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError('--data-dir %s: %s/ImageSets/Main/%s.txt cannot be read; %s'
+                             % (root, folder, part, _PREPARE)) from error
+        _, strange = prepare_voc.check_set(root, folder, part, identities, names, processes)
+        for line in strange:
+            if line not in known:
+                raise UsageError('--data-dir %s: %s; put it right, or prepare the tree again' % (root, line))
 
     class Voc(VOCDetection):
         CLASSES = names

@@ -90,33 +90,46 @@ def check_images(tree, year, identities, classes):
     return dict(total), strange
 
 
+def read_set(tree, year, name):
+    """Identities of the images in TREE/YEAR/ImageSets/Main/NAME.txt. Raises UsageError for one that leads outside,
+    OSError or UnicodeDecodeError for a file that cannot be read."""
+    path = os.path.join(tree, year, 'ImageSets', 'Main', name + '.txt')
+    with open(path) as stream:
+        identities = [line.split()[0] for line in stream if line.strip()]
+    for identity in identities:
+        archives.check_name(path, identity)
+    return identities
+
+
+def check_set(tree, year, name, identities, classes, processes):
+    """As `check_images`, by several processes, under a progress bar."""
+    objects, strange = collections.Counter(), []
+    tasks = [(tree, year, identities[at:at + _TASK], classes) for at in range(0, len(identities), _TASK)]
+    for counts, found in tqdm(ordered(check_images, tasks, min(processes, len(tasks))), unit='task', total=len(tasks),
+                              desc='check %s %s' % (year, name), disable=None):
+        objects.update(counts)
+        strange += found
+    return dict(objects), strange
+
+
 def checker(parts, classes, official):
     """function(tree, processes) for `extracting.extract`: the sets, their images and boxes; facts about them."""
     def check(tree, processes):
         facts, found = {'classes': list(classes), 'sets': {}}, {}
         for part in parts:
             year, name = SETS[part]
-            path = os.path.join(tree, year, 'ImageSets', 'Main', name + '.txt')
             try:
-                with open(path) as stream:
-                    identities = [line.split()[0] for line in stream if line.strip()]
+                identities = read_set(tree, year, name)
             except (OSError, UnicodeDecodeError) as error:
-                raise UsageError('%s cannot be read: give the official archives'
-                                 % os.path.relpath(path, tree)) from error
-            for identity in identities:
-                archives.check_name(path, identity)
+                raise UsageError('%s/ImageSets/Main/%s.txt cannot be read: give the official archives'
+                                 % (year, name)) from error
             found['%s %s images' % (year, name)] = len(identities)
             if official:
                 archives.check_counts('VOC', {key: COUNTS[key] for key in found}, found)
-            objects, strange = collections.Counter(), []
-            tasks = [(tree, year, identities[at:at + _TASK], classes) for at in range(0, len(identities), _TASK)]
-            for counts, found_strange in tqdm(ordered(check_images, tasks, min(processes, len(tasks))), unit='task',
-                                              total=len(tasks), desc='check %s %s' % (year, name)):
-                objects.update(counts)
-                strange += found_strange
+            objects, strange = check_set(tree, year, name, identities, classes, processes)
             if strange and not official:  # the official archives are what they are: it stands in the certificate
                 raise UsageError('%s: put it right in the archive' % strange[0])
-            facts['sets']['%s %s' % (year, name)] = {'images': len(identities), 'objects': dict(objects),
+            facts['sets']['%s %s' % (year, name)] = {'images': len(identities), 'objects': objects,
                                                      'quirks': strange}
         return facts
     return check
