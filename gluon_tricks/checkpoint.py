@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 
+from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import sync
@@ -214,19 +215,19 @@ def restore(path, net, trainer):
 
     The manifest must have been read (`read`) before. Raises UsageError where the network is another one.
     """
-    saved = mx.nd.load(os.path.join(path, 'net.params'))
+    saved = params_file.load(os.path.join(path, 'net.params'))
     params = stored_params(net)
     if set(saved) != set(params):
         odd = sorted(set(saved) ^ set(params))[0]
         raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))
     for name, param in params.items():
         param.set_data(saved[name])
-    states = mx.nd.load(os.path.join(path, 'optimizer.params'))
+    states = params_file.load(os.path.join(path, 'optimizer.params'))
     states.pop('empty', None)
     set_states(trainer, states)
     devices_path = os.path.join(path, 'devices.params')
     if os.path.isfile(devices_path):
-        for key, value in mx.nd.load(devices_path).items():
+        for key, value in params_file.load(devices_path).items():
             number, name = key.split(':', 1)
             copy = params[name].list_data()[int(number)]
             value.copyto(copy)

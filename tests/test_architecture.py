@@ -19,7 +19,7 @@ EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.f
 # A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its
 # modules. A new module needs a level here.
 LEVELS = {
-    'options': -1, 'config': 0, 'loss': 0, 'optimizer': 0, 'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
+    'options': -1, 'params_file': -1, 'config': 0, 'loss': 0, 'optimizer': 0, 'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
     'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
     'loop': 2, 'classification': 2, 'keeper': 2,
     'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
@@ -35,7 +35,7 @@ TOGETHER = ('models', 'data')
 ONLY = {
     'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
     'experiments.recipes': {'config', 'tricks.linear_scaling'},
-    'checkpoint': {'optimizer', 'models.zoo'},
+    'checkpoint': {'optimizer', 'models.zoo', 'params_file'},
     'loop': {'optimizer', 'tricks.low_precision', 'checkpoint'},  # it knows no task
     'keeper': {'checkpoint'},
 }
@@ -162,6 +162,46 @@ def test_mxnet_comes_from_compat_alone(path):
         assert 'mxnet' not in imported, 'take mx from gluon_tricks.compat'
         if {name.split('.')[0] for name in imported} & {'mxnet', 'gluoncv'}:
             assert 'gluon_tricks.compat' in imported, 'import gluon_tricks.compat before mxnet.* and gluoncv'
+
+
+# What runs code that a file holds, or trusts every number in it. Weights have one loader, which checks a file before.
+DANGEROUS = {'pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal', 'runpy', 'load_states',
+             'eval', 'exec', 'compile', '__import__', 'allow_pickle', 'load_parameters', 'load_frombuffer', 'load_dict',
+             'load_checkpoint', 'imports'}
+
+
+def dangers(source):
+    """What of `DANGEROUS` a module's source imports or calls, and every ``load`` but json's and params_file's."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update(part for name in [getattr(node, 'module', None) or ''] + [alias.name for alias in node.names]
+                         for part in name.split('.'))
+        elif isinstance(node, ast.Call):
+            found.update(keyword.arg for keyword in node.keywords)
+            if isinstance(node.func, ast.Name):
+                found.add(node.func.id)
+            elif isinstance(node.func, ast.Attribute):
+                of = getattr(node.func.value, 'id', '')
+                if node.func.attr in ('load', 'loads') and node.args and of not in ('json', 'params_file'):
+                    found.add('load_parameters')
+                if (of, node.func.attr) != ('re', 'compile'):
+                    found.add(node.func.attr)
+    return found & DANGEROUS
+
+
+@pytest.mark.parametrize('path', list(MODULES.values()) + OUTSIDE, ids=dotted)
+def test_no_file_runs_code_and_weights_have_one_loader(path):
+    allowed = {'load_parameters'} if dotted(path) == 'gluon_tricks.params_file' else set()
+    assert dangers(path.read_text(encoding='utf-8')) <= allowed
+
+
+@pytest.mark.parametrize('source', [
+    'import pickle', 'from pickle import loads', 'trainer.load_states(path)', 'eval(text)', 'np.load(path)',
+    'f(path, allow_pickle=True)', 'net.load_parameters(path)', 'def f():\n    mx.nd.load(path)', 'exec(text)'])
+def test_what_runs_or_loads_a_file_is_seen(source):
+    assert dangers(source)
+    assert not dangers('re.compile(x), json.load(stream), params_file.load(path), task.evaluate()')
 
 
 def test_stdlib_only_modules_import_without_site_packages():

@@ -1,7 +1,10 @@
 """The base network of a detector or a segmenter: a ResNet-B, -C or -D with a classifier's weights (paper section 6)."""
+from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models.zoo import get_model, know_shapes, load_params, own_names, read_params
+from gluon_tricks.models.zoo import get_model, know_shapes, load_params, own_names
+
+MOST_CLASSES = 1 << 16  # a file could name any number, and a network of it would take all memory
 
 
 def build_backbone(name, params='', input_size=64, **options):
@@ -24,8 +27,9 @@ def build_backbone(name, params='', input_size=64, **options):
 
 def classes_of(params):
     """Number of classes of the classifier whose .params file this is. Raises UsageError where there is none."""
-    arrays = read_params(params)
-    if 'fc.weight' not in arrays:
-        raise UsageError('--base-params %s: not the weights of a ResNet-B, -C or -D classifier (it has no fc.weight); '
-                         'give SAVE_DIR/best/net.params of a training' % params)
-    return arrays['fc.weight'].shape[0]
+    arrays = params_file.load(params)
+    shape = arrays['fc.weight'].shape if 'fc.weight' in arrays else ()
+    if len(shape) != 2 or not 0 < shape[0] <= MOST_CLASSES:
+        raise UsageError('--base-params %s: not the weights of a ResNet-B, -C or -D classifier (it has %s fc.weight); '
+                         'give SAVE_DIR/best/net.params of a training' % (params, 'a wrong' if shape else 'no'))
+    return shape[0]

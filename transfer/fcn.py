@@ -6,11 +6,12 @@
 Attribute names are those of GluonCV's FCN, so that ``.params`` files go both ways. GluonCV's can stand on ResNets with
 a wider stem only (resnet50_v1s); Table 9 compares ResNet-B and ResNet-D.
 """
+from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.resnet import ResNet
-from gluon_tricks.models.zoo import load_params, read_params
-from transfer.backbone import build_backbone
+from gluon_tricks.models.zoo import load_params
+from transfer.backbone import MOST_CLASSES, build_backbone
 
 nn = mx.gluon.nn
 
@@ -100,11 +101,12 @@ def load_fcn(path, backbone):
 
     The file may be GluonCV's, where the base networks agree. Raises UsageError for a file that does not fit.
     """
-    arrays = read_params(path)
-    if 'head.block.4.weight' not in arrays:
-        raise UsageError('--params %s: not the weights of an FCN (it has no head.block.4.weight); give SAVE_DIR/best/'
-                         'net.params of a segmentation run' % path)
-    classes = arrays['head.block.4.weight'].shape[0]
+    arrays = params_file.load(path)
+    shape = arrays['head.block.4.weight'].shape if 'head.block.4.weight' in arrays else ()
+    if len(shape) != 4 or not 0 < shape[0] <= MOST_CLASSES:
+        raise UsageError('--params %s: not the weights of an FCN (it has %s head.block.4.weight); give SAVE_DIR/best/'
+                         'net.params of a segmentation run' % (path, 'a wrong' if shape else 'no'))
+    classes = shape[0]
     net = build_fcn(backbone, classes, aux='auxlayer.block.4.weight' in arrays)
     load_params(net, path)
     net.collect_params().setattr('grad_req', 'null')

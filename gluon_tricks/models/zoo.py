@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 
+from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import resnet as own
@@ -190,7 +191,7 @@ def load_params(net, path, ctx=None):
     full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
     Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
     """
-    arrays = read_params(path)
+    arrays = params_file.load(path)
     structural = any('.' in name for name in arrays)
     params = stored_params(net) if structural else dict(net.collect_params().items())
     _check_names(net, path, list(arrays), list(params))
@@ -234,28 +235,6 @@ def place(net, devices, low_precision, hybridize):
         net.hybridize(static_alloc=True, static_shape=True)
 
 
-_MAGIC = (0x112).to_bytes(8, 'little')  # of a list of arrays, as MXNet writes it
-
-
-def read_params(path):
-    """{name: NDArray} of a ``.params`` file, in the file's order, without ``arg:`` and ``aux:``."""
-    if not os.path.isfile(path):
-        raise UsageError('%s: no such file; give the path of a .params file' % path)
-    try:
-        with open(path, 'rb') as file:
-            if file.read(8) != _MAGIC:
-                raise UsageError('%s: not a .params file (it begins with other bytes); give one written by MXNet, '
-                                 'GluonCV or this project' % path)
-        arrays = mx.nd.load(str(path))
-    except OSError as error:
-        raise UsageError('%s: cannot be read (%s); give a file you may read' % (path, error.strerror)) from error
-    except mx.MXNetError as error:
-        raise UsageError('%s: the file is damaged or cut short; copy it again' % path) from error
-    if not isinstance(arrays, dict) or not arrays:
-        raise UsageError('%s: the file has no named arrays; give a .params file of a network' % path)
-    return {re.sub('^(arg|aux):', '', name): array for name, array in arrays.items()}
-
-
 def _check_names(net, path, found, needed):
     missing = [name for name in needed if name not in set(found)]
     extra = [name for name in found if name not in set(needed)]
@@ -278,7 +257,7 @@ def _check_shapes(path, arrays, params):
         return
     name = wrong[0]
     found, needed = arrays[name].shape, tuple(params[name].shape)
-    if set(wrong) <= set(list(params)[-2:]) and found[1:] == needed[1:]:  # only the output layer's first dimension
+    if set(wrong) <= set(list(params)[-2:]) and any(found[:1]) and found[1:] == needed[1:]:  # the output layer's rows
         raise UsageError('%s: the file has %d classes and the network %d; give --num-classes %d, or a file with %d '
                          'classes' % (path, found[0], needed[0], found[0], needed[0]))
     raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give '

@@ -273,6 +273,11 @@ def test_another_number_of_classes(demo, tmp_path):
     path = saved(initialised(get_model(zoo.DEMO, classes=9)), tmp_path / 'net.params')
     sentence = refused(demo, path)
     assert '9 classes and the network 4' in sentence and '--num-classes 9' in sentence
+    arrays = {name: param.data() for name, param in demo._collect_params_with_prefix().items()}
+    for shape in ((), (0,)):
+        with mx.util.np_shape(True):
+            mx.nd.save(path, dict(arrays, **{'fc.bias': mx.nd.zeros(shape)}))
+        assert 'fc.bias has the shape %s in the file' % (shape,) in refused(demo, path)
 
 
 def test_weights_of_another_network(demo, tmp_path):

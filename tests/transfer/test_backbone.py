@@ -42,3 +42,11 @@ def test_what_does_not_fit_is_named(params, tmp_path):
         build_backbone('resnet18_v1d', str(tmp_path / 'other.params'))
     with pytest.raises(UsageError, match='no such file'):
         build_backbone('resnet18_v1d', str(tmp_path / 'none.params'))
+
+
+@pytest.mark.parametrize('shape', [(70000, 1), (5,), (5, 3, 1)])
+def test_a_file_cannot_ask_for_any_number_of_classes(tmp_path, shape):
+    path = str(tmp_path / 'wide.params')
+    mx.nd.save(path, {'fc.weight': mx.nd.zeros(shape, dtype='uint8')})
+    with pytest.raises(UsageError, match='wrong fc.weight'):
+        build_backbone('resnet10_v1d_demo', path)

@@ -143,6 +143,9 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     classifier.save_parameters(str(tmp_path / 'a.params'))
     with pytest.raises(UsageError, match='no head.block.4.weight'):
         load_fcn(str(tmp_path / 'a.params'), DEMO)
+    mx.nd.save(str(tmp_path / 'wide.params'), {'head.block.4.weight': mx.nd.zeros((70000, 1, 1, 1), dtype='uint8')})
+    with pytest.raises(UsageError, match='wrong head.block.4.weight'):
+        load_fcn(str(tmp_path / 'wide.params'), DEMO)
     with pytest.raises(UsageError, match='no such file'):
         load_fcn(str(tmp_path / 'none.params'), DEMO)
 
