@@ -11,6 +11,7 @@ COMMANDS = {
     'verify': ('gluon_tricks.data.verify', 'decode every image of a record file; certify it'),
     'evaluate': ('gluon_tricks.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
     'predict': ('gluon_tricks.predict', 'the five likeliest classes of images'),
+    'launch': ('gluon_tricks.launch', 'one training over several workers, here or over ssh'),
 }
 
 
