@@ -41,8 +41,8 @@ def parser():
                     description='Run COMMAND in several processes that train together with --kv-store dist_sync.')
     result.add_argument('-n', dest='workers', type=int, required=True, help='workers: each runs COMMAND')
     result.add_argument('-s', dest='servers', type=int, default=1, help='servers, which add the gradients (default: 1)')
-    result.add_argument('-H', dest='hostfile', metavar='FILE', help='hosts, one a line, reached with ssh: worker and server '
-                        'i run on the i-th, in turn (default: all processes run here)')
+    result.add_argument('-H', dest='hostfile', metavar='FILE', help='hosts, one a line, reached with ssh: worker i and '
+                        'server i run on the i-th, in turn (default: all processes run here)')
     result.add_argument('--ssh', metavar='COMMAND', help='in place of `%s`' % _SSH)
     result.add_argument('--port', type=int, help='port of the scheduler, which runs here (default: a free one)')
     result.add_argument('--grace', type=float, metavar='SECONDS', default=20.0,
