@@ -8,6 +8,7 @@ Numbers are little-endian. The loader believes them: a damaged count has it ask 
 the last name go unnoticed. Version 1 of an array has no storage; before it the version was the number of dimensions, and
 each was a u32.
 """
+import errno
 import os
 import re
 import struct
@@ -34,6 +35,18 @@ def load(path):
     except mx.MXNetError as error:
         raise _damaged(path, str(error).strip().splitlines()[-1]) from error
     return {_bare(name): array for name, array in arrays.items()}
+
+
+def save(path, arrays):
+    """Write {name: NDArray} to a file, and see that it is whole. Raises OSError and MXNetError where it is not.
+
+    MXNet says nothing when a disk has no room for the last 4096 bytes, which it writes while it closes the file.
+    """
+    mx.nd.save(str(path), arrays)
+    try:
+        check(path)
+    except UsageError as error:
+        raise OSError(errno.EIO, 'it was cut short while it was written, as on a full disk') from error
 
 
 def check(path):

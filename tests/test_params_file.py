@@ -1,4 +1,5 @@
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -109,6 +110,22 @@ def test_only_headers_are_read(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+@pytest.mark.parametrize('length', [3, 1000])
+def test_a_file_that_could_not_be_written_to_its_end_is_an_error(tmp_path, length):
+    """mx.nd.save returns without a word where the last bytes, which it writes at the end, find no room."""
+    path, arrays = str(tmp_path / 'a.params'), {'a': mx.nd.ones(length), 'b': mx.nd.ones(length)}
+    params_file.save(path, arrays)
+    whole, soft = os.path.getsize(path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in [*range(0, whole, 1 + whole // 100), whole - 1]:
+        os.remove(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, soft[1]))
+        try:
+            with pytest.raises((OSError, mx.MXNetError)):
+                params_file.save(path, arrays)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, soft)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
