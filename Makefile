@@ -1,7 +1,9 @@
-# make demo    trains the demo on real images, prints its result and where it lies; make demo SEED=1
-# make test    runs the tests; make test ARGS="-m slow"
-# make .venv   only sets up .venv, as both do first; make .venv EXTRA=cu112 for GPUs
-# make clean   removes .venv
+# make demo               trains the demo on real images, prints its result and where it lies; make demo SEED=1
+# make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
+# make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
+# make test               runs the tests; make test ARGS="-m slow"
+# make .venv              only sets up .venv, as all do first; make .venv EXTRA=cu112 for GPUs
+# make clean              removes .venv
 #
 # They need python3 (PYTHON=python3.11 for another), python3-venv and make.
 
@@ -32,11 +34,32 @@ ifneq ($(call version,.venv/bin/python),$(VERSION))
 endif
 endif
 
-.PHONY: demo test .venv clean
+.PHONY: demo demo-detection demo-segmentation test .venv clean
 
 demo: .venv
 	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
 	.venv/bin/python train_imagenet.py --recipe demo --seed $(SEED) --save-dir runs/demo-seed$(SEED) --resume auto $(ARGS)
+
+RUN = runs/$@-seed$(SEED)
+VOC = runs/demo-scenes/voc/VOC2007/JPEGImages
+ADE = runs/demo-scenes/ade/ADEChallengeData2016/images/validation
+
+demo-detection: runs/demo-seed$(SEED)/best
+	.venv/bin/python -m gluon_tricks prepare demo --scenes --out runs/demo-scenes
+	.venv/bin/python transfer/train_faster_rcnn.py --recipe demo-detection --seed $(SEED) \
+	    --base-params runs/demo-seed$(SEED)/best/net.params --save-dir $(RUN) --resume auto $(ARGS)
+	.venv/bin/python transfer/train_faster_rcnn.py --recipe demo-detection --predict $(VOC)/000001.jpg \
+	    $(VOC)/000003.jpg $(VOC)/000005.jpg $(VOC)/000007.jpg --params $(RUN)/best/net.params --out $(RUN)/pictures
+
+demo-segmentation: runs/demo-seed$(SEED)/best
+	.venv/bin/python -m gluon_tricks prepare demo --scenes --out runs/demo-scenes
+	.venv/bin/python transfer/train_fcn.py --recipe demo-segmentation --seed $(SEED) \
+	    --base-params runs/demo-seed$(SEED)/best/net.params --save-dir $(RUN) --resume auto $(ARGS)
+	.venv/bin/python transfer/train_fcn.py --predict $(ADE)/ADE_val_00000001.jpg $(ADE)/ADE_val_00000002.jpg \
+	    $(ADE)/ADE_val_00000003.jpg --params $(RUN) --out $(RUN)/pictures
+
+runs/demo-seed$(SEED)/best:
+	$(MAKE) demo ARGS=
 
 test: .venv
 	.venv/bin/python -m pytest $(ARGS)

@@ -96,16 +96,16 @@ class DetectionStream:
 
     dataset: a VOC set; net: the detector; devices: their number, of which each gets total_batch_size / devices images.
     Images of an aspect ratio go together. An epoch has ceil(N / total_batch_size) updates; the images that fill the
-    last batch of a bucket count twice.
+    last batch of a bucket count twice. mirror: whether images are flipped.
     """
 
-    def __init__(self, dataset, net, devices, total_batch_size, seed, num_workers=0):
+    def __init__(self, dataset, net, devices, total_batch_size, seed, num_workers=0, mirror=True):
         if total_batch_size > len(dataset):
             raise UsageError('the training set has %d images, fewer than one batch of %d: lower --batch-size'
                              % (len(dataset), total_batch_size))
         self.seed, self.num_workers, self.num_images = seed, num_workers, len(dataset)
         self.dataset = _Drawn(dataset, FasterRCNNDefaultTrainTransform(
-            net.short, net.max_size, net, ashape=net.ashape))
+            net.short, net.max_size, net, ashape=net.ashape, flip_p=0.5 if mirror else 0))
         self.batchify = FasterRCNNTrainBatchify(net, devices)
         ratios = [width / height for width, height in (dataset._im_shapes[i] for i in range(len(dataset)))]
         self.sampler = SplitSortedBucketSampler(ratios, total_batch_size, shuffle=True, seed=seed)

@@ -8,7 +8,7 @@ import re
 
 from gluon_tricks import options
 from gluon_tricks.errors import UsageError
-from gluon_tricks.options import option
+from gluon_tricks.options import floats, option
 
 PLACE = 'runs/DATASET/MODEL/NAME'  # GluonCV's; `save_dir_of` fills it in
 _SHORT = re.compile(r'resnet(18|34|50|101|152)$')
@@ -38,7 +38,9 @@ class FCNConfig(options.Options):
     data_dir: str = option('~/.mxnet/datasets/ade', 'holds ADEChallengeData2016 (`python -m gluon_tricks prepare '
                            'ade20k` writes it)', group='data')
     train_split: str = option('train', 'images to train on', choices=('train',), group='data')
-    base_size: int = option(520, 'long side of the images, which training scales by 0.5 to 2, in pixels', group='data')
+    base_size: int = option(520, 'long side of the images, which training scales, in pixels', group='data')
+    scales: tuple = option((0.5, 2.0), 'training: least and greatest factor of the scaling', type=floats, group='data')
+    no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
     crop_size: int = option(480, 'side of the square that is cut from them, in pixels', group='data')
     workers: int = option(None, 'images that are read at the same time (default: all cores)', flags=('-j', '--workers'),
                           type=int, group='data')
@@ -117,6 +119,8 @@ def _check(config):
     rule('num_classes', config.num_classes is None or config.num_classes <= 255, 'at most 255: a mask has 8 bits')
     for name in ('base_size', 'crop_size'):
         rule(name, getattr(config, name) >= 8, 'at least 8')
+    rule('scales', len(config.scales) == 2 and 0 < config.scales[0] <= config.scales[1],
+         'two positive numbers, the smaller one first, such as 0.5,2')
     for name in ('warmup_epochs', 'weight_decay', 'save_frequency', 'aux_weight'):
         rule(name, getattr(config, name) >= 0, '0 or more')
     rule('num_gpus', config.num_gpus is None or config.num_gpus >= 0, '0 or more')

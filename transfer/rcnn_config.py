@@ -47,6 +47,7 @@ class RCNNConfig(options.Options):
                            group='data')
     image_short: int = option(600, 'short side of the images in pixels', group='data')
     image_max_size: int = option(1000, 'longest side of the images in pixels', group='data')
+    no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
     num_workers: int = option(4, 'processes that prepare images (0: none but this one)', flags=('--num-workers', '-j'),
                               group='data')
 

@@ -91,14 +91,15 @@ def read_image(path, mode='RGB'):
 # ---------------------------------------------------------------------------------------------------------------------
 # One image
 
-def train_transform(image, mask, rng, base_size, crop_size):
+def train_transform(image, mask, rng, base_size, crop_size, scales=(0.5, 2.0), mirror=True):
     """(image, mask) of crop_size squared: flip, scale, pad, crop, blur; `rng` draws in GluonCV's order.
 
-    rng: ``np.random.RandomState``. The padding has the mask's value 0: no class.
+    rng: ``np.random.RandomState``; scales: least and greatest of base_size. The padding has the mask's value 0: no
+    class.
     """
-    if rng.random_sample() < 0.5:
+    if rng.random_sample() < 0.5 and mirror:
         image, mask = (each.transpose(Image.FLIP_LEFT_RIGHT) for each in (image, mask))
-    long_side, longest = rng.randint(int(base_size * 0.5), int(base_size * 2.0) + 1), max(image.size)
+    long_side, longest = rng.randint(int(base_size * scales[0]), int(base_size * scales[1]) + 1), max(image.size)
     size = [max(int(side * long_side / longest + 0.5), 1) for side in image.size]
     image, mask = image.resize(size, Image.BILINEAR), mask.resize(size, Image.NEAREST)
     border = (0, 0, max(crop_size - size[0], 0), max(crop_size - size[1], 0))
@@ -156,9 +157,9 @@ class TrainStream:
     Raises UsageError when there are fewer images than one batch.
     """
 
-    def __init__(self, scenes, batch_size, base_size, crop_size, seed, threads):
+    def __init__(self, scenes, batch_size, base_size, crop_size, seed, threads, scales=(0.5, 2.0), mirror=True):
         self.scenes, self.batch_size, self.seed, self.threads = scenes, batch_size, seed, threads
-        self.base_size, self.crop_size = base_size, crop_size
+        self.options = dict(base_size=base_size, crop_size=crop_size, scales=scales, mirror=mirror)
         self.updates_per_epoch = len(scenes) // batch_size
         if not self.updates_per_epoch:
             raise UsageError('--batch-size %d: there are only %d training images; give a smaller one'
@@ -170,8 +171,7 @@ class TrainStream:
 
         def sample(index):
             rng = np.random.RandomState([self.seed, epoch, index])
-            image, mask = train_transform(*self.scenes.read(index), rng=rng, base_size=self.base_size,
-                                          crop_size=self.crop_size)
+            image, mask = train_transform(*self.scenes.read(index), rng=rng, **self.options)
             return normalise(np.asarray(image)), labels(mask)
         used = order[:self.updates_per_epoch * self.batch_size].tolist()
         samples = in_threads(sample, zip(used), self.threads, 2 * self.batch_size)

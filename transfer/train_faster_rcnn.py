@@ -87,7 +87,8 @@ def train(config):
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
     net = build_net(config, train_set, devices)
-    stream = DetectionStream(train_set, net, len(devices), config.batch_size, config.seed, config.num_workers)
+    stream = DetectionStream(train_set, net, len(devices), config.batch_size, config.seed, config.num_workers,
+                             not config.no_mirror)
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
                                  max(config.lr_warmup, 0), config.lr_warmup_factor)

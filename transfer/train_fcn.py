@@ -126,7 +126,8 @@ def open_data(config):
     from transfer.segmentation import EvalStream, TrainStream
     training, names = open_scenes(config, 'training')
     threads = threads_of(config)
-    train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads)
+    train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads,
+                               config.scales, not config.no_mirror)
     facts = {'train': len(training), 'val': 0, 'classes': names, 'notices': [
         'data: %d training images, %d classes' % (len(training), len(names))]}
     if config.no_val:

@@ -1,7 +1,8 @@
-"""The demo's scenes: real digits on real photographs, as genuine archives of VOC and ADE20K.
+"""The demo's scenes: cards with real handwritten digits on real photographs, as genuine archives of VOC and ADE20K.
 
-The digits are scikit-learn's handwritten ones, the photographs its two sample images. The archives pass through the
-same preparers as the official ones. Demo data proves that the machinery works; it does not stand for VOC or ADE20K.
+The digits are scikit-learn's, each with the dark ground that it was scanned on, as in the demo of classification; the
+photographs are its two sample images. The archives pass through the same preparers as the official ones. Demo data
+proves that the machinery works; it does not stand for VOC or ADE20K.
 """
 import io
 import os
@@ -16,11 +17,12 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import write_whole
 
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
-SEGMENTS = ('photograph',) + CLASSES  # 1 is the photograph; 0, the edges of the digits, is no class
-WIDTH, HEIGHT = 192, 144
-VOC = {'trainval07': ('VOCtrainval_06-Nov-2007.tar', 160), 'test07': ('VOCtest_06-Nov-2007.tar', 100),
-       'trainval12': ('VOCtrainval_11-May-2012.tar', 240)}
-ADE20K = ('ADEChallengeData2016.zip', {'training': 400, 'validation': 100})
+SEGMENTS = ('photograph',) + CLASSES  # 1 is the photograph; 0, the edges of the cards, is no class
+WIDTH, HEIGHT = 160, 120
+DIGITS, SIDES = (1, 5), (44, 73)  # cards to try in a scene, and their sides in pixels; each from, below
+VOC = {'trainval07': ('VOCtrainval_06-Nov-2007.tar', 400), 'test07': ('VOCtest_06-Nov-2007.tar', 150),
+       'trainval12': ('VOCtrainval_11-May-2012.tar', 600)}
+ADE20K = ('ADEChallengeData2016.zip', {'training': 1000, 'validation': 200})
 _XML = ('<annotation>\n\t<folder>%s</folder>\n\t<filename>%s.jpg</filename>\n\t<size>\n\t\t<width>%d</width>\n'
         '\t\t<height>%d</height>\n\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n%s</annotation>\n')
 _OBJECT = ('\t<object>\n\t\t<name>%s</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n'
@@ -68,7 +70,7 @@ class _Scenes:
         digits = load_digits()
         self.digits = {True: [], False: []}  # by whether they are held out
         for image, label, out in zip(digits.images, digits.target, held_out(digits.target)):
-            self.digits[out].append((image / 16.0, int(label)))
+            self.digits[out].append(((image / 16.0).astype('float32'), int(label)))
 
     def draw(self, rng, out):
         """(photograph (H, W, 3) uint8, mask (H, W) uint8, [(label, (x1, y1, x2, y2))], from 0, inclusive)."""
@@ -78,24 +80,22 @@ class _Scenes:
         height, width = int(HEIGHT * scale), int(WIDTH * scale)
         top, left = rng.randint(photograph.shape[0] - height + 1), rng.randint(photograph.shape[1] - width + 1)
         scene = cv2.resize(photograph[top:top + height, left:left + width], (WIDTH, HEIGHT),
-                           interpolation=cv2.INTER_AREA).astype('float32')
+                           interpolation=cv2.INTER_AREA)
         mask, boxes = np.ones((HEIGHT, WIDTH), 'uint8'), []
-        for _ in range(rng.randint(1, 4)):
+        for _ in range(rng.randint(*DIGITS)):
             image, label = self.digits[out][rng.randint(len(self.digits[out]))]
-            side = rng.randint(36, 80)
-            alpha = cv2.resize(image.astype('float32'), (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+            side = rng.randint(*SIDES)
             y, x = rng.randint(HEIGHT - side), rng.randint(WIDTH - side)
-            rows, columns = (np.flatnonzero((alpha > 0.4).any(axis)) for axis in (1, 0))
-            box = x + columns[0], y + rows[0], x + columns[-1], y + rows[-1]
+            box = x, y, x + side - 1, y + side - 1
             if any(box[0] <= other[2] + 4 and other[0] <= box[2] + 4 and box[1] <= other[3] + 4 and
                    other[1] <= box[3] + 4 for _, other in boxes):
-                continue  # no digit covers another
-            place = (slice(y, y + side), slice(x, x + side))
-            colour = rng.choice([rng.uniform(0, 60), rng.uniform(195, 255)]) + rng.uniform(-20, 20, 3)
-            scene[place] = scene[place] * (1 - alpha[:, :, None]) + colour * alpha[:, :, None]
-            mask[place] = np.where(alpha > 0.5, label + 2, np.where(alpha > 0.25, 0, mask[place]))
-            boxes.append((label, tuple(int(side) for side in box)))
-        return scene.clip(0, 255).astype('uint8'), mask, boxes
+                continue  # no card covers another
+            card = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+            scene[y:y + side, x:x + side] = (255 * card[:, :, None] * rng.uniform(0.7, 1.0)).astype('uint8')
+            mask[y:y + side, x:x + side] = 0  # the edge is no class
+            mask[y + 1:y + side - 1, x + 1:x + side - 1] = label + 2
+            boxes.append((label, box))
+        return scene, mask, boxes
 
 
 def _jpeg(scene):

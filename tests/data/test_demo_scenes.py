@@ -24,19 +24,19 @@ def test_gluoncv_reads_the_detection_scenes(scenes):
 
     train = Scenes(str(scenes / 'voc'), splits=((2007, 'trainval'), (2012, 'trainval')))
     test = Scenes(str(scenes / 'voc'), splits=((2007, 'test'),))
-    assert (len(train), len(test)) == (400, 100)
+    assert (len(train), len(test)) == (1000, 150)
     labels = np.concatenate([train[number][1][:, 4] for number in range(len(train))])
     assert np.bincount(labels.astype(int), minlength=10).min() > 20
     image, boxes = test[0]
     assert image.shape == (demo_scenes.HEIGHT, demo_scenes.WIDTH, 3) and len(boxes) >= 1
     facts = json.loads((scenes / 'voc' / 'voc.certificate.json').read_text())
-    assert sum(facts['sets']['VOC2007 test']['objects'].values()) >= 100
+    assert sum(facts['sets']['VOC2007 test']['objects'].values()) >= 150
 
 
 def test_gluoncv_reads_the_segmentation_scenes(scenes):
     from gluoncv.data import ADE20KSegmentation
     data = ADE20KSegmentation(str(scenes / 'ade'), split='train', mode='testval')
-    assert len(data) == 400
+    assert len(data) == 1000
     seen = np.zeros(12, bool)
     for number in range(40):
         seen[np.unique(data[number][1].asnumpy()).astype(int) + 1] = True
@@ -44,18 +44,19 @@ def test_gluoncv_reads_the_segmentation_scenes(scenes):
 
 
 def test_boxes_and_masks_agree():
-    """A box is the extent of its digit; the mask shows each digit inside its box and nowhere else."""
+    """A card is its box; in the mask its digit's class, but for an edge without one, and the photograph elsewhere."""
     scenes, rng = demo_scenes._Scenes(), np.random.RandomState(3)
     for _ in range(30):
-        _, mask, boxes = scenes.draw(rng, False)
-        inside = np.zeros(mask.shape, bool)
+        scene, mask, boxes = scenes.draw(rng, False)
+        expected = np.ones(mask.shape, int)
         for label, (left, top, right, bottom) in boxes:
-            part = mask[top:bottom + 1, left:right + 1]
-            inside[max(top - 8, 0):bottom + 9, max(left - 8, 0):right + 9] = True
-            rows, columns = np.nonzero(part == label + 2)
-            assert rows.min() <= 3 and columns.min() <= 3
-            assert rows.max() >= part.shape[0] - 4 and columns.max() >= part.shape[1] - 4
-        assert (mask[~inside] == 1).all()
+            assert right - left == bottom - top and demo_scenes.SIDES[0] <= right - left + 1 < demo_scenes.SIDES[1]
+            assert (expected[top:bottom + 1, left:right + 1] == 1).all()  # no card covers another
+            expected[top:bottom + 1, left:right + 1] = 0
+            expected[top + 1:bottom, left + 1:right] = label + 2
+            card = scene[top:bottom + 1, left:right + 1]
+            assert (card == card[:, :, :1]).all() and card.max() > 150 and card.min() < 20  # a grey digit
+        np.testing.assert_array_equal(mask, expected)
 
 
 def test_the_same_bytes_again(scenes, tmp_path):

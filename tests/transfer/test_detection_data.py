@@ -94,6 +94,17 @@ def test_an_epoch_depends_on_seed_and_epoch_alone(tree):
     assert any(a.shape != b.shape or (a != b).any() for a, b in zip(first, other))
 
 
+@pytest.mark.parametrize('mirror', [True, False])
+def test_images_are_flipped_unless_told(mirror, tree):
+    train, _ = open_voc(str(tree))
+    stream = DetectionStream(train, build(classes=train.classes), 1, 1, seed=1, mirror=mirror)
+    lefts = []
+    for _, boxes, *_ in stream.epoch(0):  # (1, 2, 6)
+        left, _, right = (boxes[0] if isinstance(boxes, (list, tuple)) else boxes)[0, 1, :3].asnumpy()  # the cat: 29 to 79
+        lefts.append(round(left / (right - left), 2))
+    assert (min(lefts) < 0.5) == mirror and max(lefts) > 0.5, lefts
+
+
 def test_processes_change_nothing(tree):
     train, _ = open_voc(str(tree))
     net = build(classes=train.classes, images_per_device=4)

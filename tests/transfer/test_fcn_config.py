@@ -89,6 +89,7 @@ def test_names_of_backbone_and_directory(backbone, full):
     ('--ngpus=-1', '--ngpus -1 must be 0 or more'),
     ('--ngpus 2 --devices "cpu(0)"', 'name the devices twice'),
     ('--checkname a/b', 'a name without /'),
+    ('--scales 2,0.5', '--scales (2.0, 0.5) must be two positive numbers'),
     ('--bogus', 'unrecognized arguments: --bogus'),
 ])
 def test_what_has_no_meaning_is_refused(text, message):

@@ -170,6 +170,20 @@ def test_the_crop_of_validation_is_gluoncvs(size, ade):
     assert (x.asnumpy() == np.asarray(ours[0])).all() and (label.asnumpy() == labels(ours[1])).all()
 
 
+def test_scales_and_flips_as_told():
+    """A gradient from left to right keeps its direction without flips, and its slope tells the scale."""
+    image = Image.fromarray(np.tile(np.arange(0, 200, 2, dtype='uint8')[None, :, None], (100, 1, 3)))
+    mask = Image.fromarray(np.ones((100, 100), 'uint8'))
+    slopes = {True: [], False: []}
+    for mirror in slopes:
+        for seed in range(60):
+            crop = np.asarray(train_transform(image, mask, np.random.RandomState(seed), 100, 40, (0.8, 1.25), mirror)[0])
+            slopes[mirror].append((float(crop[20, 30, 0]) - float(crop[20, 10, 0])) / 20)
+    assert min(slopes[True]) < 0 < max(slopes[True])
+    scales = 2 / np.array(slopes[False])
+    assert scales.min() > 0.75 and scales.max() < 1.32 and scales.min() < 0.88 and scales.max() > 1.15
+
+
 def test_padding_is_no_class():
     image, mask = picture(30, 30)
     found = labels(train_transform(image, mask, np.random.RandomState(0), 16, 64)[1])
