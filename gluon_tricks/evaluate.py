@@ -41,7 +41,7 @@ def open_run(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
         link = os.path.join(path, 'best')
         path = link if os.path.isdir(link) else path
         manifest = checkpoint.read(path)
-        config = configuration.TrainConfig.from_dict(manifest['config'])
+        config = configuration.TrainConfig.from_dict(manifest.get('config'))
         facts['params'], model = os.path.join(path, 'net.params'), model or config.model
     elif not os.path.isfile(path):
         raise UsageError('%s is not there: give a .params file, or the SAVE_DIR of a run' % path)

@@ -111,13 +111,27 @@ class Options:
 
     @classmethod
     def from_dict(cls, values):
-        """From `to_dict`; raises UsageError for a name this version does not know."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        for name in values:
+        """From `to_dict`; raises UsageError for a name this version does not know, and a value of another type."""
+        if not isinstance(values, dict):
+            raise UsageError('the stored configuration is no table of options: use a checkpoint that is whole')
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name, value in values.items():
             if name not in known:
                 raise UsageError('option %r of the stored configuration is unknown to this version of gluon_tricks: '
                                  'use the version that wrote it' % name)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+            if not _is_of_type(value, known[name]):
+                raise UsageError('option %r of the stored configuration cannot be %.50r: use a checkpoint that is '
+                                 'whole' % (name, value))
+        return cls(**values)
+
+
+def _is_of_type(value, field):
+    if value is None or isinstance(value, bool):
+        return value is field.default or field.type is bool and value is not None
+    if isinstance(value, tuple):
+        return field.type is tuple and all(type(part) in (int, float) for part in value)
+    return isinstance(value, (int, float) if field.type is float else field.type)
 
 
 def _positive(text):

@@ -1,7 +1,9 @@
 """``python -m gluon_tricks predict``: the five likeliest classes of images, with their probabilities."""
+import io
 import json
 import math
 import os
+import warnings
 
 from tqdm import tqdm
 
@@ -28,19 +30,39 @@ def parser():
     return result
 
 
+def read_image(path):
+    """(H, W, 3) uint8, an NDArray, of an image file.
+
+    Raises UsageError for a file that is missing or no image, and for one whose header says more pixels than 90 million:
+    MXNet would take gigabytes for it before it looks for them.
+    """
+    from PIL import Image
+
+    from gluon_tricks.compat import mx
+    try:
+        with open(path, 'rb') as stream:
+            content = stream.read()
+    except OSError as error:
+        raise UsageError('%s cannot be read (%s): give an image file' % (path, error.strerror)) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of odd tags
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(content)).close()
+        image = mx.image.imdecode(content)
+        image.wait_to_read()  # MXNet decodes it later, and would complain elsewhere
+    except Exception as error:  # Pillow has many kinds for a header that is none
+        raise UsageError('%s is not an image that can be decoded: give a JPEG or PNG file' % path) from error
+    return image
+
+
 def preprocess(path, input_size, crop_ratio, mean, std):
     """(1, 3, S, S) float32 of one image file: resize of the short side, centre crop, normalisation (section 2.1).
 
     Raises UsageError for a file that is missing or no image.
     """
     from gluon_tricks.compat import mx
-    try:
-        with open(path, 'rb') as stream:
-            image = mx.image.imdecode(stream.read())
-    except OSError as error:
-        raise UsageError('%s cannot be read (%s): give an image file' % (path, error.strerror)) from error
-    except (mx.MXNetError, ValueError) as error:
-        raise UsageError('%s is not an image that can be decoded: give a JPEG or PNG file' % path) from error
+    image = read_image(path)
     short = mx.image.resize_short(image, int(math.ceil(input_size / crop_ratio)), interp=1)
     crop, _ = mx.image.center_crop(short, (input_size, input_size), interp=1)
     normal = (crop.astype('float32') - mx.nd.array(mean)) / mx.nd.array(std)
@@ -50,6 +72,8 @@ def preprocess(path, input_size, crop_ratio, mean, std):
 def class_names(facts):
     """Names of the classes: the run's own, ImageNet's words for its WordNet ids or 1000 classes, else numbers."""
     names = facts['class_names']
+    if not isinstance(names, list) or len(names) != facts['num_classes']:
+        names = None
     if facts['num_classes'] == 1000:
         from gluoncv.data import ImageNet1kAttr
         imagenet = ImageNet1kAttr()

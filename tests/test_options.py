@@ -58,6 +58,14 @@ def test_a_stored_option_of_another_version_is_named():
         Bread.from_dict({'yeast': 1})
 
 
+@pytest.mark.parametrize('values', [None, [], 'x', {'seed': '1'}, {'seed': None}, {'seed': 1.5}, {'seed': True},
+                                    {'save_dir': 1}, {'save_dir': ['x']}, {'tensorboard': 1}, {'tensorboard': None},
+                                    {'loss_scale': 10 ** 400}, {'dtype': {}}, {'devices': [[]]}])
+def test_a_stored_option_of_another_type_is_named(values):
+    with pytest.raises(UsageError, match='stored configuration'):
+        Bread.from_dict(values)
+
+
 def test_epochs():
     assert options.epochs('14, 20') == (14, 20) and options.epochs('') == ()
     with pytest.raises(UsageError, match='such as 30,60,90'):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
 from gluon_tricks.data.packing import pack
-from gluon_tricks.predict import preprocess
+from gluon_tricks.errors import UsageError
+from gluon_tricks.predict import class_names, preprocess, read_image
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
@@ -62,6 +64,28 @@ def test_a_file_that_is_no_image(run_dir, tmp_path, content, capsys):
     assert main(['predict', '--params', str(run_dir), str(path)]) == 2
     err = capsys.readouterr().err
     assert 'bad.jpg' in err and len(err.splitlines()) == 1
+
+
+def test_an_image_cut_anywhere_is_read_or_named(tmp_path):
+    """Where the header is whole MXNet complains only when the pixels are asked for."""
+    for length in range(150, 180):
+        (tmp_path / 'cut.jpg').write_bytes(make_jpeg(0, 0, 60)[:length])
+        with contextlib.suppress(UsageError):
+            preprocess(str(tmp_path / 'cut.jpg'), 32, 0.875, MEAN, STD).wait_to_read()
+
+
+def test_an_image_whose_header_asks_for_gigabytes(tmp_path):
+    content = bytearray(make_jpeg(0, 0, 60))
+    place = content.index(b'\xff\xc0') + 5
+    content[place:place + 4] = b'\x75\x30' * 2  # 30000 x 30000
+    (tmp_path / 'bomb.jpg').write_bytes(content)
+    with pytest.raises(UsageError, match='is not an image'):
+        read_image(str(tmp_path / 'bomb.jpg'))
+
+
+@pytest.mark.parametrize('names', [None, 'abcd', ['a'], {'a': 1}, 3])
+def test_names_of_classes_that_are_none_are_numbers(names):
+    assert class_names({'class_names': names, 'num_classes': 4}) == ['0', '1', '2', '3']
 
 
 def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsys):

@@ -5,6 +5,8 @@ import os
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import write_whole
+from gluon_tricks.predict import read_image
+from transfer.backbone import MOST_CLASSES
 from transfer.detection import detect
 
 _SHOWN = 0.5  # the score from which a box is drawn
@@ -15,9 +17,11 @@ def stored_classes(params):
     from gluon_tricks.data.prepare_voc import CLASSES
     try:
         with open(os.path.join(os.path.dirname(os.path.realpath(params)), 'manifest.json')) as stream:
-            return tuple(json.load(stream)['classes'])
-    except (OSError, ValueError, KeyError, TypeError):
+            classes = json.load(stream)['classes']
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return CLASSES
+    sound = isinstance(classes, list) and len(classes) <= MOST_CLASSES and all(isinstance(c, str) for c in classes)
+    return tuple(classes) if sound else CLASSES
 
 
 def load_image(path, short, max_size):
@@ -26,11 +30,12 @@ def load_image(path, short, max_size):
     Raises UsageError for what is no image.
     """
     from gluoncv.data.transforms.presets.rcnn import transform_test
+    photograph = read_image(path)
     try:
-        photograph = mx.image.imread(path)
-    except (mx.MXNetError, OSError) as error:
-        raise UsageError('%s is not an image that can be read: give a JPEG or PNG file' % path) from error
-    image, _ = transform_test(photograph, short=short, max_size=max_size)
+        image, _ = transform_test(photograph, short=short, max_size=max_size)
+    except mx.MXNetError as error:
+        raise UsageError('%s is %d x %d pixels, too narrow to look at: give another image'
+                         % ((path,) + photograph.shape[1::-1])) from error
     return photograph.asnumpy(), image, photograph.shape[0] / image.shape[2]
 
 

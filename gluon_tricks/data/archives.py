@@ -165,7 +165,7 @@ def zip_members(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = check_name(path, info.filename)
-                if info.is_dir():
+                if not name or info.is_dir():
                     continue
                 if (info.external_attr >> 28) == 0xa:  # the type bits of a Unix link
                     raise UsageError('%s holds %r, which is a link, not a file: it is not an archive to trust'
@@ -180,6 +180,8 @@ def zip_members(path):
 
 
 def _check_bomb(path, info):
+    if info.header_offset < 0 or info.header_offset + info.compress_size > os.path.getsize(path):
+        raise _damaged(path, '%s is cut short, or has a wrong size' % info.filename)
     if info.file_size > _LARGEST_MEMBER or (
             info.file_size > _SMALL and info.file_size > _LARGEST_RATIO * max(info.compress_size, 1)):
         raise UsageError('%s holds %r, which would unpack from %d to %d bytes: it is not an archive to trust'
@@ -191,7 +193,7 @@ def _read_member(archive, path, info):
     try:
         _check_bomb(path, info)
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, '%s: %s' % (info.filename, error)) from error
 
 

@@ -80,7 +80,7 @@ def _done(certificate, plan):
     try:
         with open(certificate) as stream:
             facts = json.load(stream)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) and facts.get('plan') == plan else None
 

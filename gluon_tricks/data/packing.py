@@ -214,7 +214,7 @@ def _read_shard(folder, number):
     try:
         with open(_facts_path(folder, number), 'rb') as stream:
             return json.loads(stream.read().decode('utf-8', 'surrogateescape'))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

@@ -191,13 +191,18 @@ def load_params(net, path, ctx=None):
     full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
     Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
     """
+    for param, array in _fitting(net, path):
+        param._load_init(array, ctx, cast_dtype=True, dtype_source='current')
+
+
+def _fitting(net, path):
+    """[(Parameter, its array in the file)]; UsageError as `load_params`."""
     arrays = params_file.load(path)
     structural = any('.' in name for name in arrays)
     params = stored_params(net) if structural else dict(net.collect_params().items())
     _check_names(net, path, list(arrays), list(params))
     _check_shapes(path, arrays, params)
-    for name, param in params.items():
-        param._load_init(arrays[name], ctx, cast_dtype=True, dtype_source='current')
+    return [(param, arrays[name]) for name, param in params.items()]
 
 
 def stored_params(net):
@@ -219,6 +224,7 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
     devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
     """
     net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
+    _fitting(net, params)  # before a number of classes, which a run's file may say, takes memory
     net.initialize()
     know_shapes(net, input_size)
     load_params(net, params)
@@ -257,7 +263,8 @@ def _check_shapes(path, arrays, params):
         return
     name = wrong[0]
     found, needed = arrays[name].shape, tuple(params[name].shape)
-    if set(wrong) <= set(list(params)[-2:]) and any(found[:1]) and found[1:] == needed[1:]:  # the output layer's rows
+    output_rows = set(wrong) <= set(list(params)[-2:]) and _fits(needed[1:], found[1:])
+    if output_rows and any(found[:1]):
         raise UsageError('%s: the file has %d classes and the network %d; give --num-classes %d, or a file with %d '
                          'classes' % (path, found[0], needed[0], found[0], needed[0]))
     raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give '

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import struct
 import tarfile
 import zipfile
 
@@ -114,6 +115,22 @@ def test_bombs(tmp_path):
     (tmp_path / 'x.tar.gz').write_bytes(gzip.compress(b'\0' * 10 ** 7))
     with pytest.raises(UsageError, match='not the devkit'):
         archives.small_files(str(tmp_path / 'x.tar.gz'), ['a'], largest=10 ** 6)
+
+
+@pytest.mark.parametrize('field, value', [(20, 2 ** 31), (42, 2 ** 31), (20, 0xFFFFFF00)])
+def test_a_zip_whose_list_leads_beyond_its_end(tmp_path, field, value):
+    """Sizes and places of the central directory, which zipfile believes."""
+    content = bytearray(zip_bytes({'a': bytes(range(256)) * 20}))
+    place = content.index(b'PK\x01\x02') + field
+    content[place:place + 4] = struct.pack('<I', value)
+    (tmp_path / 'x.zip').write_bytes(content)
+    with pytest.raises(UsageError, match='damaged'):
+        archives.zip_members(str(tmp_path / 'x.zip'))
+
+
+def test_a_member_of_a_zip_without_a_name(tmp_path):
+    (tmp_path / 'x.zip').write_bytes(zip_bytes({'': b'x', 'a': b'y'}))
+    assert [name for name, _ in archives.zip_members(str(tmp_path / 'x.zip'))] == ['a']
 
 
 def test_a_damaged_member_of_a_zip(tmp_path):

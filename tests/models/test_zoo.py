@@ -293,3 +293,10 @@ def test_weights_of_another_network(demo, tmp_path):
     del arrays['layer3.0.bn2.gamma']
     mx.nd.save(str(tmp_path / 'missing.params'), arrays)
     assert 'the file lacks layer3.0.bn2.gamma (' in refused(demo, tmp_path / 'missing.params')
+
+
+def test_a_run_cannot_ask_for_any_number_of_classes(demo, tmp_path):
+    """The file says how many there are, before a layer of another number takes memory."""
+    path = saved(demo, tmp_path / 'net.params')
+    with pytest.raises(UsageError, match='--num-classes 4'):
+        zoo.trained_net(zoo.DEMO, path, 2 ** 40, 32, [mx.cpu()], None)

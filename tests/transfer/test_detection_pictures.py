@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import cv2
@@ -35,8 +36,11 @@ def test_a_find_is_drawn_in_the_photographs_pixels(tmp_path):
 def test_what_is_no_image_and_what_cannot_be_written(tmp_path):
     (tmp_path / 'x.jpg').write_bytes(b'no image')
     for name in ('x.jpg', 'none.jpg'):
-        with pytest.raises(UsageError, match='is not an image'):
+        with pytest.raises(UsageError, match='is not an image|cannot be read'):
             load_image(str(tmp_path / name), 60, 100)
+    cv2.imwrite(str(tmp_path / 'line.png'), np.zeros((900, 1, 3), 'uint8'))
+    with pytest.raises(UsageError, match='1 x 900 pixels'):
+        load_image(str(tmp_path / 'line.png'), 60, 100)
     (tmp_path / 'photo.jpg').write_bytes(make_jpeg(0, 0, 60))
     with pytest.raises(UsageError, match='--out'):
         draw_detections(finds, *load_image(str(tmp_path / 'photo.jpg'), 60, 100), device=mx.cpu(),
@@ -49,3 +53,18 @@ def test_classes_stand_beside_the_weights(tmp_path):
     assert stored_classes(str(tmp_path / 'net.params')) == ('a', 'b')
     (tmp_path / 'other').mkdir()
     assert len(stored_classes(str(tmp_path / 'other' / 'x.params'))) == 20
+
+
+@pytest.mark.parametrize('text', ['[' * 100000, '[]', '{"classes": "cat"}', '{"classes": [1]}', '{"classes": null}',
+                                  '{"classes": ["a%s"]}' % ('", "a' * 70000), ''])
+def test_classes_of_a_manifest_that_is_none(tmp_path, text):
+    (tmp_path / 'manifest.json').write_text(text)
+    assert len(stored_classes(str(tmp_path / 'net.params'))) == 20
+
+
+def test_an_image_cut_anywhere_is_read_or_named(tmp_path):
+    """Where the header is whole MXNet complains only when the pixels are asked for."""
+    for length in range(150, 180):
+        (tmp_path / 'cut.jpg').write_bytes(make_jpeg(0, 0, 60)[:length])
+        with contextlib.suppress(UsageError):
+            load_image(str(tmp_path / 'cut.jpg'), 60, 100)
