@@ -35,6 +35,7 @@ def resolve(config):
     """
     from gluon_tricks.compat import mx
     from gluon_tricks.cores import available_cores
+    from gluon_tricks.distributed import number_of_workers
     from gluon_tricks.models.zoo import default_input_size
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
@@ -45,7 +46,7 @@ def resolve(config):
         changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
         number = max(1, changes['num_gpus'])
     if config.lr is None:
-        changes['lr'] = linear_scaling_lr(number * config.batch_size)
+        changes['lr'] = linear_scaling_lr(number * config.batch_size * number_of_workers(config.kv_store))
     if config.input_size is None:
         changes['input_size'] = default_input_size(config.model)
     if config.num_workers is None:
@@ -64,7 +65,7 @@ def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
     from gluon_tricks.classification import Classification
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import check_kv_store, connect, find_devices
+    from gluon_tricks.distributed import Workers, connect, find_devices
     from gluon_tricks.optimizer import create_optimizer
     from gluon_tricks.running import Run
     from gluon_tricks.schedule import Schedule
@@ -72,12 +73,13 @@ def train(config):
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
     devices = find_devices(config.devices, config.num_gpus)
-    check_kv_store(config.kv_store)
-    total_batch_size = config.batch_size * len(devices)
-    run = Run(config)
+    workers = Workers(config.kv_store)
+    batch_size = config.batch_size * len(devices)
+    total_batch_size = batch_size * workers.number
+    run = Run(config, workers)
 
     # Section 2.1: the data
-    train_stream, eval_stream, data = open_data(config, total_batch_size)
+    train_stream, eval_stream, data = open_data(config, batch_size, workers)
 
     # Sections 2.1, 3.1 (zero gamma, no bias decay), 3.2 (low precision) and 4: the network
     low_precision = precision(config.dtype, devices)
@@ -100,11 +102,11 @@ def train(config):
     # Section 2.1: Nesterov's accelerated gradient; the optimizer never runs on the key-value store
     trainer = mx.gluon.Trainer(
         net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
-        kvstore=config.kv_store, update_on_kvstore=False)
+        kvstore=workers.store, update_on_kvstore=False)
     connect(trainer)
 
     # Sections 5.2 to 5.4: label smoothing, distillation, mixup
-    task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher)
+    task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher, workers)
 
     # Algorithm 1
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
@@ -115,9 +117,10 @@ def train(config):
 # ---------------------------------------------------------------------------------------------------------------------
 # The parts
 
-def open_data(config, total_batch_size):
+def open_data(config, batch_size, workers):
     """(training stream, evaluation stream or None, facts about the data) of a configuration (section 2.1).
 
+    batch_size: images of this worker's devices; it reads its share of the training images, and all for validation.
     Records are taken where they are; else a folder of images is packed once. Raises UsageError.
     """
     from gluon_tricks.data import certificate
@@ -127,13 +130,15 @@ def open_data(config, total_batch_size):
     from gluon_tricks.data.records import check_records
 
     if config.data_backend == 'synthetic':
-        stream = SyntheticStream(total_batch_size, config.input_size, config.num_classes, config.num_training_samples,
-                                 seed=config.seed)
+        stream = SyntheticStream(batch_size, config.input_size, config.num_classes,
+                                 config.num_training_samples // workers.number, seed=config.seed + workers.rank)
         return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
                                                                                 'and there is no validation']}
     files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
                     os.path.expanduser(getattr(config, 'rec_%s_idx' % part))) for part in ('train', 'val')}
     folder, classes, notices = os.path.expanduser(config.data_dir), None, []
+    if workers.rank:
+        workers.gather([0])  # until the first has packed what there is to pack
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
         packed = pack_folder(folder, processes=config.num_workers)
@@ -142,6 +147,8 @@ def open_data(config, total_batch_size):
         raise UsageError('%s is missing: give the records with --rec-train and --rec-val, or a folder of images '
                          'with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to '
                          'try the program without ImageNet, type `make demo`' % missing[0])
+    if not workers.rank:
+        workers.gather([0])
     watch([files['train'], files['val']], config.replace(resume='auto').command())
     for part in ('train', 'val'):
         check_records(*files[part])
@@ -155,17 +162,19 @@ def open_data(config, total_batch_size):
                              % (files['val'][0], files['train'][0]))
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
-    train_stream = TrainStream(*files['train'], total_batch_size=total_batch_size, input_size=config.input_size,
+    train_stream = TrainStream(*files['train'], total_batch_size=batch_size, input_size=config.input_size,
                                seed=config.seed, parts=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
                                jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
-                               mirror=not config.no_mirror)
-    eval_stream = EvalStream(*files['val'], total_batch_size=total_batch_size, input_size=config.input_size,
+                               mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number)
+    eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
                              parts=config.num_workers)
-    if config.num_training_samples not in (None, train_stream.num_images):
+    images = sum(train_stream.sizes)
+    workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
+    if config.num_training_samples not in (None, images):
         raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
-                         % (config.num_training_samples, files['train'][0], train_stream.num_images))
-    return train_stream, eval_stream, {'train': train_stream.num_images, 'val': eval_stream.num_images,
+                         % (config.num_training_samples, files['train'][0], images))
+    return train_stream, eval_stream, {'train': images, 'val': eval_stream.num_images,
                                        'files': files, 'classes': classes, 'notices': notices,
                                        'certificates': {part: certificate.digest(files[part][0]) for part in files}}
 

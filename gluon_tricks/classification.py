@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.distributed import Workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.loss import bad_update, cross_entropy, first_bad_update
 from gluon_tricks.tricks.cutmix import cutmix, sample_box
@@ -28,13 +29,13 @@ class Classification:
 
     net, teacher: blocks whose outputs are (B, K) scores; config: a resolved TrainConfig; train_stream, eval_stream:
     data.pipeline streams (eval_stream None: no evaluation); precision: tricks.low_precision.precision(...);
-    worker: rank, so that workers draw different numbers.
+    workers: distributed.Workers; each draws other numbers, and the metrics are of the images of all.
     """
 
-    def __init__(self, net, config, devices, train_stream, eval_stream, precision, teacher=None, worker=0):
+    def __init__(self, net, config, devices, train_stream, eval_stream, precision, teacher=None, workers=None):
         self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
         self.train_stream, self.eval_stream = train_stream, eval_stream
-        self.precision, self.worker = precision, worker
+        self.precision, self.workers = precision, workers or Workers()
         self.epoch = self.update = 0
         self._clear()
 
@@ -54,7 +55,7 @@ class Classification:
         """Draw what all devices share: lambda once a batch (as GluonCV does), and partners for each device."""
         self.update = update
         config = self.config
-        rng = np.random.RandomState([config.seed, update, self.worker])
+        rng = np.random.RandomState([config.seed, update, self.workers.rank])
         self.mixing = Mixing('none', 1.0, None, None)
         if self.mixes:
             use_cutmix = config.cutmix and (not config.mixup or rng.random_sample() < 0.5)
@@ -134,7 +135,8 @@ class Classification:
     def train_metrics(self):
         """{accuracy, loss} since the last call; ``first_bad_update`` where a loss was not finite. Waits for them."""
         read = np.array([[float(value.asscalar()) for value in sums] for sums in self._sums.values()])
-        images = self._images
+        images = self.workers.gather([self._images]).sum()
+        read = self.workers.gather(read.ravel()).reshape((-1, 4))  # one row for each device of each worker
         self._clear()
         if read[:, 3].any():
             raise UsageError('a training label is outside 0 to %d: --num-classes %d does not fit the records of '

@@ -8,7 +8,7 @@ import dataclasses
 
 from gluon_tricks import options
 from gluon_tricks.errors import UsageError
-from gluon_tricks.options import floats, option
+from gluon_tricks.options import KV_STORES, WORKER_STORES, floats, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,9 @@ class TrainConfig(options.Options):
     wd: float = option(0.0001, 'weight decay', group='training')
     nag: str = option('paper', 'Nesterov\'s accelerated gradient: paper (MXNet 1.3\'s formula) or mxnet (1.9.1\'s)',
                       choices=('paper', 'mxnet'), group='training')
+    kv_store: str = option('device', 'how gradients of several devices are added; dist_sync and horovod: of several '
+                           'workers, see `python -m gluon_tricks launch`', choices=KV_STORES + WORKER_STORES,
+                           group='training')
     mode: str = option('hybrid', 'hybrid compiles the network, imperative does not; the numbers are equal',
                        choices=('hybrid', 'imperative'), group='training')
 

@@ -9,12 +9,13 @@ FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'loggi
                   'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers')
 
 
-def find_to_resume(config):
+def find_to_resume(config, workers=1):
     """((path, manifest) or None, notices): where a run with this configuration starts.
 
     ``config.resume``: '' starts anew, 'auto' goes on from the newest whole checkpoint in ``config.save_dir``, else it
-    names a checkpoint. Raises UsageError where a new run would write over another one, where the checkpoint is
-    damaged, and where it was made with other options (the first that differs is named).
+    names a checkpoint. workers: how many train. Raises UsageError where a new run would write over another one, where
+    the checkpoint is damaged, and where it was made with other options (the first that differs is named) or by another
+    number of workers.
     """
     if config.resume in ('', 'auto'):
         path, manifest, damaged = checkpoint.find(config.save_dir)
@@ -35,6 +36,10 @@ def find_to_resume(config):
         if name not in FREE_ON_RESUME and before != value:
             raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '
                              'with another --save-dir' % (config.resume, name, value, before, path))
+    before = manifest.get('workers', 1)
+    if before != workers:
+        raise UsageError('--resume %s: %s was trained by %d workers, and there are %d now; start as many, or start a '
+                         'new run with another --save-dir' % (config.resume, path, before, workers))
     notices.append('resumed from %s: %d of %d epochs are done' % (path, manifest['epoch'] + 1, config.num_epochs))
     return (path, manifest), notices
 

@@ -129,11 +129,12 @@ def weights_are_finite(trainer):
 
 
 def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, seed, record, save,
-        scaler=None, start_epoch=0, log_interval=50):
+        scaler=None, start_epoch=0, log_interval=50, settle=lambda: None):
     """Train for `epochs` epochs; evaluate and save after each. Returns the metrics of the last evaluation.
 
     record: experiments.record.Record, takes every line and figure. save(epoch, metrics): writes the checkpoint and
-    tells the record its path. Raises Diverged, naming the last good checkpoint.
+    tells the record its path. settle(): called before each evaluation and save, lets several workers average their
+    running statistics. Raises Diverged, naming the last good checkpoint.
     """
     metrics, started = None, time.time()
     for epoch in range(start_epoch, epochs):
@@ -154,6 +155,7 @@ def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch
                            'resume from there' % (error, record.last_checkpoint or 'none yet')) from None
         finally:
             record.end_epoch()
+        settle()
         began = time.time()
         metrics = task.evaluate()
         for line in task.epoch_lines(epoch, facts, metrics):

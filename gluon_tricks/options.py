@@ -12,6 +12,7 @@ from gluon_tricks.errors import Parser, UsageError
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 KV_STORES = ('device', 'local', 'nccl')
+WORKER_STORES = ('dist_sync', 'dist_device_sync', 'dist_sync_device', 'horovod')  # of several processes
 
 
 def option(default, help, flags=None, choices=None, type=None, group='run'):

@@ -232,7 +232,7 @@ def test_and_taken_where_it_does_something(words):
     ('lr_decay_epoch', '30,x', '30'), ('lr_decay_epoch', '30,30', ''), ('logging_file', 'a/b.log', 'b.log'),
     ('logging_file', '', 'x'), ('save_dir', '', 'x'), ('lr', math.nan, 0.1), ('lr', math.inf, 0.1),
     ('wd', math.inf, 0.1),
-    ('lr_mode', 'cos', 'cosine'), ('dtype', 'float64', 'bfloat16'), ('kv_store', 'horovod', 'nccl'),
+    ('lr_mode', 'cos', 'cosine'), ('dtype', 'float64', 'bfloat16'), ('kv_store', 'dist_async', 'dist_sync'),
     ('init', 'normal', 'msra'), ('smoothing', 'uniform', 'gluoncv'), ('distill_loss', 'kl', 'gluoncv'),
     ('mixup_pairs', 'gluoncv', 'reverse'), ('nag', 'pytorch', 'mxnet'), ('schedule', '2018', 'gluoncv-2018'),
     ('mode', 'static', 'imperative'), ('data_backend', 'dali', 'synthetic'), ('save_dtype', 'bfloat16', 'float16')])

@@ -5,7 +5,7 @@ import pytest
 
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.errors import UsageError
-from gluon_tricks.experiments.record import Record, write_json
+from gluon_tricks.experiments.record import Record, Silence, write_json
 
 
 def test_everything_is_in_save_dir(tmp_path, capsys, monkeypatch):
@@ -47,6 +47,16 @@ def test_json_is_replaced_whole(tmp_path):
     with pytest.raises(TypeError):
         write_json(str(path), {'a': object()})
     assert json.loads(path.read_text()) == {'a': 1}
+
+
+def test_other_workers_write_nothing(tmp_path):
+    record = Silence(TrainConfig(save_dir=str(tmp_path / 'run')))
+    record.line('text')
+    record.event('epoch', epoch=0)
+    record.begin_run(10, 0)
+    record.finish('finished', result={})
+    record.close()
+    assert record.last_checkpoint is None and not (tmp_path / 'run').exists()
 
 
 def test_tensorboard(tmp_path):
