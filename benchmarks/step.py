@@ -21,8 +21,14 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SPEED = re.compile(r'Speed: ([\d.]+) samples/sec')
 ALIASES = ('import sys, numpy, runpy, warnings; warnings.simplefilter("ignore");'
-           '[setattr(numpy, k, v) for k, v in dict(bool=bool, int=int, float=float, object=object).items()];'
-           'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")')
+           '[setattr(numpy, k, v) for k, v in dict(bool=bool, int=int, float=float, object=object).items()]\n')
+RUN = 'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")'
+
+
+def noise(rng):
+    """(375, 500, 3) uint8: smooth noise."""
+    import cv2
+    return cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('uint8'), (500, 375))
 
 
 def make_records(folder, images):
@@ -33,7 +39,7 @@ def make_records(folder, images):
     rng = np.random.RandomState(0)
     items = []
     for number in range(images):
-        image = cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('uint8'), (500, 375))
+        image = noise(rng)
         items.append((cv2.imencode('.jpg', image)[1].tobytes(), number % 1000, str(number)))
     for part, some in (('train', items), ('val', items[:32])):
         pack(some, os.path.join(folder, part))
@@ -49,6 +55,12 @@ def measure(command, environment, folder):
     return statistics.median(speeds[1:])
 
 
+def environments():
+    """(as a user starts a program, with all cores): the second tells MXNet, which takes half of them by itself."""
+    plain = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    return plain, dict(plain, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
+
+
 def record_flags(folder):
     return [word for part in ('train', 'val') for word in (
         '--rec-' + part, os.path.join(folder, part + '.rec'), '--rec-%s-idx' % part, os.path.join(folder, part + '.idx'))]
@@ -60,9 +72,8 @@ def commands(arguments, model, folder):
                         '--num-epochs', '1', '--lr', '0.01', '--log-interval', '2', '--last-gamma']
     if model.startswith('resnet18'):
         common.remove('--last-gamma')  # GluonCV's basic block has no such option
-    plain = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
-    equal = dict(plain, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
-    reference = [sys.executable, '-c', ALIASES, arguments.reference] + common + [
+    plain, equal = environments()
+    reference = [sys.executable, '-c', ALIASES + RUN, arguments.reference] + common + [
         '--num-training-samples', str(arguments.images), '--lr-decay-epoch', '1', '--save-frequency', '0',
         '--save-dir', '']
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0'] + common
@@ -75,7 +86,7 @@ def commands(arguments, model, folder):
 
 def paper_commands(arguments, folder):
     """{name: (command, environment)}: ResNet-50 by batch size and precision (Table 3), then its tweaks (section 4.3)."""
-    plain = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    plain, _ = environments()
     runs = [('B, batch %d, %s' % (size, dtype), 'resnet50_v1b', size, dtype)
             for size in arguments.batch_sizes for dtype in ['float32'] + arguments.dtypes]
     runs += [('%s, batch %d, float32' % (name, arguments.batch_size), model, arguments.batch_size, 'float32')
@@ -87,16 +98,19 @@ def paper_commands(arguments, folder):
             for name, model, size, dtype in runs}
 
 
-def compare(title, commands_by_name, repeats, folder):
-    """Run every command `repeats` times, in turn, and print the medians and their ratios to the first one's."""
+def compare(title, commands_by_name, repeats, folder, measure=measure, unit='images per second'):
+    """Run every command `repeats` times, in turn, and print the medians and their ratios to the first one's.
+
+    measure(command, environment, folder) gives the figure of a process, in `unit`. Our programs get a --save-dir.
+    """
     figures = {}
     for repeat in range(repeats):
         for number, (name, (command, environment)) in enumerate(commands_by_name.items()):
-            if os.path.join(ROOT, 'train_imagenet.py') in command:
+            if command[1].startswith(ROOT):
                 command = command + ['--save-dir', os.path.join(folder, 'run-%d-%d' % (number, repeat))]
             figures.setdefault(name, []).append(measure(command, environment, folder))
     base = statistics.median(next(iter(figures.values())))
-    print('\n%s: images per second (median of %d), and as a ratio to the first' % (title, repeats))
+    print('\n%s: %s (median of %d), and as a ratio to the first' % (title, unit, repeats))
     for name, speeds in figures.items():
         print('  %-24s %7.2f  x%.2f   (%s)' % (name, statistics.median(speeds), statistics.median(speeds) / base,
                                               ', '.join('%.2f' % speed for speed in speeds)), flush=True)
