@@ -4,36 +4,45 @@
     SAVE_DIR/epoch-0004/optimizer.params   momentum and float32 masters, as plain arrays
     SAVE_DIR/epoch-0004/devices.params     running statistics of each device (with several devices)
     SAVE_DIR/epoch-0004/manifest.json      counters, configuration, digests of the files and of itself
+    SAVE_DIR/epoch-0005-batch-000120       the same, inside the next epoch
     SAVE_DIR/latest, SAVE_DIR/best         links to two of them
 
 A checkpoint is written under another name, flushed to disk and renamed when it is whole, so a kill or a full disk
 leaves the one before. It is verified by its digests before MXNet's loader reads a byte.
 """
+import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 
+import numpy as np
+
 from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import sync
+from gluon_tricks.files import remedy_for, sync, unwritable
 from gluon_tricks.models.zoo import stored_params
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
 FORMAT = 1
-_PREFIX = 'epoch-'
+_NAME = re.compile(r'epoch-(\d{4,})(?:-batch-(\d{6,}))?')
+_REQUIRED, _OPTIONAL = {'net.params', 'optimizer.params'}, {'devices.params'}
+_LARGEST_MANIFEST = 1 << 24  # bytes
 
 
-def name_of(epoch):
-    """Name of the checkpoint after `epoch`."""
-    return '%s%04d' % (_PREFIX, epoch)
+def name_of(epoch, batch=None):
+    """Name of the checkpoint after `epoch`, or inside it, after so many of its batches."""
+    return 'epoch-%04d' % epoch + ('' if batch is None else '-batch-%06d' % batch)
 
 
-def epoch_of(name):
-    """The epoch in a checkpoint's name."""
-    return int(name[len(_PREFIX):])
+def position_of(name):
+    """(epoch, batches) of a checkpoint's name, infinitely many batches after the epoch: they are in order."""
+    epoch, batch = _NAME.fullmatch(name).groups()
+    return int(epoch), math.inf if batch is None else int(batch)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -73,11 +82,7 @@ def write(save_dir, name, files, manifest):
             json.dump(manifest, stream, indent=1, sort_keys=True)
         sync(path)
         sync(partial)
-        replaced = partial + '.replaced'
-        if os.path.isdir(final):  # an epoch that is trained again after an earlier one was resumed
-            os.rename(final, replaced)
-        os.rename(partial, final)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _replace_directory(partial, final)
         sync(save_dir)
     except (OSError, mx.MXNetError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -86,17 +91,37 @@ def write(save_dir, name, files, manifest):
     return final
 
 
+def _replace_directory(new, old):
+    """Rename a directory to a name that may be taken, by an epoch that is trained again after an earlier one was
+    resumed. A failure leaves what was there."""
+    aside = new + '.replaced'
+    if not os.path.isdir(old):
+        os.rename(new, old)
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _first_line(error):
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def point(save_dir, link, name):
-    """Make SAVE_DIR/link a link to the checkpoint `name`, atomically."""
-    partial = os.path.join(save_dir, '.%s-%d' % (link, os.getpid()))
-    if os.path.lexists(partial):
-        os.remove(partial)
-    os.symlink(name, partial)
-    os.replace(partial, os.path.join(save_dir, link))
+    """Make SAVE_DIR/link a link to the checkpoint `name`, atomically. Raises UsageError."""
+    path, partial = os.path.join(save_dir, link), os.path.join(save_dir, '.%s-%d' % (link, os.getpid()))
+    try:
+        if os.path.lexists(partial):
+            os.remove(partial)
+        os.symlink(name, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error, remedy_for(error)) from error
 
 
 def target(save_dir, link):
@@ -110,22 +135,7 @@ def read(path):
 
     Raises UsageError that names the file which is missing or damaged.
     """
-    manifest_path = os.path.join(path, 'manifest.json')
-    try:
-        with open(manifest_path) as stream:
-            manifest = json.load(stream)
-        whole = isinstance(manifest, dict) and manifest.get('digest') == _self_digest(manifest)
-    except OSError as error:
-        raise UsageError('%s is not a checkpoint: manifest.json cannot be read (%s); give a directory that holds one, '
-                         'such as SAVE_DIR/latest' % (path, error.strerror)) from error
-    except ValueError:
-        whole = False
-    if not whole:
-        raise UsageError('checkpoint %s is damaged: manifest.json does not agree with its digest; use an earlier one'
-                         % path)
-    if manifest['format'] != FORMAT:
-        raise UsageError('checkpoint %s has format %s, this version reads format %d: use the version that wrote it'
-                         % (path, manifest['format'], FORMAT))
+    manifest = _read_manifest(path, os.path.join(path, 'manifest.json'))
     for name, facts in manifest['files'].items():
         file_path = os.path.join(path, name)
         if not os.path.isfile(file_path) or _digest(file_path) != facts['sha256']:
@@ -134,11 +144,43 @@ def read(path):
     return manifest
 
 
+def _read_manifest(path, manifest_path):
+    try:
+        if os.path.exists(manifest_path) and not os.path.isfile(manifest_path):
+            raise OSError(errno.EINVAL, 'it is no file')
+        if os.path.getsize(manifest_path) > _LARGEST_MANIFEST:
+            raise ValueError
+        with open(manifest_path) as stream:
+            manifest = json.load(stream)
+        whole = isinstance(manifest, dict) and manifest.get('digest') == _self_digest(manifest)
+    except OSError as error:
+        raise UsageError('%s is not a checkpoint: manifest.json cannot be read (%s); give a directory that holds one, '
+                         'such as SAVE_DIR/latest' % (path, error.strerror)) from error
+    except (ValueError, RecursionError, MemoryError):
+        whole = False
+    if whole and manifest.get('format') != FORMAT:
+        raise UsageError('checkpoint %s has format %.20r, this version reads format %d: use the version that wrote it'
+                         % (path, manifest.get('format'), FORMAT))
+    if not whole or not _is_complete(manifest):
+        raise UsageError('checkpoint %s is damaged: manifest.json does not agree with its digest, or is not complete; '
+                         'use an earlier one' % path)
+    return manifest
+
+
+def _is_complete(manifest):
+    """Whether a manifest has what every one has, of the types that it has them in."""
+    files, epoch, batch = manifest.get('files'), manifest.get('epoch'), manifest.get('batch')
+    return (type(epoch) is int and epoch >= 0 and (batch is None or type(batch) is int and batch >= 0)
+            and isinstance(manifest.get('config'), dict) and isinstance(files, dict)
+            and _REQUIRED <= set(files) <= _REQUIRED | _OPTIONAL
+            and all(isinstance(facts, dict) and isinstance(facts.get('sha256'), str) for facts in files.values()))
+
+
 def names(save_dir):
-    """Names of the checkpoints in SAVE_DIR, oldest epoch first."""
+    """Names of the checkpoints in SAVE_DIR, the oldest first."""
     if not os.path.isdir(save_dir):
         return []
-    return sorted((name for name in os.listdir(save_dir) if re.fullmatch(_PREFIX + r'\d+', name)), key=epoch_of)
+    return sorted(filter(_NAME.fullmatch, os.listdir(save_dir)), key=position_of)
 
 
 def find(save_dir):
@@ -159,7 +201,7 @@ def find(save_dir):
 def prune(save_dir, keep):
     """Remove the checkpoints whose names are not in `keep`, and what a killed run left half-written."""
     for name in os.listdir(save_dir):
-        if name.startswith('.partial-') or re.fullmatch(_PREFIX + r'\d+', name) and name not in keep:
+        if name.startswith('.partial-') or _NAME.fullmatch(name) and name not in keep:
             shutil.rmtree(os.path.join(save_dir, name), ignore_errors=True)
 
 
@@ -193,27 +235,48 @@ def _stays_float32(name):
     return name.rsplit('.', 1)[-1] in ('gamma', 'beta', 'running_mean', 'running_var')
 
 
-def save(save_dir, epoch, net, trainer, manifest, dtype='float32'):
-    """Write the checkpoint after `epoch`, make it the latest, and return its path."""
-    files = {'net.params': lambda path: mx.nd.save(path, net_arrays(net, trainer, dtype)),
-             'optimizer.params': lambda path: mx.nd.save(path, get_states(trainer) or {'empty': mx.nd.zeros(1)})}
-    devices = net.collect_params().list_ctx()
-    if len(devices) > 1:
-        files['devices.params'] = lambda path: mx.nd.save(path, _device_statistics(net))
-    path = write(save_dir, name_of(epoch), files, dict(manifest, epoch=epoch))
-    point(save_dir, 'latest', name_of(epoch))
+def save(save_dir, epoch, net, trainer, manifest, dtype='float32', batch=None, statistics=None):
+    """Write the checkpoint after `epoch` or after so many of its batches, make it the latest, and return its path.
+
+    statistics: `device_statistics`, else those of this process. Raises UsageError.
+    """
+    states = get_states(trainer) or {'empty': mx.nd.zeros(1)}
+    files = {'net.params': lambda path: params_file.save(path, net_arrays(net, trainer, dtype)),
+             'optimizer.params': lambda path: params_file.save(path, states)}
+    statistics = device_statistics(net) if statistics is None else statistics
+    if statistics:
+        files['devices.params'] = lambda path: params_file.save(path, statistics)
+    name = name_of(epoch, batch)
+    path = write(save_dir, name, files, dict(manifest, epoch=epoch, batch=batch))
+    point(save_dir, 'latest', name)
     return path
 
 
-def _device_statistics(net):
-    return {'%d:%s' % (number, name): copy for name, param in stored_params(net).items()
-            if _is_statistic(param) for number, copy in enumerate(param.list_data())}
+def device_statistics(net, workers=None):
+    """{'NUMBER:NAME': array} of the running statistics of each device, those of the first worker first.
+
+    Empty where one device computes. workers: distributed.Workers whose statistics differ, each of which must ask.
+    """
+    own = [(name, copy) for name, param in stored_params(net).items() if _is_statistic(param)
+           for copy in param.list_data()]
+    devices = len(net.collect_params().list_ctx())
+    if workers is None or workers.number == 1:
+        return {'%d:%s' % (place % devices, name): copy for place, (name, copy) in enumerate(own)} \
+            if devices > 1 else {}
+    rows = workers.gather(np.concatenate([copy.asnumpy().ravel() for _, copy in own]))
+    found = {}
+    for worker, row in enumerate(rows):
+        ends = np.cumsum([copy.size for _, copy in own])[:-1]
+        for place, ((name, copy), values) in enumerate(zip(own, np.split(row, ends))):
+            found['%d:%s' % (worker * devices + place % devices, name)] = mx.nd.array(
+                values.reshape(copy.shape), dtype='float32')
+    return found
 
 
-def restore(path, net, trainer):
+def restore(path, manifest, net, trainer, rank=0):
     """Put a checkpoint's weights, running statistics and optimizer state into a network and its trainer.
 
-    The manifest must have been read (`read`) before. Raises UsageError where the network is another one.
+    manifest: of `read`; rank: of this worker. Raises UsageError where the network is another one.
     """
     saved = params_file.load(os.path.join(path, 'net.params'))
     params = stored_params(net)
@@ -221,25 +284,36 @@ def restore(path, net, trainer):
         odd = sorted(set(saved) ^ set(params))[0]
         raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))
     for name, param in params.items():
+        if saved[name].shape != param.shape:
+            raise UsageError('checkpoint %s holds another network: %s is %s there and %s here'
+                             % (path, name, saved[name].shape, param.shape))
         param.set_data(saved[name])
     states = params_file.load(os.path.join(path, 'optimizer.params'))
     states.pop('empty', None)
     set_states(trainer, states)
-    devices_path = os.path.join(path, 'devices.params')
-    if os.path.isfile(devices_path):
-        for key, value in params_file.load(devices_path).items():
+    if 'devices.params' in manifest['files']:
+        devices = len(net.collect_params().list_ctx())
+        for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
             number, name = key.split(':', 1)
-            copy = params[name].list_data()[int(number)]
-            value.copyto(copy)
+            if int(number) // devices == rank:
+                value.copyto(params[name].list_data()[int(number) % devices])
 
 
 def export(checkpoint_path, target_path):
-    """Give net.params of a checkpoint a second name (a hard link, or a copy where links cannot be), atomically."""
+    """Give net.params of a checkpoint a second name (a hard link, or a copy where links cannot be), atomically.
+
+    Raises UsageError.
+    """
     source, partial = os.path.join(checkpoint_path, 'net.params'), target_path + '.partial'
-    if os.path.lexists(partial):
-        os.remove(partial)
     try:
-        os.link(source, partial)
-    except OSError:
-        shutil.copyfile(source, partial)
-    os.replace(partial, target_path)
+        if os.path.lexists(partial):
+            os.remove(partial)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+        os.replace(partial, target_path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise unwritable(target_path, error, remedy_for(error)) from error

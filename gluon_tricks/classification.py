@@ -11,7 +11,8 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed import Workers
 from gluon_tricks.errors import UsageError
-from gluon_tricks.loss import bad_update, cross_entropy, first_bad_update
+from gluon_tricks.loss import cross_entropy
+from gluon_tricks.sums import Sums
 from gluon_tricks.tricks.cutmix import cutmix, sample_box
 from gluon_tricks.tricks.cutout import cutout, sample_centres
 from gluon_tricks.tricks.distillation import distillation_loss
@@ -36,10 +37,12 @@ class Classification:
         self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
         self.train_stream, self.eval_stream = train_stream, eval_stream
         self.precision, self.workers = precision, workers or Workers()
-        self.epoch = self.update = 0
-        self._clear()
+        self.seed, self.epoch, self.sums = config.seed, 0, Sums()
 
     # -- data and draws ---------------------------------------------------------------------------------------------
+
+    def reseed(self, seed):
+        self.seed = self.train_stream.seed = seed
 
     def begin_epoch(self, epoch):
         self.epoch = epoch
@@ -53,9 +56,8 @@ class Classification:
 
     def begin_batch(self, update):
         """Draw what all devices share: lambda once a batch (as GluonCV does), and partners for each device."""
-        self.update = update
         config = self.config
-        rng = np.random.RandomState([config.seed, update, self.workers.rank])
+        rng = np.random.RandomState([self.seed, update, self.workers.rank])
         self.mixing = Mixing('none', 1.0, None, None)
         if self.mixes:
             use_cutmix = config.cutmix and (not config.mixup or rng.random_sample() < 0.5)
@@ -113,19 +115,8 @@ class Classification:
     def _add(self, shard, output, loss):
         best = output.astype('float32').argmax(axis=1)
         hits = shard.lam * (best == shard.label) + (1 - shard.lam) * (best == shard.partner_label)
-        total = loss.detach().sum()
-        bad = bad_update(total, self.update)
-        wrong = ((shard.label < 0) + (shard.label >= self.config.num_classes)).max()
-        sums = self._sums.get(shard.device)
-        if sums is None:
-            self._sums[shard.device] = [total, hits.sum(), bad, wrong]
-        else:
-            self._sums[shard.device] = [sums[0] + total, sums[1] + hits.sum(), mx.nd.minimum(sums[2], bad),
-                                        mx.nd.maximum(sums[3], wrong)]
-        self._images += shard.label.shape[0]
-
-    def _clear(self):
-        self._sums, self._images = {}, 0
+        wrong = ((shard.label < 0) + (shard.label >= self.config.num_classes)).sum()
+        self.sums.add(shard.device, [loss.sum(), hits.sum(), wrong], shard.label.shape[0])
 
     @property
     def accuracy_name(self):
@@ -133,26 +124,21 @@ class Classification:
         return 'lambda_weighted_accuracy' if self.config.mixup or self.config.cutmix else 'accuracy'
 
     def train_metrics(self):
-        """{accuracy, loss} since the last call; ``first_bad_update`` where a loss was not finite. Waits for them."""
-        read = np.array([[float(value.asscalar()) for value in sums] for sums in self._sums.values()])
-        images = self.workers.gather([self._images]).sum()
-        read = self.workers.gather(read.ravel()).reshape((-1, 4))  # one row for each device of each worker
-        self._clear()
-        if read[:, 3].any():
+        """{accuracy, loss} of the images of all workers since the last call. Waits for them."""
+        rows, images = self.sums.read()
+        total = self.workers.gather(np.append(rows.sum(axis=0), images)).sum(axis=0)
+        if total[2]:
             raise UsageError('a training label is outside 0 to %d: --num-classes %d does not fit the records of '
                              '--rec-train' % (self.config.num_classes - 1, self.config.num_classes))
-        metrics = collections.OrderedDict([(self.accuracy_name, read[:, 1].sum() / images),
-                                           ('loss', read[:, 0].sum() / images)])
-        metrics.update(first_bad_update(read[:, 2]))
-        return metrics
+        return collections.OrderedDict([(self.accuracy_name, total[1] / total[3]), ('loss', total[0] / total[3])])
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
-    def evaluate(self):
+    def evaluate(self, beat=lambda: None):
         """Exact validation metrics, {} without validation data (see `evaluate`)."""
         if self.eval_stream is None:
             return {}
-        return evaluate(self.net, self.eval_stream, self.devices, self.precision)
+        return evaluate(self.net, self.eval_stream, self.devices, self.precision, beat)
 
     # -- results and file names, GluonCV's ---------------------------------------------------------------------------
 
@@ -202,12 +188,12 @@ class Classification:
         return epoch >= max(self.config.warmup_epochs, 1) and metrics['top1'] <= self._chance + 3 * spread
 
 
-def evaluate(net, stream, devices, precision):
+def evaluate(net, stream, devices, precision, beat=lambda: None):
     """Exact validation metrics of a network over a data.pipeline.EvalStream.
 
     Returns {'top1', 'top5' (percent), 'num_images', 'loss' (mean cross-entropy with the plain labels), 'gap_mean',
     'gap_std', 'gap_histogram'}. The gap is the largest score less the mean of the others (Figure 4b). Rows that only
-    fill up the last batch are not counted; the host waits once, at the end.
+    fill up the last batch are not counted; the host waits once, at the end. beat() is called after each batch.
     """
     seen, hits, gaps, pending = 0, {}, [], collections.deque()
     for batch, valid in stream.batches():
@@ -224,6 +210,7 @@ def evaluate(net, stream, devices, precision):
                 gaps.append(gap)
                 pending.append(figures)
         seen += valid
+        beat()
     if seen == 0:
         raise UsageError('no validation image was counted: the validation records are empty')
     totals = sum(value.asnumpy().astype('float64') for value in hits.values())

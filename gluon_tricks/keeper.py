@@ -1,12 +1,16 @@
 """Which checkpoints a run keeps, which of them is the best, and where a run goes on."""
+import math
 import os
+import time
 
 from gluon_tricks import checkpoint
+from gluon_tricks.distributed import Workers
 from gluon_tricks.errors import UsageError
 
 # Options that may differ between a run and its resumption: they change no number.
 FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
-                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers')
+                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers', 'checkpoint_minutes',
+                  'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
 
 
 def find_to_resume(config, workers=1):
@@ -40,7 +44,10 @@ def find_to_resume(config, workers=1):
     if before != workers:
         raise UsageError('--resume %s: %s was trained by %d workers, and there are %d now; start as many, or start a '
                          'new run with another --save-dir' % (config.resume, path, before, workers))
-    notices.append('resumed from %s: %d of %d epochs are done' % (path, manifest['epoch'] + 1, config.num_epochs))
+    batch = manifest['batch']
+    notices.append('resumed from %s: %d of %d epochs are done%s' % (
+        path, manifest['epoch'] + (batch is None), config.num_epochs,
+        '' if batch is None else ', and %d updates of the next' % batch))
     return (path, manifest), notices
 
 
@@ -49,34 +56,71 @@ class Keeper:
 
     task: its ``headline`` is the metric that decides which is best, higher is better; ``file_name(epoch, metrics)`` is
     GluonCV's name of an epoch's weights, ``best_file_name(epoch, metrics)`` that of the best. facts: JSON values for
-    every manifest. Kept are the latest two, the best, the last, and every ``config.save_frequency``-th.
+    every manifest. Kept are the latest two, the best, the last, and every ``config.save_frequency``-th. Of several
+    workers the first one writes.
     """
 
-    def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None):
+    def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None, workers=None):
         self.config, self.net, self.trainer, self.scaler = config, net, trainer, scaler
-        self.task, self.record, self.facts = task, record, facts
+        self.task, self.record, self.facts, self.workers = task, record, facts, workers or Workers()
         manifest = resumed[1] if resumed else {'best': None, 'metrics': {}, 'epoch': None}
         self.best, self.metrics, self.epoch = manifest['best'], manifest['metrics'], manifest['epoch']
         record.last_checkpoint = resumed[0] if resumed else None
+        self._saved = time.monotonic()
 
-    def save(self, epoch, metrics):
-        """Write the checkpoint of `epoch` with its validation metrics ({} without validation); returns its path."""
-        directory = self.config.save_dir
+    def is_due(self):
+        """Whether the last checkpoint is older than --checkpoint-minutes."""
+        minutes = self.config.checkpoint_minutes
+        return bool(minutes) and time.monotonic() - self._saved >= 60 * minutes
+
+    def save(self, epoch, metrics, monitor=None):
+        """Write the checkpoint of `epoch` with its validation metrics ({} without validation); returns its path.
+
+        monitor: divergence.Monitor.state(). Metrics that are not finite are never the best.
+        """
+        self._saved = time.monotonic()
+        if self.workers.rank:
+            return None
+        directory, headline = self.config.save_dir, self.task.headline
         name = checkpoint.name_of(epoch)
-        better = bool(metrics) and (self.best is None or metrics[self.task.headline] > self.best[self.task.headline])
+        better = bool(metrics) and math.isfinite(metrics[headline]) and (
+            self.best is None or metrics[headline] > self.best[headline])
         if better:
             self.best = dict({key: value for key, value in metrics.items() if isinstance(value, (int, float))},
                              epoch=epoch, checkpoint=name)
         self.metrics, self.epoch = metrics, epoch
-        path = checkpoint.save(directory, epoch, self.net, self.trainer, dict(
-            self.facts, config=self.config.to_dict(), best=self.best, metrics=metrics,
-            scaler=self.scaler.state() if self.scaler else None), self.config.save_dtype)
+        path = checkpoint.save(directory, epoch, self.net, self.trainer, self._manifest(monitor),
+                               self.config.save_dtype)
         if better:
             checkpoint.point(directory, 'best', name)
             checkpoint.export(path, os.path.join(directory, self.task.best_file_name(epoch, metrics)))
         if self._stays(epoch):
             checkpoint.export(path, os.path.join(directory, self.task.file_name(epoch, metrics)))
-        checkpoint.prune(directory, [other for other in checkpoint.names(directory) if self._keeps(other, epoch)])
+        return self._prune(path)
+
+    def save_inside(self, epoch, progress, monitor=None):
+        """Write a checkpoint inside an epoch, where `progress` (loop.Progress.state) is; returns its path.
+
+        Every worker calls it: each has its own running statistics and sums, which the first one writes.
+        """
+        self._saved = time.monotonic()
+        statistics = checkpoint.device_statistics(self.net, self.workers)
+        sums = self.task.sums.of_workers(self.workers)
+        if self.workers.rank:
+            return None
+        manifest = dict(self._manifest(monitor), progress=progress, sums=sums)
+        return self._prune(checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest,
+                                           self.config.save_dtype, progress['batch'], statistics))
+
+    def _manifest(self, monitor):
+        return dict(self.facts, config=self.config.to_dict(), best=self.best, metrics=self.metrics, monitor=monitor,
+                    scaler=self.scaler.state() if self.scaler else None)
+
+    def _prune(self, path):
+        directory, newest = self.config.save_dir, os.path.basename(path)
+        known = checkpoint.names(directory)
+        older = [name for name in known if checkpoint.position_of(name) < checkpoint.position_of(newest)]
+        checkpoint.prune(directory, [name for name in known if name in [newest] + older[-1:] or self._keeps(name)])
         self.record.last_checkpoint = path
         return path
 
@@ -84,9 +128,9 @@ class Keeper:
         frequency = self.config.save_frequency
         return epoch == self.config.num_epochs - 1 or bool(frequency) and (epoch + 1) % frequency == 0
 
-    def _keeps(self, name, epoch):
-        other = checkpoint.epoch_of(name)
-        return self._stays(other) or other >= epoch - 1 or bool(self.best) and name == self.best['checkpoint']
+    def _keeps(self, name):
+        epoch, batch = checkpoint.position_of(name)
+        return math.isinf(batch) and self._stays(epoch) or bool(self.best) and name == self.best['checkpoint']
 
     @property
     def result(self):

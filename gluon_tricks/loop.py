@@ -5,25 +5,33 @@ A task supplies what differs between classification, detection and segmentation:
     begin_epoch(epoch) -> iterator of batches     the data of one epoch
     begin_batch(update)                           draws that every device shares
     shards(batch, devices) -> [arguments of loss] one tuple per device, preprocessed
-    loss(*shard) -> NDArray                       summed by `backward`; also adds to the device's metrics
-    train_metrics() -> {name: value}              reads and clears those metrics: the host waits here, and only here
-    evaluate() -> {name: value}                   exact, over all validation images
+    loss(*shard) -> NDArray                       summed by `backward`; also adds to the task's `sums`
+    sums                                          sums.Sums: what train_metrics reads, and a checkpoint keeps
+    train_metrics() -> {name: value}              reads and clears those sums: the host waits here
+    evaluate(beat) -> {name: value}               exact, over all validation images; calls beat() now and then
+    reseed(seed)                                  other orders and draws from here on
     batch_line(...), epoch_lines(...) -> str      the task's log lines
 """
 import collections
-import math
+import signal
 import time
 
 from gluon_tricks.compat import mx
+from gluon_tricks.divergence import Diverged, Monitor
+from gluon_tricks.distributed import Workers
+from gluon_tricks.guard import Guard, Stopped
 from gluon_tricks.optimizer import master_weights
 from gluon_tricks.tricks.low_precision import all_finite
 
 # Updates the host may run ahead of the devices. Without a bound it would queue batches until memory is full.
 _AHEAD = 2
 
+class Plan:
+    """What a run does: schedule(update) is the learning rate, updates count from 1 over the whole run."""
 
-class Diverged(RuntimeError):
-    """The loss or a weight is not finite any more: one sentence with the update, the learning rate and the remedy."""
+    def __init__(self, schedule, epochs, updates_per_epoch, total_batch_size, seed, log_interval=50):
+        self.schedule, self.epochs, self.updates_per_epoch = schedule, epochs, updates_per_epoch
+        self.total_batch_size, self.seed, self.log_interval = total_batch_size, seed, log_interval
 
 
 def step(task, batch, trainer, devices, update, lr, total_batch_size, scaler=None):
@@ -50,13 +58,66 @@ def step(task, batch, trainer, devices, update, lr, total_batch_size, scaler=Non
     return losses
 
 
+class _Flight:
+    """The updates that the devices are still at; of the others, the loss and what the workers asked for is known.
+
+    Several workers ask for the same things at the same update: their sum goes the way of a gradient, without waiting.
+    """
+
+    def __init__(self, workers):
+        self.workers, self._queue = workers, collections.deque()
+
+    def add(self, update, lr, losses, total_batch_size, asked):
+        """asked: numbers, 0 for nothing."""
+        device = losses[0].context
+        loss = losses[0].detach().sum()
+        for other in losses[1:]:
+            loss = loss + other.detach().sum().as_in_context(device)
+        row = [loss.astype('float32', copy=False).reshape((1,)) / total_batch_size]
+        if self.workers.number > 1:
+            row = [self.workers.total(mx.nd.concat(*(row + [mx.nd.array(asked, ctx=device)]), dim=0))]
+        self._queue.append((update, lr, row[0], asked))
+
+    def landed(self, ahead=_AHEAD):
+        """Generator of (update, lr, loss, asked) of those that are more than `ahead` updates back; waits for them."""
+        while len(self._queue) > ahead:
+            update, lr, row, asked = self._queue.popleft()
+            row = row.asnumpy().tolist()
+            yield update, lr, row[0], row[1:] or asked
+
+
+class Progress:
+    """How far an epoch is: what a checkpoint inside it keeps besides the weights, and the epoch's figures at its end.
+
+    batch: updates done; totals: sums of the metrics over the images `counted`, those of whole log intervals; interval:
+    images since; waited, seconds: time that went by, and of it for data.
+    """
+
+    def __init__(self, batch=0, totals=(), counted=0, interval=0, waited=0.0, seconds=0.0):
+        self.batch, self.totals = batch, dict(totals)
+        self.counted, self.interval, self.waited, self.seconds = counted, interval, waited, seconds
+
+    def state(self):
+        """JSON values, from which `Progress(**state)` is made."""
+        return dict(vars(self), totals=list(self.totals.items()))
+
+    def read(self, metrics):
+        """Take the metrics of the interval that ends here."""
+        for name, value in metrics.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value * self.interval
+        self.counted, self.interval = self.counted + self.interval, 0
+
+    def figures(self):
+        """{'metrics', 'speed', 'time', 'wait'} of the whole epoch."""
+        seconds = max(self.seconds, 1e-9)
+        return dict(metrics={name: value / self.counted for name, value in self.totals.items()},
+                    speed=self.counted / seconds, time=seconds, wait=self.waited / seconds)
+
+
 class _Clock:
-    """Time of one log interval, and of it the share that was spent waiting for data."""
+    """Time since the last log line, and of it the share that was spent waiting for data."""
 
     def __init__(self):
-        self.restart()
-
-    def restart(self):
         self.start, self.waited, self.images = time.time(), 0.0, 0
 
     def next_batch(self, batches):
@@ -70,44 +131,174 @@ class _Clock:
         return max(time.time() - self.start, 1e-9)
 
 
-def train_epoch(task, epoch, trainer, devices, schedule, updates_per_epoch, total_batch_size, seed, scaler=None,
-                log_interval=50, report=lambda **facts: None, tick=lambda **facts: None):
-    """One pass through the training images; returns {'speed', 'time', 'wait', 'images', metrics...} of the epoch.
+class _Flight:
+    """The updates that the devices are still at; of the others, the loss and what the workers asked for is known.
 
-    schedule(update) gives the learning rate; updates count from 1 over the whole run. report(...) is called every
-    `log_interval` batches with the interval's figures, tick(...) after each batch with the update's number.
-    Raises Diverged when the loss is not finite (seen at the log interval, named with the exact update).
+    Several workers must do the same things at the same update, so that what they ask for is added up, in the way of a
+    gradient, and known two updates later.
     """
-    whole, interval, pending = _Clock(), _Clock(), collections.deque()
-    batches = iter(task.begin_epoch(epoch))
-    totals, counted = collections.OrderedDict(), 0
-    last_lr = None
-    for i in range(updates_per_epoch):
-        if len(pending) >= _AHEAD:
-            pending.popleft().wait_to_read()
-        batch = interval.next_batch(batches)
-        update = epoch * updates_per_epoch + i + 1
-        mx.random.seed(_draws(seed, update))  # dropout and sampling, the same after a resume
-        last_lr = schedule(update)
-        losses = step(task, batch, trainer, devices, update, last_lr, total_batch_size, scaler)
-        pending.append(losses[-1])
-        interval.images += total_batch_size
-        tick(update=update, lr=last_lr)
-        if (log_interval and (i + 1) % log_interval == 0) or i + 1 == updates_per_epoch:
-            metrics = task.train_metrics()
-            _check_finite(metrics, last_lr)
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, 0.0) + value * interval.images
-            counted += interval.images
-            whole.waited += interval.waited
-            if log_interval:
-                report(epoch=epoch, batch=i + 1, update=update, lr=last_lr, speed=interval.images / interval.seconds,
-                       wait=interval.waited / interval.seconds, metrics=metrics)
-            interval.restart()
-    next(batches, None)  # lets the stream close its iterators
-    facts = {name: value / counted for name, value in totals.items()}
-    seconds = whole.seconds
-    return dict(metrics=facts, speed=counted / seconds, time=seconds, wait=whole.waited / seconds, lr=last_lr)
+
+    def __init__(self, workers):
+        self.workers, self._queue = workers, collections.deque()
+
+    def add(self, update, lr, losses, total_batch_size, asked):
+        """losses: one array a device; asked: numbers, 0 for nothing."""
+        device = losses[0].context
+        loss = sum((other.detach().sum().as_in_context(device) for other in losses[1:]), losses[0].detach().sum())
+        row = loss.astype('float32', copy=False).reshape((1,)) / total_batch_size
+        if self.workers.number > 1:
+            row = self.workers.total(mx.nd.concat(row, mx.nd.array(asked, ctx=device), dim=0))
+        self._queue.append((update, lr, row, asked))
+
+    def landed(self, ahead=_AHEAD):
+        """Generator of (update, lr, loss, asked) of those more than `ahead` updates back; waits for them."""
+        while len(self._queue) > ahead:
+            update, lr, row, asked = self._queue.popleft()
+            row = row.asnumpy().tolist()
+            yield update, lr, row[0], row[1:] or asked
+
+
+class Fit:
+    """A training: `run` goes through its epochs, evaluates and saves after each of them, and inside them when asked to.
+
+    record: experiments.record.Record, takes every line and figure; keeper: keeper.Keeper, or what saves like it;
+    scaler: of float16; guard: guard.Guard, tells of stop signals; monitor: divergence.Monitor.
+    """
+
+    def __init__(self, task, trainer, devices, plan, record, keeper, scaler=None, guard=None, monitor=None,
+                 workers=None):
+        self.task, self.trainer, self.devices, self.plan = task, trainer, devices, plan
+        self.record, self.keeper, self.scaler = record, keeper, scaler
+        self.guard, self.monitor, self.workers = guard or Guard('.'), monitor or Monitor(), workers or Workers()
+        self._flight, self._seed = _Flight(self.workers), plan.seed
+
+    def run(self, epoch=0, progress=None):
+        """Train from this epoch on, from inside it with the `progress` that a checkpoint kept.
+
+        Returns the metrics of the last evaluation. Raises Diverged, and Stopped once there is a checkpoint to go on
+        from.
+        """
+        metrics, started, first, self._flight = None, time.time(), epoch, _Flight(self.workers)
+        for epoch in range(epoch, self.plan.epochs):
+            self.record.begin_epoch(epoch, self.plan.total_batch_size)
+            progress = progress or Progress()
+            self.guard.interruptible = False
+            try:
+                self._train(epoch, progress)
+                self._check_weights(epoch)
+            finally:
+                self.record.end_epoch()
+            metrics = self._evaluate(epoch, progress)
+            self.keeper.save(epoch, metrics, self.monitor.state())
+            progress = None
+            self._stop_if(self.workers.number == 1 and epoch < self.plan.epochs - 1 and self.guard.asked)
+        self.record.line('Training time for %d epochs: %f sec.' % (self.plan.epochs - first, time.time() - started))
+        return metrics
+
+    def reseed(self, rewinds):
+        """Other orders and draws after each rewind; and each worker has its own of dropout and sampling."""
+        seed = (self._seed + 15485863 * rewinds) % 2 ** 31
+        self.plan.seed = (seed + 104729 * self.workers.rank) % 2 ** 31
+        self.task.reseed(seed)
+
+    # -- the training images ------------------------------------------------------------------------------------------
+
+    def _train(self, epoch, progress):
+        plan, task, clock = self.plan, self.task, _Clock()
+        if progress.batch == plan.updates_per_epoch:
+            return
+        batches = iter(task.begin_epoch(epoch))
+        for _ in range(progress.batch):  # drawn as before, and not trained on again
+            next(batches)
+            self.guard.beat()
+        while progress.batch < plan.updates_per_epoch:
+            batch = clock.next_batch(batches)
+            update = epoch * plan.updates_per_epoch + progress.batch + 1
+            mx.random.seed(_draws(plan.seed, update))  # dropout and sampling, the same after a resume
+            lr = plan.schedule(update)
+            losses = step(task, batch, self.trainer, self.devices, update, lr, plan.total_batch_size, self.scaler)
+            wishes = [self.guard.asked, float(self.keeper.is_due())]
+            self._flight.add(update, lr, losses, plan.total_batch_size, wishes)
+            progress.batch += 1
+            progress.interval += plan.total_batch_size
+            clock.images += plan.total_batch_size
+            last = progress.batch == plan.updates_per_epoch
+            agreed = self._look(0 if last else _AHEAD)
+            if (plan.log_interval and progress.batch % plan.log_interval == 0) or last:
+                clock = self._report(epoch, update, lr, progress, clock)
+            self.record.progress(update=update, lr=lr)
+            self.guard.beat()
+            stop, due = wishes if self.workers.number == 1 else agreed
+            if stop or due:
+                clock = self._pass(progress, clock)
+                self._save_inside(epoch, progress)
+            self._stop_if(stop)
+        next(batches, None)  # lets the stream close its iterators
+
+    def _look(self, ahead):
+        """Let the monitor see the losses that are known; returns what the workers asked for at the last of them."""
+        agreed = [0, 0]
+        for update, lr, loss, asked in self._flight.landed(ahead):
+            self.monitor.see(update, loss, lr)
+            agreed = [max(pair) for pair in zip(agreed, asked)]
+        return agreed
+
+    def _report(self, epoch, update, lr, progress, clock):
+        """The end of a log interval; returns the next one's clock."""
+        metrics = self.task.train_metrics()
+        progress.read(metrics)
+        if self.plan.log_interval:
+            speed, wait, scaler = clock.images / clock.seconds, clock.waited / clock.seconds, self.scaler
+            self.record.line(self.task.batch_line(epoch, progress.batch, speed, metrics, lr, wait, scaler))
+            self.record.event('batch', epoch=epoch, batch=progress.batch, update=update, lr=lr, speed=speed, wait=wait,
+                              skipped=scaler.skipped if scaler else 0, scale=scaler.scale if scaler else 1.0,
+                              **metrics)
+            self.record.progress(metrics=metrics)
+        return self._pass(progress, clock)
+
+    @staticmethod
+    def _pass(progress, clock):
+        """The clock's time becomes the epoch's; returns a new one."""
+        progress.waited, progress.seconds = progress.waited + clock.waited, progress.seconds + clock.seconds
+        return _Clock()
+
+    # -- evaluation, checkpoints, stops -------------------------------------------------------------------------------
+
+    def _evaluate(self, epoch, progress):
+        """Metrics of the validation images, and the epoch's lines; a stop signal ends it, for it can be done again."""
+        self.workers.average(self.trainer._params)
+        began, figures = time.time(), progress.figures()
+        lr = self.plan.schedule((epoch + 1) * self.plan.updates_per_epoch)
+        try:
+            self.guard.interruptible = self.workers.number == 1
+            self._stop_if(self.guard.interruptible and self.guard.asked)
+            metrics = self.task.evaluate(self.guard.beat)
+            self.guard.interruptible = False
+        except Stopped:
+            self.guard.interruptible = False
+            self._save_inside(epoch, progress)
+            raise
+        for line in self.task.epoch_lines(epoch, dict(figures, lr=lr), metrics):
+            self.record.line(line)
+        self.record.event('epoch', epoch=epoch, lr=lr, speed=figures['speed'], time=figures['time'],
+                          wait=figures['wait'], evaluation_time=time.time() - began, train=figures['metrics'],
+                          skipped=self.scaler.skipped if self.scaler else 0, validation=metrics)
+        return metrics
+
+    def _save_inside(self, epoch, progress):
+        self._look(0)
+        self._check_weights(epoch)
+        self.keeper.save_inside(epoch, progress.state(), self.monitor.state())
+
+    def _stop_if(self, number):
+        if number:
+            raise Stopped(self.guard.asked or int(signal.SIGTERM))
+
+    def _check_weights(self, epoch):
+        """Raise Diverged where a weight is not finite: such weights are never saved."""
+        mx.nd.waitall()  # a compiled network of static shape writes its running statistics unseen by who reads them
+        if not weights_are_finite(self.trainer):
+            raise Diverged('a weight is not finite in epoch %d' % epoch)
 
 
 def _draws(seed, update):
@@ -115,54 +306,9 @@ def _draws(seed, update):
     return (seed * 1000003 + update * 2654435761) % (2 ** 31 - 1)
 
 
-def _check_finite(metrics, lr):
-    bad = metrics.pop('first_bad_update', None)
-    if bad is not None:
-        raise Diverged('the loss is not finite at update %d (learning rate %.6g)' % (bad, lr))
-
-
 def weights_are_finite(trainer):
-    """Whether every trained weight (the float32 masters, where kept) is finite; the host waits for the answer."""
+    """Whether every trained weight (the float32 masters, where kept) and every running statistic is finite; the host
+    waits for the answer."""
     masters = master_weights(trainer)
-    return all_finite([masters.get(param, param.list_data()[0])
-                       for param in trainer._params if param.grad_req != 'null'])
-
-
-def fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, seed, record, save,
-        scaler=None, start_epoch=0, log_interval=50, settle=lambda: None):
-    """Train for `epochs` epochs; evaluate and save after each. Returns the metrics of the last evaluation.
-
-    record: experiments.record.Record, takes every line and figure. save(epoch, metrics): writes the checkpoint and
-    tells the record its path. settle(): called before each evaluation and save, lets several workers average their
-    running statistics. Raises Diverged, naming the last good checkpoint.
-    """
-    metrics, started = None, time.time()
-    for epoch in range(start_epoch, epochs):
-        def report(epoch, batch, update, lr, speed, wait, metrics):
-            record.line(task.batch_line(epoch, batch, speed, metrics, lr, wait, scaler))
-            record.event('batch', epoch=epoch, batch=batch, update=update, lr=lr, speed=speed, wait=wait,
-                         skipped=scaler.skipped if scaler else 0, scale=scaler.scale if scaler else 1.0, **metrics)
-            record.progress(metrics=metrics)
-
-        record.begin_epoch(epoch, total_batch_size)
-        try:
-            facts = train_epoch(task, epoch, trainer, devices, schedule, updates_per_epoch, total_batch_size, seed,
-                                scaler, log_interval, report, tick=record.progress)
-            if not weights_are_finite(trainer):
-                raise Diverged('a weight is not finite after epoch %d (learning rate %.6g)' % (epoch, facts['lr']))
-        except Diverged as error:
-            raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, or '
-                           'resume from there' % (error, record.last_checkpoint or 'none yet')) from None
-        finally:
-            record.end_epoch()
-        settle()
-        began = time.time()
-        metrics = task.evaluate()
-        for line in task.epoch_lines(epoch, facts, metrics):
-            record.line(line)
-        record.event('epoch', epoch=epoch, lr=facts['lr'], speed=facts['speed'], time=facts['time'],
-                     wait=facts['wait'], evaluation_time=time.time() - began, train=facts['metrics'],
-                     skipped=scaler.skipped if scaler else 0, validation=metrics)
-        save(epoch, metrics)
-    record.line('Training time for %d epochs: %f sec.' % (epochs - start_epoch, time.time() - started))
-    return metrics
+    return all_finite([value for param in trainer._params
+                       for value in ([masters[param]] if param in masters else param.list_data())])

@@ -42,6 +42,14 @@ class Options:
     save_dir: str = option('params', 'everything the run writes goes here')
     save_dtype: str = option('float32', 'precision of the exported .params', choices=('float32', 'float16'))
     resume: str = option('', 'auto: go on from SAVE_DIR/latest if there is one; or a checkpoint\'s directory')
+    checkpoint_minutes: float = option(0.0, 'also save inside an epoch, when the last checkpoint is so old (0: after '
+                                       'each epoch only)')
+    stall_minutes: float = option(60.0, 'end the run when nothing was done for so long (0: wait for ever)')
+    divergence_factor: float = option(3.0, 'a loss that is so many times its running median for 50 updates is a '
+                                      'divergence (0: a loss that is not finite only)')
+    on_divergence: str = option('stop', 'stop; or rewind: go back to the last checkpoint, with other draws',
+                                choices=('stop', 'rewind'))
+    max_rewinds: int = option(3, 'rewind at most so many times')
     log_interval: int = option(50, 'batches between two log lines')
     logging_file: str = option('train.log', 'name of the log, in SAVE_DIR')
     tensorboard: bool = option(False, 'write TensorBoard events to SAVE_DIR/tensorboard (needs tensorboardX)')
@@ -59,6 +67,9 @@ class Options:
             self.rule(field.name, all(math.isfinite(n) for n in numbers if isinstance(n, float)),
                       'finite: inf and nan are no values')
         self.rule('seed', 0 <= self.seed < 2 ** 31, '0 or more, and below 2147483648')
+        for name in ('checkpoint_minutes', 'stall_minutes', 'max_rewinds'):
+            self.rule(name, getattr(self, name) >= 0, '0 or more')
+        self.rule('divergence_factor', self.divergence_factor == 0 or self.divergence_factor > 1, '0, or above 1')
         self.rule('log_interval', self.log_interval >= 0, '0 or more')
         self.rule('loss_scale', self.loss_scale == 'dynamic' or _positive(self.loss_scale),
                   'dynamic or a positive number')

@@ -46,6 +46,8 @@ def save(path, arrays):
     try:
         check(path)
     except UsageError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__
         raise OSError(errno.EIO, 'it was cut short while it was written, as on a full disk') from error
 
 

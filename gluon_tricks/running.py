@@ -1,10 +1,15 @@
 """One training run, whatever the task: resumed, recorded, kept, and ended with an exit code."""
+import signal
+
 from gluon_tricks import checkpoint
 from gluon_tricks.distributed import Workers
-from gluon_tricks.experiments.record import Record, Silence
-from gluon_tricks.keeper import Keeper, find_to_resume
-from gluon_tricks.loop import Diverged, fit
+from gluon_tricks.divergence import Diverged, Monitor
 from gluon_tricks.errors import UsageError
+from gluon_tricks.experiments.record import Record, Silence
+from gluon_tricks.files import remedy_for
+from gluon_tricks.guard import Guard, Stopped
+from gluon_tricks.keeper import Keeper, find_to_resume
+from gluon_tricks.loop import Fit, Plan, Progress
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -28,49 +33,90 @@ class Run:
 
     def train(self, task, net, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, notices=(),
               start_epoch=0, manifest=None, **facts):
-        """Algorithm 1, with everything around it; returns the exit code: 0, 3 for a diverged run, 130 for Ctrl-C.
+        """Algorithm 1, with everything around it; returns the exit code: 0, 3 for a diverged run, 4 for one that stood
+        still, 130 and 143 for a stop signal.
 
         notices: lines for the log; manifest: JSON values for every checkpoint; facts: for run.json. start_epoch: where
         a run begins that is not resumed. Raises UsageError, which the record then tells as well.
         """
         config, workers = self.config, self.workers
-        if self.resumed:
-            path, stored = self.resumed
-            checkpoint.restore(path, net, trainer)
-            start_epoch = stored['epoch'] + 1
-            if self.scaler:
-                self.scaler.restore(stored['scaler'])
         record = (Silence if workers.rank else Record)(config)
+        goes_on = config.replace(resume='auto').command()
         try:
-            record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
-            for line in list(notices) + self.notices:
-                record.line(line)
-            record.facts(devices=[str(device) for device in devices], updates_per_epoch=updates_per_epoch,
-                         workers=workers.number, **facts)
-            keeper = Keeper(config, task, net, trainer, self.scaler, record,
-                            dict(manifest or {}, workers=workers.number), self.resumed)
-            images = updates_per_epoch * total_batch_size
-            record.begin_run(images * epochs, images * start_epoch)
-            seed = config.seed + 104729 * workers.rank  # of dropout and sampling
-            save = (lambda epoch, metrics: None) if workers.rank else keeper.save
-            fit(task, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, seed, record, save,
-                self.scaler, start_epoch, config.log_interval, lambda: workers.average(trainer._params))
+            with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
+                record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
+                for line in list(notices) + self.notices:
+                    record.line(line)
+                record.facts(devices=[str(device) for device in devices], updates_per_epoch=updates_per_epoch,
+                             workers=workers.number, **facts)
+                keeper = Keeper(config, task, net, trainer, self.scaler, record,
+                                dict(manifest or {}, workers=workers.number), self.resumed, workers)
+                plan = Plan(schedule, epochs, updates_per_epoch, total_batch_size, config.seed, config.log_interval)
+                self._fit(Fit(task, trainer, devices, plan, record, keeper, self.scaler, guard,
+                              Monitor(config.divergence_factor), workers), start_epoch)
             workers.finish()
             record.finish('finished', result=keeper.result, best=keeper.best)
             if task.headline in keeper.result:
                 record.line(task.result_line(keeper.result, keeper.best))
-            record.line('In %s: run.json, log.jsonl, latest/net.params, best/net.params' % record.save_dir)
+            record.line('In %s: run.json, log.jsonl, latest/net.params%s'
+                        % (record.save_dir, ', best/net.params' if keeper.best else ''))
             return 0
         except Diverged as error:
             record.finish('diverged', reason=str(error))
             record.line('error: %s' % error)
             return 3
-        except KeyboardInterrupt:
-            record.finish('interrupted')
-            record.line('interrupted: go on with %s' % config.replace(resume='auto').command())
-            return 130
+        except (Stopped, KeyboardInterrupt) as error:
+            number = getattr(error, 'signal', signal.SIGINT)
+            record.finish('interrupted', reason=signal.Signals(number).name)
+            record.line('stopped by %s%s: go on with %s' % (
+                signal.Signals(number).name, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '',
+                goes_on))
+            return 128 + number
         except UsageError as error:
             record.finish('failed', reason=str(error))
             raise
+        except OSError as error:  # of the log: checkpoints have their own sentence
+            raise UsageError('%s cannot be written (%s): %s, and go on with %s' % (
+                error.filename or config.save_dir, error.strerror or error, remedy_for(error), goes_on)) from error
         finally:
             record.close()
+
+    def _fit(self, fit, start_epoch):
+        """Run `fit` from its beginning or from the checkpoint; after a divergence as --on-divergence says."""
+        config, epoch, progress, rewinds, resumed = self.config, start_epoch, None, 0, self.resumed
+        total = fit.plan.updates_per_epoch * fit.plan.total_batch_size
+        while True:
+            if resumed:
+                epoch, progress, rewinds = self._restore(fit, *resumed, rewinds=rewinds)
+            fit.keeper.facts['rewinds'] = rewinds
+            fit.reseed(rewinds)
+            fit.record.begin_run(total * fit.plan.epochs,
+                                 total * epoch + (progress.batch * fit.plan.total_batch_size if progress else 0))
+            try:
+                return fit.run(epoch, progress)
+            except Diverged as error:
+                # The first worker alone writes; the others read what it wrote: the loss was everybody's.
+                path = checkpoint.find(config.save_dir)[0]
+                if config.on_divergence == 'stop' or rewinds >= config.max_rewinds or path is None:
+                    raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, '
+                                   'or resume from there' % (error, path or 'none yet')) from None
+                resumed, rewinds = (path, checkpoint.read(path)), rewinds + 1
+                fit.record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
+                                % (error, path, rewinds, config.max_rewinds))
+                fit.record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
+
+    def _restore(self, fit, path, stored, rewinds):
+        """Put a checkpoint into everything that a run changes; returns (epoch, Progress or None, rewinds so far)."""
+        rank = self.workers.rank
+        checkpoint.restore(path, stored, fit.keeper.net, fit.trainer, rank)
+        if self.scaler:
+            self.scaler.restore(stored['scaler'])
+        fit.monitor.restore(stored['monitor'])
+        fit.task.sums.clear()
+        rewinds = max(rewinds, stored['rewinds'])
+        if stored['batch'] is None:
+            return stored['epoch'] + 1, None, rewinds
+        if rewinds > stored['rewinds']:  # with other draws, an epoch is trained from its beginning
+            return stored['epoch'], None, rewinds
+        fit.task.sums.restore(stored['sums'], fit.devices, rank)
+        return stored['epoch'], Progress(**stored['progress']), rewinds

@@ -20,7 +20,7 @@ EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.f
 # modules. A new module needs a level here.
 LEVELS = {
     'options': -1, 'params_file': -1, 'config': 0, 'launch': 0, 'loss': 0, 'optimizer': 0,
-    'distributed': 0, 'tricks': 0, 'models': 0, 'data': 0,
+    'distributed': 0, 'guard': 0, 'divergence': 0, 'sums': 0, 'tricks': 0, 'models': 0, 'data': 0,
     'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
     'loop': 2, 'classification': 2, 'keeper': 2,
     'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
@@ -37,8 +37,8 @@ ONLY = {
     'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
     'experiments.recipes': {'config', 'tricks.linear_scaling'},
     'checkpoint': {'optimizer', 'models.zoo', 'params_file'},
-    'loop': {'optimizer', 'tricks.low_precision', 'checkpoint'},  # it knows no task
-    'keeper': {'checkpoint'},
+    'loop': {'optimizer', 'tricks.low_precision', 'distributed', 'guard', 'divergence'},  # it knows no task
+    'keeper': {'checkpoint', 'distributed'},
 }
 
 WITHOUT_TESTS = ('gluon_tricks.errors',)  # an exception's name, and nothing to run

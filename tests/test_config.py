@@ -306,6 +306,8 @@ def numbers(minimum=0, maximum=10 ** 6):
 
 # Options that may take any value of these at any time; those that need or exclude others follow in `configurations`.
 FREE = dict(
+    checkpoint_minutes=SHARE, stall_minutes=SHARE, divergence_factor=st.sampled_from((0.0, 1.5, 4.0)),
+    on_divergence=st.sampled_from(('stop', 'rewind')), max_rewinds=numbers(0),
     model=NAME, num_classes=numbers(2), input_size=st.none() | numbers(1), use_se=st.booleans(),
     init=st.sampled_from(('xavier', 'msra')),
     data_backend=st.sampled_from(('mxnet', 'synthetic')), data_dir=TEXT, rec_train=TEXT, rec_train_idx=TEXT,

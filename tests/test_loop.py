@@ -67,6 +67,35 @@ def run(task, trainer, devices, updates, lr=0.05, scaler=None):
         loop.step(task, batches[(update - 1) % len(batches)], trainer, devices, update, lr, total, scaler)
 
 
+class Record:
+    """Takes everything and keeps the events."""
+
+    def __init__(self):
+        self.events = []
+
+    def event(self, kind, **values):
+        self.events.append((kind, values))
+
+    def __getattr__(self, name):
+        return lambda *rest, **values: None
+
+
+class Keeper:
+    def is_due(self):
+        return False
+
+    def save(self, *rest):
+        pass
+
+
+def fit(task, trainer, devices, updates, lr=0.05, log_interval=50):
+    """One epoch of a Fit; returns its Record."""
+    record, total = Record(), task.config.batch_size * len(devices)
+    plan = loop.Plan(lambda update: lr, 1, updates, total, 0, log_interval)
+    loop.Fit(task, trainer, devices, plan, record, Keeper()).run()
+    return record
+
+
 @pytest.mark.parametrize('updates, bound', [(1, 1e-6), (20, 1e-4)])
 def test_ours_is_gluoncvs_loop(updates, bound):
     """GluonCV's network, MXNet's loss, Trainer and NAG, called as a GluonCV user does, against our step.
@@ -186,21 +215,21 @@ def test_a_loss_that_is_not_finite_is_named_with_its_update():
 
     task.begin_batch = broken
     with pytest.raises(loop.Diverged, match='update 4 .learning rate 0.05'):
-        loop.train_epoch(task, 0, trainer, devices, lambda update: 0.05, 6, 8, seed=0, log_interval=6)
+        fit(task, trainer, devices, 6, log_interval=6)
 
 
-def test_nothing_is_read_from_the_device_between_log_lines(monkeypatch):
-    """Only the log interval's metrics are copied to the host: as many reads for 4 updates as for 8."""
-    reads, real = [], mx.nd.NDArray.asnumpy
-    monkeypatch.setattr(mx.nd.NDArray, 'asnumpy', lambda array: reads.append(array.shape) or real(array))
-    monkeypatch.setattr(mx.nd, 'waitall', lambda: reads.append('waitall'))
-    counts = []
-    for updates in (4, 8):
-        task, trainer, devices = make(stream=Stored(updates), mixup=True, label_smoothing=True)
-        reads.clear()
-        loop.train_epoch(task, 0, trainer, devices, lambda update: 0.05, updates, 8, seed=0, log_interval=updates)
-        counts.append(len(reads))
-    assert counts[0] == counts[1] <= 4
+def test_the_host_reads_one_number_an_update_of_one_that_is_done(monkeypatch):
+    """The loss of the update before the last one, which ended long ago; besides, the metrics of the log interval."""
+    reads, real, steps = [], mx.nd.NDArray.asnumpy, []
+    monkeypatch.setattr(mx.nd.NDArray, 'asnumpy', lambda array: reads.append((array.size, len(steps))) or real(array))
+    monkeypatch.setattr(mx.nd, 'waitall', lambda: None)
+    real_step = loop.step
+    monkeypatch.setattr(loop, 'step', lambda *rest: steps.append(1) or real_step(*rest))
+    task, trainer, devices = make(stream=Stored(8), mixup=True, label_smoothing=True)
+    task.evaluate, task.epoch_lines = (lambda beat: {}), (lambda *rest: [])
+    fit(task, trainer, devices, 8, log_interval=8)
+    assert [read for read in reads if read[1] < 8] == [(1, number) for number in range(3, 8)]
+    assert reads[5:8] == [(1, 8)] * 3 and reads[8] == (3, 8)
 
 
 def test_float16_reads_one_flag_an_update(monkeypatch):
@@ -210,19 +239,18 @@ def test_float16_reads_one_flag_an_update(monkeypatch):
     for updates in (4, 8):
         task, trainer, devices = make(dtype='float16', stream=Stored(updates))
         reads.clear()
-        loop.train_epoch(task, 0, trainer, devices, lambda update: 0.05, updates, 8, 0, LossScaler(), updates)
+        run(task, trainer, devices, updates, scaler=LossScaler())
         counts.append(len(reads))
         assert max(reads) == 1
-    assert counts[1] - counts[0] == 4
+    assert counts == [4, 8]
 
 
 def test_the_epochs_figures_cover_the_whole_epoch():
     """Metrics of intervals of unequal length are weighted by their images."""
-    stream, reports = Stored(5), []
-    task, trainer, devices = make(stream=stream)
-    facts = loop.train_epoch(task, 0, trainer, devices, lambda update: 1e-9, 5, 8, 0, log_interval=2,
-                             report=lambda **values: reports.append(values))
-    assert [report['batch'] for report in reports] == [2, 4, 5]
-    losses = [report['metrics']['loss'] for report in reports]
-    assert facts['metrics']['loss'] == pytest.approx((2 * losses[0] + 2 * losses[1] + losses[2]) / 5)
+    task, trainer, devices = make(stream=Stored(5))
+    events = fit(task, trainer, devices, 5, lr=1e-9, log_interval=2).events
+    assert [values['batch'] for kind, values in events if kind == 'batch'] == [2, 4, 5]
+    losses = [values['loss'] for kind, values in events if kind == 'batch']
+    facts = events[-1][1]
+    assert facts['train']['loss'] == pytest.approx((2 * losses[0] + 2 * losses[1] + losses[2]) / 5)
     assert 0 <= facts['wait'] <= 1

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.loss import bad_update, cross_entropy, first_bad_update
+from gluon_tricks.loss import cross_entropy
 
 
 def reference(scores, target):
@@ -65,14 +65,3 @@ def test_does_not_wait_for_the_device(monkeypatch):
     for name in ('asnumpy', 'asscalar', 'wait_to_read'):
         monkeypatch.setattr(mx.nd.NDArray, name, lambda *_: pytest.fail('waited'))
     cross_entropy(scores, target)
-
-
-@pytest.mark.parametrize('losses, expected', [
-    ([1.0, 2.0], {}), ([1.0, float('nan')], {'first_bad_update': 8}), ([float('inf'), float('nan')], {'first_bad_update': 7}),
-    ([3e38, 0.0], {})])
-def test_the_first_bad_update_is_told(losses, expected):
-    values = [bad_update(mx.nd.array([loss]).sum(), update) for update, loss in enumerate(losses, 7)]
-    least = values[0]
-    for value in values[1:]:
-        least = mx.nd.minimum(least, value)
-    assert first_bad_update([float(least.asscalar())]) == expected

@@ -1,45 +1,60 @@
+import errno
 import json
+import os
+import signal
+import time
 
+import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
 from gluon_tricks.errors import UsageError
-from gluon_tricks.loop import Diverged
+from gluon_tricks.divergence import Diverged
 from gluon_tricks.optimizer import create_optimizer
 from gluon_tricks.running import Run
+from gluon_tricks.sums import Sums
 
 CPU = [mx.cpu()]
 
 
 class Task:
-    """One weight that is pulled to 3."""
+    """One weight that is pulled to 3, by batches that depend on seed, epoch and place. fails: raised in an epoch."""
 
     headline, result_names = 'nearness', ('nearness',)
 
     def __init__(self, fails=None):
-        self.net, self.fails = mx.gluon.nn.Dense(1, in_units=1, use_bias=False, weight_initializer='zeros'), fails
+        self.seen, self.fails = [], fails
+        self.net = mx.gluon.nn.Dense(1, in_units=1, use_bias=False, weight_initializer='zeros')
         self.net.initialize()
+        self.sums = Sums()
+
+    def reseed(self, seed):
+        self.seed = seed
 
     def begin_epoch(self, epoch):
         if self.fails and epoch == 1:
             raise self.fails
-        return iter([mx.nd.ones((4, 1))] * 5)
+        rng = np.random.RandomState([self.seed, epoch])
+        return iter([mx.nd.array(rng.normal(size=(4, 1))) for _ in range(5)])
 
     def begin_batch(self, update):
-        pass
+        self.seen.append(update)
 
     def shards(self, batch, devices):
         return [(batch,)]
 
     def loss(self, x):
-        return (self.net(x) - 3) ** 2
+        loss = (self.net(x) - 3) ** 2
+        self.sums.add(0, [loss.sum()], len(x))
+        return loss
 
     def train_metrics(self):
-        return {'loss': 1.0}
+        rows, count = self.sums.read()
+        return {'loss': rows.sum() / count}
 
-    def evaluate(self):
+    def evaluate(self, beat):
         return {'nearness': -abs(float(self.net.weight.data().asnumpy()[0, 0]) - 3)}
 
     def batch_line(self, *arguments):
@@ -58,9 +73,9 @@ class Task:
         return 'nearness %.3f after epoch %d' % (result['nearness'], result['epoch'])
 
 
-def train(tmp_path, fails=None, **options):
-    task = Task(fails)
-    run = Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **options))
+def train(tmp_path, fails=None, task=None, **options):
+    task = task or Task(fails)
+    run = Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options)))
     trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
     connect(trainer)
     code = run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 5, 4, ['a notice'], manifest={'of': 'bread'},
@@ -101,3 +116,149 @@ def test_a_users_error_is_recorded_and_raised(tmp_path):
 def test_float16_has_a_loss_scale(options, scale, fixed, tmp_path):
     scaler = Run(TrainConfig(save_dir=str(tmp_path), **options)).scaler
     assert (scaler and (scaler.scale, scaler.fixed)) == (scale and (scale, fixed))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stops and resumptions inside an epoch
+
+def history(folder):
+    """{(kind, update or epoch): figures} of log.jsonl, without times: a later event takes the place of an earlier."""
+    events = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
+    for event in events:
+        for name in ('time_stamp', 'speed', 'wait', 'time', 'evaluation_time'):
+            event.pop(name, None)
+    return {(event['event'], event.get('update', event['epoch'])): event for event in events if 'epoch' in event}
+
+
+class Signalled(Task):
+    """A signal comes at an update, or in the evaluation of an epoch."""
+
+    def __init__(self, number, update=None, epoch=None):
+        super().__init__()
+        self.number, self.update, self.stop_epoch, self.evaluated = number, update, epoch, 0
+
+    def begin_batch(self, update):
+        super().begin_batch(update)
+        if update == self.update:
+            os.kill(os.getpid(), self.number)
+
+    def evaluate(self, beat):
+        if self.evaluated == self.stop_epoch:
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.1)
+        self.evaluated += 1
+        return super().evaluate(beat)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('whole')
+    return train(folder)[1], history(folder)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('update', range(1, 16))
+def test_a_signal_at_any_update_is_undone_by_a_resume(update, number, whole, tmp_path, capsys):
+    stopped = Signalled(number, update=update)
+    code, _, run = train(tmp_path, task=stopped)
+    assert stopped.seen == list(range(1, update + 1))  # the update is ended, and no other begun
+    line = capsys.readouterr().out.splitlines()[-1]
+    if update == 15:  # the last one: what is left is to evaluate
+        assert code == 128 + number and 'epoch-0002-batch-000005' in line
+    assert (code, run['status'], run['reason']) == (128 + number, 'interrupted', signal.Signals(number).name)
+    assert signal.Signals(number).name in line and '--resume auto' in line
+    task = Task()
+    assert train(tmp_path, task=task, resume='auto')[:2] == (0, whole[0])
+    assert task.seen == list(range(update + 1, 16)) and history(tmp_path) == whole[1]
+
+
+@pytest.mark.parametrize('epoch', range(3))
+def test_a_signal_in_an_evaluation(epoch, whole, tmp_path):
+    assert train(tmp_path, task=Signalled(signal.SIGTERM, epoch=epoch))[0] == 143
+    task = Task()
+    assert train(tmp_path, task=task, resume='auto')[:2] == (0, whole[0])
+    assert task.seen == list(range(5 * epoch + 6, 16)) and history(tmp_path) == whole[1]
+
+
+def test_the_clock_saves_inside_an_epoch(whole, tmp_path):
+    """With a checkpoint after each update, the newest two of them are kept; a stop without a signal loses none."""
+    class Broken(Task):
+        def begin_batch(self, update):
+            super().begin_batch(update)
+            if update == 8:
+                names = sorted(path.name for path in tmp_path.glob('epoch-*'))
+                assert names == ['epoch-0000', 'epoch-0001-batch-000001', 'epoch-0001-batch-000002']
+                raise UsageError('gone')
+    with pytest.raises(UsageError, match='gone'):
+        train(tmp_path, task=Broken(), checkpoint_minutes=1e-9)
+    task = Task()
+    assert train(tmp_path, task=task, resume='auto')[:2] == (0, whole[0])
+    assert task.seen == list(range(8, 16)) and history(tmp_path) == whole[1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Divergence
+
+class Diverging(Task):
+    """The weight becomes infinite at update 8, unless the draws are others."""
+
+    def __init__(self, always=False):
+        super().__init__()
+        self.always = always
+
+    def begin_batch(self, update):
+        super().begin_batch(update)
+        if update == 8 and (self.always or self.seed == 0):
+            self.net.weight.set_data(mx.nd.array([[np.inf]]))
+
+
+def test_a_divergence_names_the_last_good_checkpoint(tmp_path, capsys):
+    code, _, run = train(tmp_path, task=Diverging())
+    assert code == 3 and run['status'] == 'diverged' and 'epoch-0000' in run['reason'] and 'update 8' in run['reason']
+    assert not list(tmp_path.glob('epoch-0001*'))
+
+
+@pytest.mark.parametrize('minutes', [0, 1e-9])
+def test_a_rewind_goes_on_from_there_with_other_draws(minutes, tmp_path, capsys):
+    task = Diverging()
+    code, weight, run = train(tmp_path, task=task, on_divergence='rewind', checkpoint_minutes=minutes)
+    out = capsys.readouterr().out
+    assert code == 0 and np.isfinite(weight) and out.count('to go on with other draws (1 of at most 3 times)') == 1
+    assert task.seed != 0 and task.seen[-10:] == list(range(6, 16))  # the epoch from its beginning
+    manifest = json.loads((tmp_path / 'latest' / 'manifest.json').read_text())
+    assert manifest['rewinds'] == 1
+    events = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+    assert [event['rewinds'] for event in events if event['event'] == 'rewind'] == [1]
+
+
+def test_a_resumed_run_keeps_the_draws_of_its_rewinds(tmp_path):
+    whole = train(tmp_path / 'whole', task=Diverging(), on_divergence='rewind')[1]
+
+    class Stopping(Diverging):
+        def begin_batch(self, update):
+            super().begin_batch(update)
+            if update == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert train(tmp_path / 'parts', task=Stopping(), on_divergence='rewind')[0] == 143
+    assert train(tmp_path / 'parts', task=Diverging(), on_divergence='rewind', resume='auto')[:2] == (0, whole)
+
+
+def test_rewinds_have_an_end(tmp_path):
+    code, _, run = train(tmp_path, task=Diverging(always=True), on_divergence='rewind', max_rewinds=2)
+    assert code == 3 and len([1 for line in (tmp_path / 'log.jsonl').read_text().splitlines() if '"rewind"' in line]) == 2
+
+
+def test_metrics_that_are_no_numbers_are_never_the_best(tmp_path):
+    class Nothing(Task):
+        def evaluate(self, beat):
+            return {'nearness': float('nan')}
+    assert train(tmp_path, task=Nothing())[0] == 0
+    assert not os.path.lexists(str(tmp_path / 'best'))
+
+
+def test_a_full_disk_under_the_log_is_one_sentence(tmp_path):
+    class Full(Task):
+        def epoch_lines(self, *rest):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / 'train.log'))
+    with pytest.raises(UsageError, match='train.log cannot be written .No space left'):
+        train(tmp_path, task=Full())

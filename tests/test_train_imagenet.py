@@ -100,15 +100,15 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more
     assert train(arguments, tmp_path / 'whole', *more) == 0
 
     from gluon_tricks import loop
-    real, calls = loop.train_epoch, []
+    real, calls = loop.Fit._train, []
 
-    def stopped(task, epoch, *rest, **options):
+    def stopped(self, epoch, progress):
         calls.append(epoch)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(task, epoch, *rest, **options)
+        return real(self, epoch, progress)
 
-    monkeypatch.setattr(loop, 'train_epoch', stopped)
+    monkeypatch.setattr(loop.Fit, '_train', stopped)
     assert train(arguments, tmp_path / 'parts', *more) == 130
     assert json.loads((tmp_path / 'parts' / 'run.json').read_text())['status'] == 'interrupted'
     assert train(arguments, tmp_path / 'parts', '--resume', 'auto', *more) == 0
@@ -149,16 +149,16 @@ def test_a_worse_epoch_does_not_become_the_best_after_a_resume(tiny_arguments, t
     from gluon_tricks.classification import Classification
     scores = iter([{'top1': 90.0}, {'top1': 50.0}])
 
-    def evaluate(self):
+    def evaluate(self, beat):
         return dict({'top5': 99.0, 'num_images': 27, 'loss': 1.0, 'gap_mean': 1.0, 'gap_std': 1.0}, **next(scores))
 
     monkeypatch.setattr(Classification, 'evaluate', evaluate)
     from gluon_tricks import loop
-    real = loop.train_epoch
-    monkeypatch.setattr(loop, 'train_epoch', lambda task, epoch, *rest, **options: (
-        real(task, epoch, *rest, **options) if epoch == 0 else (_ for _ in ()).throw(KeyboardInterrupt)))
+    real = loop.Fit._train
+    monkeypatch.setattr(loop.Fit, '_train', lambda self, epoch, progress: (
+        real(self, epoch, progress) if epoch == 0 else (_ for _ in ()).throw(KeyboardInterrupt)))
     assert train(tiny_arguments, tmp_path) == 130
-    monkeypatch.setattr(loop, 'train_epoch', real)
+    monkeypatch.setattr(loop.Fit, '_train', real)
     assert train(tiny_arguments, tmp_path, '--resume', 'auto') == 0
     assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
     assert json.loads((tmp_path / 'run.json').read_text())['best']['top1'] == 90.0

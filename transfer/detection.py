@@ -2,7 +2,7 @@
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.loss import bad_update, first_bad_update
+from gluon_tricks.sums import Sums
 from transfer.detection_data import test_images
 
 from gluoncv.nn.bbox import BBoxClipToImage
@@ -24,8 +24,7 @@ class Detection:
     def __init__(self, net, config, devices, train_stream, test_set, precision, classes):
         self.net, self.config, self.devices, self.classes = net, config, devices, classes
         self.train_stream, self.test_set, self.precision = train_stream, test_set, precision
-        self.epoch = self.update = 0
-        self._sums = {}
+        self.epoch, self.sums = 0, Sums()
         self.losses = (mx.gluon.loss.SigmoidBinaryCrossEntropyLoss(from_sigmoid=False),
                        mx.gluon.loss.HuberLoss(rho=config.rpn_smoothl1_rho),
                        mx.gluon.loss.SoftmaxCrossEntropyLoss(), mx.gluon.loss.HuberLoss(rho=config.rcnn_smoothl1_rho))
@@ -42,7 +41,10 @@ class Detection:
             self.net.hybridize(static_alloc=self.config.static_alloc)
 
     def begin_batch(self, update):
-        self.update = update
+        pass  # all draws are the images' and the sampling's
+
+    def reseed(self, seed):
+        self.train_stream.reseed(seed)
 
     def shards(self, batch, devices):
         """[(device's number, images, labels, targets of the proposals: classes, boxes, masks)], one a device."""
@@ -72,43 +74,32 @@ class Detection:
                   region_loss(boxes, box_targets, box_masks) * boxes.size / regions.sum()]
         total = losses[0].sum() + losses[1].sum() + losses[2].sum() + losses[3].sum()
         with mx.autograd.pause():
-            self._add(number, total, losses, [
+            self.sums.add(number, [loss.mean() for loss in losses] + [
                 (((rpn_scores >= 0) == rpn_targets) * sampled).sum(), sampled.sum(),
                 (rpn_masks * mx.nd.smooth_l1(rpn_found - rpn_boxes, scalar=3)).sum(), rpn_masks.sum() / 4,
                 (scores.argmax(axis=-1) == targets).sum(), mx.nd.full((1,), targets.size, ctx=total.context),
-                (box_masks * mx.nd.smooth_l1(boxes - box_targets, scalar=1)).sum(), box_masks.sum() / 4])
+                (box_masks * mx.nd.smooth_l1(boxes - box_targets, scalar=1)).sum(), box_masks.sum() / 4], 1)
         return total
-
-    def _add(self, number, total, losses, pairs):
-        one = mx.nd.ones((1,), ctx=total.context)
-        row = mx.nd.concat(*([loss.detach().mean().reshape((1,)) for loss in losses]
-                             + [pair.detach().reshape((1,)) for pair in pairs] + [one]), dim=0)
-        bad = bad_update(total, self.update)
-        if number in self._sums:
-            row, bad = self._sums[number][0] + row, mx.nd.minimum(self._sums[number][1], bad)
-        self._sums[number] = row, bad
 
     def train_metrics(self):
         """{name: value} of the updates since the last call: 'loss', `LOSSES`, `METRICS`; the host waits here."""
-        rows = [(row.asnumpy().astype('float64'), float(bad.asscalar())) for row, bad in self._sums.values()]
-        self._sums = {}
-        sums = sum(row for row, _ in rows)
-        metrics = dict(zip(LOSSES, sums[:4] / sums[-1]))
+        rows, count = self.sums.read()
+        sums = rows.sum(axis=0)
+        metrics = dict(zip(LOSSES, sums[:4] / count))
         metrics = dict({'loss': sum(metrics.values())}, **metrics)
         for place, name in enumerate(METRICS):
             right, of = sums[4 + 2 * place:6 + 2 * place]
             metrics[name] = right / of if of else 0.0
-        metrics.update(first_bad_update([bad for _, bad in rows]))
         return metrics
 
     # -- testing ----------------------------------------------------------------------------------------------------
 
-    def evaluate(self):
+    def evaluate(self, beat=lambda: None):
         """{'map_voc07' in percent, 'ap' of each class, 'num_images'}; {} in an epoch without evaluation."""
         if self.test_set is None or (self.epoch + 1) % self.config.val_interval:
             return {}
         self._compile()
-        return evaluate(self.net, self.test_set, self.devices, self.classes, self.precision)
+        return evaluate(self.net, self.test_set, self.devices, self.classes, self.precision, beat)
 
     # -- file names and lines, GluonCV's ----------------------------------------------------------------------------
 
@@ -154,11 +145,11 @@ def detect(net, image, device, precision):
     return ids[order].astype('int64'), scores[order].astype('float32'), boxes[order]
 
 
-def evaluate(net, test_set, devices, classes, precision):
+def evaluate(net, test_set, devices, classes, precision, beat=lambda: None):
     """Mean average precision over all images of a VOC set by GluonCV's metric, at an overlap of 0.5, 11 points.
 
     Objects marked difficult count for nothing. Returns {'map_voc07', 'ap': {class: percent}, 'num_images'}; a class
-    without objects has no figure and is left out of the mean.
+    without objects has no figure and is left out of the mean. beat() is called after each image.
     """
     metric, seen = VOC07MApMetric(iou_thresh=0.5, class_names=classes), 0
     for number, (image, boxes, scale) in enumerate(test_images(test_set, net.short, net.max_size)):
@@ -166,6 +157,7 @@ def evaluate(net, test_set, devices, classes, precision):
         metric.update(found[None] * scale, ids[None], scores[None], boxes[..., :4] * scale, boxes[..., 4],
                       boxes[..., 5])
         seen += 1
+        beat()
     names, values = metric.get()
     ap = {name: 100 * float(value) for name, value in zip(names, values) if not np.isnan(value)}
     mean = ap.pop('mAP', 0.0)

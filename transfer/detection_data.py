@@ -111,6 +111,10 @@ class DetectionStream:
         self.sampler = SplitSortedBucketSampler(ratios, total_batch_size, shuffle=True, seed=seed)
         self.updates_per_epoch = len(self.sampler)
 
+    def reseed(self, seed):
+        """Other orders and draws from the next epoch on."""
+        self.seed = seed
+
     def epoch(self, epoch):
         """Iterator of batches: five tuples with an array for each device."""
         _seed(self.seed, epoch)

@@ -17,7 +17,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.data.prepare_ade20k import read_classes
 from gluon_tricks.data.workers import in_threads
 from gluon_tricks.errors import UsageError
-from gluon_tricks.loss import bad_update, first_bad_update
+from gluon_tricks.sums import Sums
 from transfer.fcn_loss import fcn_loss, loss_weights, mean_of
 from transfer.segmentation_metrics import evaluate_crops, normalise, protocol
 
@@ -233,16 +233,18 @@ class Segmentation:
     def __init__(self, net, config, devices, train_stream, eval_stream, precision):
         self.net, self.config, self.devices, self.precision = net, config, devices, precision
         self.train_stream, self.eval_stream = train_stream, eval_stream
-        self.update = 0
-        self._clear()
+        self.sums = Sums()
 
     # -- training ---------------------------------------------------------------------------------------------------
+
+    def reseed(self, seed):
+        self.train_stream.seed = seed
 
     def begin_epoch(self, epoch):
         return self.train_stream.epoch(epoch)
 
     def begin_batch(self, update):
-        self.update = update  # all draws are the images'
+        pass  # all draws are the images'
 
     def shards(self, batch, devices):
         """[(device's number, images, labels, weights of the losses)]: what the loss divides by is counted here."""
@@ -258,33 +260,22 @@ class Segmentation:
         """(B,) losses of one device, float32; also adds to the device's sum, without waiting for it."""
         loss = fcn_loss(self.net(x), label, weight, aux_weight)
         with mx.autograd.pause():
-            total = loss.detach().sum()
-            bad = bad_update(total, self.update)
-            before = self._sums.get(number)
-            self._sums[number] = (total, bad) if before is None else (before[0] + total,
-                                                                      mx.nd.minimum(before[1], bad))
-        self._updates += number == 0
+            self.sums.add(number, [loss.sum()], number == 0)  # it counts updates
         return loss
 
-    def _clear(self):
-        self._sums, self._updates = {}, 0
-
     def train_metrics(self):
-        """{'loss'} since the last call; ``first_bad_update`` where a loss was not finite. Waits for them."""
-        read = np.array([[float(value.asscalar()) for value in sums] for sums in self._sums.values()])
-        loss = mean_of(self.config.loss, read[:, 0].sum() / self._updates, self.config.batch_size, len(self.devices))
-        metrics = collections.OrderedDict(loss=loss)
-        metrics.update(first_bad_update(read[:, 1]))
-        self._clear()
-        return metrics
+        """{'loss'} since the last call. Waits for it."""
+        rows, updates = self.sums.read()
+        return {'loss': mean_of(self.config.loss, rows.sum() / updates, self.config.batch_size, len(self.devices))}
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
-    def evaluate(self):
+    def evaluate(self, beat=lambda: None):
         """Exact metrics by GluonCV's protocol during training, {} without validation."""
         if self.eval_stream is None:
             return {}
-        return evaluate_crops(self.net, self.eval_stream, self.devices, self.precision, self.config.num_classes)
+        return evaluate_crops(self.net, self.eval_stream, self.devices, self.precision, self.config.num_classes,
+                              beat)
 
     # -- results, file names and log lines, GluonCV's ---------------------------------------------------------------
 

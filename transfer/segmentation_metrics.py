@@ -67,8 +67,9 @@ def normalise(pixels):
 # ---------------------------------------------------------------------------------------------------------------------
 # Evaluation
 
-def evaluate_crops(net, stream, devices, precision, num_classes):
-    """Metrics by the protocol 'crop' over a segmentation.EvalStream, shared out over the devices."""
+def evaluate_crops(net, stream, devices, precision, num_classes, beat=lambda: None):
+    """Metrics by the protocol 'crop' over a segmentation.EvalStream, shared out over the devices; beat() after each
+    batch."""
     confusion, pending = Confusion(num_classes), collections.deque()
 
     def read():
@@ -82,6 +83,7 @@ def evaluate_crops(net, stream, devices, precision, num_classes):
         pending.append((batch.label[:valid], outputs))
         if len(pending) > 1:
             read()  # while the devices are at the next batch
+        beat()
     while pending:
         read()
     if confusion.num_images != stream.num_images:

@@ -56,14 +56,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
     if more:
         assert main(words(tree, tmp_path / 'half', *more)) == 0
         expected = arrays(tmp_path / 'half')
-    real = loop.train_epoch
+    real = loop.Fit._train
 
-    def stopped(task, epoch, *rest, **options):
+    def stopped(self, epoch, progress):
         if epoch == 1:
             raise KeyboardInterrupt
-        return real(task, epoch, *rest, **options)
+        return real(self, epoch, progress)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, 'train_epoch', stopped)
+        patch.setattr(loop.Fit, '_train', stopped)
         assert main(words(tree, tmp_path / 'stopped', *more)) == 130
     assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', *more)) == 0
     found = arrays(tmp_path / 'stopped')
@@ -107,7 +107,7 @@ def test_calibrated_new_weights_and_all_layers(tree, tmp_path):
     (['--params', 'x.params'], '--base-params'), (['--batch-size', '3', '--devices', 'cpu(0),cpu(1)'], 'divide over 2'),
     (['--eval', '--params', '/no.params'], 'no such file'), (['--gpus', 'a', '--devices', ''], 'numbers of GPUs'),
     (['--base-params', '/no.params'], 'no such file'), (['--network', 'inceptionv3'], 'ResNet-B, -C or -D'),
-    (['--predict', '/no.jpg', '--params', '/no.params'], '/no.jpg is not an image')])
+    (['--predict', '/no.jpg', '--params', '/no.params'], '/no.jpg cannot be read')])
 def test_a_mistake_is_one_sentence(more, part, tree, tmp_path, capsys):
     assert main(words(tree, tmp_path / 'x', *more)) == 2
     error = capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""Stop signals and stalls: a run ends in order when it is told to, and does not wait for ever for what never comes."""
+import faulthandler
+import os
+import select
+import signal
+import sys
+import threading
+import time
+
+STALLED = 4  # the exit code
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A stop signal: `signal` is its number, 128 + it the exit code."""
+
+    def __init__(self, number):
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+class Guard:
+    """While it is entered, SIGINT and SIGTERM ask for a stop; a second one ends the process where it is.
+
+    `asked` is the first one's number, 0 before; the loop looks at it after each update. Where `interruptible` is set,
+    as before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
+    `beat()` for so long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
+    (0: never). goes_on: the command that goes on. In another thread than the first one there are no signals to hear.
+    """
+
+    def __init__(self, save_dir, stall_minutes=0.0, goes_on=''):
+        self.save_dir, self.stall, self.goes_on = save_dir, 60 * stall_minutes, goes_on
+        self.asked, self.interruptible, self._last, self._watches = 0, True, time.monotonic(), False
+        self._owner = os.getpid()
+
+    def beat(self):
+        """There is progress."""
+        self._last, self._watches = time.monotonic(), True
+
+    def __enter__(self):
+        self._ends = os.pipe()
+        os.set_blocking(self._ends[1], False)
+        self._before = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = [signal.signal(number, self._hear) for number in _SIGNALS]
+            # The number arrives in the pipe at once, even while Python waits for MXNet.
+            self._wakeup = signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
+            os.register_at_fork(after_in_child=self._leave)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *reason):
+        if self._before is not None:
+            signal.set_wakeup_fd(self._wakeup)
+            for number, handler in zip(_SIGNALS, self._before):
+                signal.signal(number, handler)
+        os.write(self._ends[1], b'\0')  # no signal's number: the thread ends
+        self._thread.join()
+        for end in self._ends:
+            os.close(end)
+        self._owner = None
+
+    def _leave(self):
+        """In a child that was forked: a loader's process ends by SIGTERM, and leaves Ctrl-C to its parent."""
+        if self._owner is not None and self._owner != os.getpid():
+            self._owner = None
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _hear(self, number, frame):
+        if not self.asked:
+            self.asked = number
+            if self.interruptible:
+                raise Stopped(number)
+
+    def _watch(self):
+        heard = 0
+        while True:
+            ready, _, _ = select.select([self._ends[0]], [], [], min(max(self.stall / 10, 0.1), 10))
+            for number in os.read(self._ends[0], 64) if ready else b'':
+                if not number:
+                    return
+                heard += number in _SIGNALS
+                if heard > 1:
+                    self._end(128 + number, 'stopped at once by a second %s' % signal.Signals(number).name)
+            if self.stall and self._watches and time.monotonic() - self._last > self.stall:
+                self._stalled()
+
+    def _stalled(self):
+        path = os.path.join(self.save_dir, 'stacks.txt')
+        try:
+            with open(path, 'w') as stream:
+                faulthandler.dump_traceback(stream, all_threads=True)
+        except OSError:
+            path = 'stderr'
+            faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+        self._end(STALLED, 'error: no progress for %g minutes (--stall-minutes): the stacks of all threads are in %s'
+                  % (self.stall / 60, path))
+
+    def _end(self, code, words):
+        """End the process, whatever its other threads are at; checkpoints are whole at any time."""
+        os.write(2, ('\n%s; go on with %s\n' % (words, self.goes_on)).encode())
+        os._exit(code)
