@@ -30,7 +30,8 @@ FIXED = dict(num_classes=1000, init='msra', nag='mxnet', schedule='gluoncv', smo
              distill_loss='gluoncv', mixup_pairs='reverse', epsilon=0.1, loss_scale='1', kv_store='device', jitter=0.4,
              pca_noise=0.1, min_area=0.08, no_mirror=False)
 # Options without a counterpart there; they are off, or choose nothing it could do.
-OWN = {'devices', 'teacher_params', 'cutmix', 'cutmix_alpha', 'cutout', 'seed', 'save_dtype', 'resume', 'tensorboard'}
+OWN = {'devices', 'teacher_params', 'cutmix', 'cutmix_alpha', 'cutout', 'seed', 'save_dtype', 'resume', 'tensorboard',
+       'checkpoint_minutes', 'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds'}
 # The same by another spelling: a slash at the end; no teacher.
 SAME = {'data_dir', 'teacher'}
 
@@ -221,3 +222,11 @@ def test_the_data_page_names_commands_and_places_that_exist():
     assert os.path.join(defaults.data_dir, 'rec') == prepare._SETS['imagenet'].DEFAULT_OUT
     from gluon_tricks.experiments import recipes
     assert os.path.join(recipes.get('table7/best').config.data_dir, 'rec') == prepare._SETS['places365'].DEFAULT_OUT
+
+
+def test_each_promise_has_its_test():
+    text = (ROOT / 'docs' / 'reliability.md').read_text(encoding='utf-8')
+    named = re.findall(r'`(tests/[\w/]+\.py)::(\w+)`', text)
+    assert len(named) > 15
+    for path, name in named:
+        assert 'def %s(' % name in (ROOT / path).read_text(encoding='utf-8'), (path, name)

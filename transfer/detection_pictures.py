@@ -10,6 +10,7 @@ from transfer.backbone import MOST_CLASSES
 from transfer.detection import detect
 
 _SHOWN = 0.5  # the score from which a box is drawn
+_READABLE, _MOST_ZOOM = 300, 4  # a short side of fewer pixels is enlarged so many times at most
 
 
 def stored_classes(params):
@@ -40,13 +41,18 @@ def load_image(path, short, max_size):
 
 
 def draw_detections(net, photograph, image, scale, device, precision, classes, out, path):
-    """Write OUT/NAME.png with a box, class and score for each find; returns (its path, [(class, score)])."""
+    """Write OUT/NAME.png with a box, class and score for each find; returns (its path, [(class, score)]).
+
+    photograph: (H, W, 3) uint8, drawn at a whole multiple of its size where it is small.
+    """
     import cv2
     from gluoncv.utils.viz import cv_plot_bbox
     ids, scores, boxes = detect(net, image, device, precision)
     keep = scores >= _SHOWN
     ids, scores, boxes = ids[keep], scores[keep], boxes[keep] * scale
-    drawn = cv_plot_bbox(photograph.copy(), boxes, scores, ids, thresh=_SHOWN, class_names=classes)
+    zoom = min(-(-_READABLE // min(photograph.shape[:2])), _MOST_ZOOM)  # so that the words have room
+    enlarged = cv2.resize(photograph, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    drawn = cv_plot_bbox(enlarged, boxes * zoom, scores, ids, thresh=_SHOWN, class_names=classes)
     target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
     try:
         os.makedirs(out, exist_ok=True)

@@ -268,11 +268,15 @@ def shares(labels):
 
 
 def picture(image, labels, names):
-    """A Pillow image: the photograph, the classes in ADE20K's colours (H, W), and a legend of those that are there."""
+    """A Pillow image: the photograph, the classes in ADE20K's colours (H, W), and a legend of those that are there.
+
+    Few classes have VOC's colours, whose first ones are easier to tell apart.
+    """
     from PIL import Image, ImageDraw, ImageFont
     from gluoncv.utils.viz import get_color_pallete
     width, height = image.size
-    mask = get_color_pallete(labels, 'ade20k')
+    palette, first = ('pascal_voc', 0) if len(names) <= 21 else ('ade20k', 1)
+    mask = get_color_pallete(labels, palette)
     colours, font, line, edge = mask.getpalette(), ImageFont.load_default(), 16, 6
     found = shares(labels)
     result = Image.new('RGB', (2 * width + 220, max(height, line * len(found) + 2 * edge)), 'white')
@@ -281,7 +285,7 @@ def picture(image, labels, names):
     draw = ImageDraw.Draw(result)
     for row, (label, share) in enumerate(found):
         left, top = 2 * width + edge, edge + row * line
-        colour = tuple(colours[3 * (label + 1):3 * (label + 2)])
+        colour = tuple(colours[3 * (label + first):3 * (label + first + 1)])
         draw.rectangle((left, top, left + 11, top + 11), fill=colour, outline='black')
         draw.text((left + 18, top), '%4.1f %%  %s' % (100 * share, names[label].split(',')[0]), 'black', font)
     return result

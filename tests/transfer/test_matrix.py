@@ -180,6 +180,11 @@ def test_figures_that_are_not_there():
 # ---------------------------------------------------------------------------------------------------------------------
 # Interrupts
 
+def _hears_ctrl_c():
+    """As a program in a terminal's foreground does, whatever started the tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize('stop', [lambda process: os.killpg(process.pid, signal.SIGINT),  # Ctrl-C
                                   lambda process: process.send_signal(signal.SIGINT)], ids=['both', 'matrix alone'])
 def test_an_interrupt_ends_both_and_the_same_command_goes_on(stop, program, tmp_path):
@@ -189,7 +194,8 @@ def test_an_interrupt_ends_both_and_the_same_command_goes_on(stop, program, tmp_
                       'matrix._PATIENCE = (1, 10)\nsys.exit(matrix.main())\n' % (str(ROOT), program))
     words = ['--backbones', weights(tmp_path / 'a', 'waits'), weights(tmp_path / 'b'), '--tasks', 'voc', '--out', 'out']
     pipes = dict(cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    process = subprocess.Popen([sys.executable, str(script)] + words, start_new_session=True, **pipes)
+    process = subprocess.Popen([sys.executable, str(script)] + words, start_new_session=True,
+                               preexec_fn=_hears_ctrl_c, **pipes)
     for _ in range(200):
         if (tmp_path / 'out' / 'resnet50_v1d-a' / 'voc' / 'latest').exists():
             break
