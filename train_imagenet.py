@@ -7,25 +7,24 @@ import os
 import sys
 
 from gluon_tricks import config as configuration
-from gluon_tricks.errors import UsageError
+from gluon_tricks.errors import UsageError, exit_code
 from gluon_tricks.experiments import recipes
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 130 for Ctrl-C."""
-    record = None
-    try:
-        parser = configuration.parser(description=__doc__.splitlines()[0])
-        arguments = parser.parse_args(argv)
-        base = recipes.get(arguments.recipe).config if arguments.recipe else None
-        config = resolve(configuration.from_namespace(arguments, base))
-        if arguments.print_config:
-            print(config.to_json())
-            return 0
-        return train(config)
-    except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 2
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    return exit_code(run, argv)
+
+
+def run(argv):
+    """The same, with a UsageError for wrong usage."""
+    arguments = configuration.parser(description=__doc__.splitlines()[0]).parse_args(argv)
+    base = recipes.get(arguments.recipe).config if arguments.recipe else None
+    config = resolve(configuration.from_namespace(arguments, base))
+    if arguments.print_config:
+        print(config.to_json())
+        return 0
+    return train(config)
 
 
 def resolve(config):

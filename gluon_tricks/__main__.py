@@ -2,7 +2,7 @@
 import importlib
 import sys
 
-from gluon_tricks.errors import UsageError
+from gluon_tricks.errors import UsageError, exit_code
 
 COMMANDS = {
     'recipes': ('gluon_tricks.experiments.recipes', 'the rows of the paper\'s tables: figures and commands'),
@@ -29,17 +29,15 @@ def main(argv=None):
         return 0 if words else 2
     name, rest = words[0], words[1:]
     try:
-        if name not in COMMANDS:
-            raise UsageError('%r is not a command; the commands are: %s' % (name, ', '.join(COMMANDS)))
-        return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
-    except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        return 130
+        return exit_code(_command, name, rest)
     except BrokenPipeError:  # `... | head`
         return 1
+
+
+def _command(name, rest):
+    if name not in COMMANDS:
+        raise UsageError('%r is not a command; the commands are: %s' % (name, ', '.join(COMMANDS)))
+    return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 
 if __name__ == '__main__':

@@ -84,7 +84,7 @@ def write(save_dir, name, files, manifest):
         sync(partial)
         _replace_directory(partial, final)
         sync(save_dir)
-    except (OSError, mx.MXNetError) as error:
+    except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UsageError('the checkpoint %s could not be written (%s): the one before it is whole; free space or '
                          'choose another --save-dir, and go on with --resume' % (final, _first_line(error))) from error
@@ -212,8 +212,9 @@ def _is_statistic(param):
     return param.grad_req == 'null'
 
 
-def net_arrays(net, trainer=None, dtype='float32'):
-    """{structural name: array} of a network as ``save_parameters`` names them: masters where the optimizer keeps them.
+def net_arrays(net, trainer=None):
+    """{structural name: float32 array} of a network as ``save_parameters`` names them: masters where the optimizer
+    keeps them.
 
     Running statistics are averaged over the devices, as MXNet does.
     """
@@ -225,8 +226,7 @@ def net_arrays(net, trainer=None, dtype='float32'):
             value = sum((copy.as_in_context(copies[0].context) for copy in copies[1:]), copies[0]) / len(copies)
         else:
             value = masters.get(param, copies[0])
-        keep = 'float32' if value.dtype != dtype and _stays_float32(name) else dtype
-        arrays[name] = value.astype(keep, copy=False)
+        arrays[name] = value.astype('float32', copy=False)
     return arrays
 
 
@@ -235,13 +235,13 @@ def _stays_float32(name):
     return name.rsplit('.', 1)[-1] in ('gamma', 'beta', 'running_mean', 'running_var')
 
 
-def save(save_dir, epoch, net, trainer, manifest, dtype='float32', batch=None, statistics=None):
+def save(save_dir, epoch, net, trainer, manifest, batch=None, statistics=None):
     """Write the checkpoint after `epoch` or after so many of its batches, make it the latest, and return its path.
 
     statistics: `device_statistics`, else those of this process. Raises UsageError.
     """
     states = get_states(trainer) or {'empty': mx.nd.zeros(1)}
-    files = {'net.params': lambda path: params_file.save(path, net_arrays(net, trainer, dtype)),
+    files = {'net.params': lambda path: params_file.save(path, net_arrays(net, trainer)),
              'optimizer.params': lambda path: params_file.save(path, states)}
     statistics = device_statistics(net) if statistics is None else statistics
     if statistics:
@@ -299,21 +299,28 @@ def restore(path, manifest, net, trainer, rank=0):
                 value.copyto(params[name].list_data()[int(number) % devices])
 
 
-def export(checkpoint_path, target_path):
-    """Give net.params of a checkpoint a second name (a hard link, or a copy where links cannot be), atomically.
-
-    Raises UsageError.
+def export(checkpoint_path, target_path, dtype='float32'):
+    """Give net.params of a checkpoint a second name (a hard link, or a copy where links cannot be), atomically; in
+    float16 it is another file. Raises UsageError.
     """
     source, partial = os.path.join(checkpoint_path, 'net.params'), target_path + '.partial'
     try:
         if os.path.lexists(partial):
             os.remove(partial)
-        try:
-            os.link(source, partial)
-        except OSError:
-            shutil.copyfile(source, partial)
+        if dtype == 'float16':
+            params_file.save(partial, {name: value.astype('float32' if _stays_float32(name) else dtype)
+                                       for name, value in params_file.load(source).items()})
+        else:
+            _link_or_copy(source, partial)
         os.replace(partial, target_path)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.remove(partial)
         raise unwritable(target_path, error, remedy_for(error)) from error
+
+
+def _link_or_copy(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

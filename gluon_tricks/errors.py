@@ -1,5 +1,6 @@
-"""The one exception for what a user can put right, and the argument parser that raises it."""
+"""The one exception for what a user can put right, what a program makes of it, and the argument parser that raises it."""
 import argparse
+import sys
 
 
 class UsageError(ValueError):
@@ -7,6 +8,19 @@ class UsageError(ValueError):
 
     Commands print it after ``error:`` and end with exit code 2; no traceback.
     """
+
+
+def exit_code(program, *arguments):
+    """The exit code that program(*arguments) returns, None for 0; 2 after a UsageError, told in its sentence, and 130
+    after Ctrl-C."""
+    try:
+        return program(*arguments) or 0
+    except UsageError as error:
+        print('error: %s' % error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
 
 
 class Parser(argparse.ArgumentParser):

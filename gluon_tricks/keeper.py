@@ -89,13 +89,12 @@ class Keeper:
             self.best = dict({key: value for key, value in metrics.items() if isinstance(value, (int, float))},
                              epoch=epoch, checkpoint=name)
         self.metrics, self.epoch = metrics, epoch
-        path = checkpoint.save(directory, epoch, self.net, self.trainer, self._manifest(monitor),
-                               self.config.save_dtype)
+        path = checkpoint.save(directory, epoch, self.net, self.trainer, self._manifest(monitor))
         if better:
             checkpoint.point(directory, 'best', name)
-            checkpoint.export(path, os.path.join(directory, self.task.best_file_name(epoch, metrics)))
+            self._export(path, self.task.best_file_name(epoch, metrics))
         if self._stays(epoch):
-            checkpoint.export(path, os.path.join(directory, self.task.file_name(epoch, metrics)))
+            self._export(path, self.task.file_name(epoch, metrics))
         return self._prune(path)
 
     def save_inside(self, epoch, progress, monitor=None):
@@ -110,7 +109,10 @@ class Keeper:
             return None
         manifest = dict(self._manifest(monitor), progress=progress, sums=sums)
         return self._prune(checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest,
-                                           self.config.save_dtype, progress['batch'], statistics))
+                                           progress['batch'], statistics))
+
+    def _export(self, path, name):
+        checkpoint.export(path, os.path.join(self.config.save_dir, name), self.config.save_dtype)
 
     def _manifest(self, monitor):
         return dict(self.facts, config=self.config.to_dict(), best=self.best, metrics=self.metrics, monitor=monitor,

@@ -38,11 +38,14 @@ def load(path):
 
 
 def save(path, arrays):
-    """Write {name: NDArray} to a file, and see that it is whole. Raises OSError and MXNetError where it is not.
+    """Write {name: NDArray} to a file, and see that it is whole. Raises OSError where it is not.
 
     MXNet says nothing when a disk has no room for the last 4096 bytes, which it writes while it closes the file.
     """
-    mx.nd.save(str(path), arrays)
+    try:
+        mx.nd.save(str(path), arrays)
+    except mx.MXNetError as error:
+        raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
     try:
         check(path)
     except UsageError as error:

@@ -41,8 +41,6 @@ ONLY = {
     'keeper': {'checkpoint', 'distributed'},
 }
 
-WITHOUT_TESTS = ('gluon_tricks.errors',)  # an exception's name, and nothing to run
-
 STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.options', 'gluon_tricks.config',
                'gluon_tricks.schedule', 'gluon_tricks.tricks', 'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay',
                'gluon_tricks.tricks.linear_scaling', 'gluon_tricks.experiments.recipes')
@@ -236,7 +234,7 @@ def mirror(path):
 
 
 @pytest.mark.parametrize('path', [path for path in list(MODULES.values()) + OUTSIDE
-                                  if not path.name.startswith('__') and dotted(path) not in WITHOUT_TESTS],
+                                  if not path.name.startswith('__')],
                          ids=dotted)
 def test_each_module_has_its_test_file(path):
     assert mirror(path).exists(), 'missing: %s' % mirror(path).relative_to(ROOT)

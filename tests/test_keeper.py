@@ -1,5 +1,6 @@
 import os
 
+import numpy as np
 import pytest
 
 from gluon_tricks import checkpoint
@@ -46,6 +47,17 @@ def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
     keeper.save(0, scores(50.0))
     assert {'0.5000-imagenet-resnet50_v1d-0-best.params', 'imagenet-resnet50_v1d-0.params'} <= set(
         os.listdir(str(tmp_path)))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bits(dtype, tmp_path):
+    _, keeper = make(tmp_path, save_frequency=1, save_dtype=dtype)
+    path = keeper.save(0, scores(50.0))
+    exact = keeper.net.weight.data().asnumpy()
+    stored, exported = (mx.nd.load(str(file))['weight'] for file in (
+        tmp_path / 'epoch-0000' / 'net.params', tmp_path / 'imagenet-resnet50_v1d-0.params'))
+    assert path.endswith('epoch-0000') and (stored.asnumpy() == exact).all()
+    assert exported.dtype == np.dtype(dtype) and (exported.asnumpy() == exact.astype(dtype)).all()
 
 
 def test_an_equal_score_is_not_better(tmp_path):

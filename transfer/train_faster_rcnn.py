@@ -10,42 +10,42 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
 from gluon_tricks import options  # noqa: E402
-from gluon_tricks.errors import UsageError  # noqa: E402
+from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
 from transfer import rcnn_config  # noqa: E402
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 130 for Ctrl-C."""
-    try:
-        parser = options.parser(rcnn_config.RCNNConfig, description=__doc__.splitlines()[0])
-        parser.add_argument('--eval', action='store_true', help='test the weights of --params and end')
-        parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='draw what --params finds, and end')
-        parser.add_argument('--params', metavar='FILE', help='weights of the whole detector, for --eval and --predict')
-        parser.add_argument('--out', metavar='DIR', default='pictures', help='where --predict writes (default: '
-                            'pictures)')
-        arguments = parser.parse_args(argv)
-        base = None
-        if arguments.recipe:
-            from transfer import tables
-            base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
-        config = resolve(rcnn_config.from_namespace(arguments, base))
-        if arguments.print_config:
-            print(config.to_json())
-            return 0
-        if (arguments.eval or arguments.predict) and not arguments.params:
-            raise UsageError('--eval and --predict need the detector\'s weights: give --params FILE, such as '
-                             'SAVE_DIR/best/net.params')
-        if arguments.params and not (arguments.eval or arguments.predict):
-            raise UsageError('--params %s is for --eval and --predict: add one of them; to begin training with a '
-                             'classifier\'s weights give --base-params' % arguments.params)
-        if arguments.eval:
-            return test(config, arguments.params)
-        if arguments.predict:
-            return predict(config, arguments.params, arguments.predict, arguments.out)
-        return train(config)
-    except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 2
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    return exit_code(run, argv)
+
+
+def run(argv):
+    """The same, with a UsageError for wrong usage."""
+    parser = options.parser(rcnn_config.RCNNConfig, description=__doc__.splitlines()[0])
+    parser.add_argument('--eval', action='store_true', help='test the weights of --params and end')
+    parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='draw what --params finds, and end')
+    parser.add_argument('--params', metavar='FILE', help='weights of the whole detector, for --eval and --predict')
+    parser.add_argument('--out', metavar='DIR', default='pictures', help='where --predict writes (default: pictures)')
+    arguments = parser.parse_args(argv)
+    base = None
+    if arguments.recipe:
+        from transfer import tables
+        base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
+    config = resolve(rcnn_config.from_namespace(arguments, base))
+    if arguments.print_config:
+        print(config.to_json())
+        return 0
+    if (arguments.eval or arguments.predict) and not arguments.params:
+        raise UsageError('--eval and --predict need the detector\'s weights: give --params FILE, such as '
+                         'SAVE_DIR/best/net.params')
+    if arguments.params and not (arguments.eval or arguments.predict):
+        raise UsageError('--params %s is for --eval and --predict: add one of them; to begin training with a '
+                         'classifier\'s weights give --base-params' % arguments.params)
+    if arguments.eval:
+        return test(config, arguments.params)
+    if arguments.predict:
+        return predict(config, arguments.params, arguments.predict, arguments.out)
+    return train(config)
 
 
 def resolve(config):

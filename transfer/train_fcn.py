@@ -9,34 +9,35 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
-from gluon_tricks.errors import UsageError  # noqa: E402
+from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
 from transfer import fcn_config as configuration  # noqa: E402
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 130 for Ctrl-C."""
-    try:
-        arguments = configuration.parser(__doc__.splitlines()[0]).parse_args(argv)
-        base = None
-        if arguments.recipe:
-            from transfer import tables
-            base = tables.get(arguments.recipe, configuration.FCNConfig)
-        config = configuration.from_namespace(arguments, base)
-        weights = Weights(arguments.params) if arguments.params else None
-        if weights and weights.backbone and not hasattr(arguments, 'backbone'):
-            config = config.replace(backbone=weights.backbone)
-        config, notices = resolve(config)
-        if arguments.print_config:
-            print(config.to_json())
-            return 0
-        if arguments.eval:
-            return evaluate(config, weights, arguments.multi_scale, notices)
-        if arguments.predict:
-            return predict(config, weights, arguments.predict, arguments.out or 'pictures')
-        return train(config, notices)
-    except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 2
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    return exit_code(run, argv)
+
+
+def run(argv):
+    """The same, with a UsageError for wrong usage."""
+    arguments = configuration.parser(__doc__.splitlines()[0]).parse_args(argv)
+    base = None
+    if arguments.recipe:
+        from transfer import tables
+        base = tables.get(arguments.recipe, configuration.FCNConfig)
+    config = configuration.from_namespace(arguments, base)
+    weights = Weights(arguments.params) if arguments.params else None
+    if weights and weights.backbone and not hasattr(arguments, 'backbone'):
+        config = config.replace(backbone=weights.backbone)
+    config, notices = resolve(config)
+    if arguments.print_config:
+        print(config.to_json())
+        return 0
+    if arguments.eval:
+        return evaluate(config, weights, arguments.multi_scale, notices)
+    if arguments.predict:
+        return predict(config, weights, arguments.predict, arguments.out or 'pictures')
+    return train(config, notices)
 
 
 def resolve(config):

@@ -92,6 +92,8 @@ class Record:
 
     def begin_run(self, images, done):
         """The bar counts images over the whole run: `images` in all, `done` before this start."""
+        if self._bar is not None:  # the run was rewound
+            self._bar.close()
         if sys.stderr.isatty():
             self._bar = tqdm(total=images, initial=done, unit='img', unit_scale=True, dynamic_ncols=True,
                              mininterval=0.5, file=sys.stderr, smoothing=0.05)
