@@ -50,9 +50,8 @@ def check_kv_store(name):
     if name == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
         raise UsageError('--kv-store nccl: this build of MXNet has no NCCL; use --kv-store device')
     if name == 'horovod' and not importlib.util.find_spec('horovod'):
-        raise UsageError('--kv-store horovod: Horovod is not installed; `HOROVOD_WITH_MXNET=1 HOROVOD_WITH_GLOO=1 pip '
-                         'install --no-build-isolation --no-binary horovod horovod==0.28.1` builds it (see '
-                         'docs/distributed.md)')
+        raise UsageError('--kv-store horovod: Horovod is not installed; docs/distributed.md has the commands that '
+                         'build it')
     if name.startswith('dist') and os.environ.get('DMLC_ROLE') != 'worker':
         raise UsageError('--kv-store %s is for several workers, which a launcher starts: type `python -m gluon_tricks '
                          'launch -n WORKERS -s SERVERS -- COMMAND`, or use --kv-store device' % name)
@@ -121,8 +120,8 @@ class Workers:
 
     def gather(self, values):
         """The numbers of every worker, exactly: a float64 array (number, len(values)); waits for it."""
-        if self.number == 1:
-            return np.array([values], 'float64')
+        if self.number == 1 or not len(values):
+            return np.array([values] * self.number, 'float64')
         # The store computes in float32: each 16 bits of a number are sent as a number that it holds exactly.
         pieces = np.zeros((self.number, 4 * len(values)), 'float32')
         pieces[self.rank] = np.array(values, 'float64').view('uint16')
@@ -159,7 +158,11 @@ class Horovod(mx.kvstore.KVStoreBase):
     type, rank, num_workers = 'horovod', 0, 1
 
     def __init__(self):
-        import horovod.mxnet as horovod
+        try:
+            import horovod.mxnet as horovod
+        except ImportError as error:
+            raise UsageError('--kv-store horovod: Horovod was built without MXNet (%s); docs/distributed.md has the '
+                             'commands that build it' % str(error).partition('\n')[0]) from error
         horovod.init()
         self._horovod, self.rank, self.num_workers = horovod, horovod.rank(), horovod.size()
 
