@@ -205,9 +205,9 @@ class Fit:
 
     def _train(self, epoch, progress):
         plan, task, clock = self.plan, self.task, _Clock()
-        if progress.batch == plan.updates_per_epoch:
-            return
         batches = iter(task.begin_epoch(epoch))
+        if progress.batch == plan.updates_per_epoch:  # what was left is to evaluate
+            return
         for _ in range(progress.batch):  # drawn as before, and not trained on again
             next(batches)
             self.guard.beat()

@@ -36,6 +36,7 @@ class Task:
     def begin_epoch(self, epoch):
         if self.fails and epoch == 1:
             raise self.fails
+        self.epoch = epoch
         rng = np.random.RandomState([self.seed, epoch])
         return iter([mx.nd.array(rng.normal(size=(4, 1))) for _ in range(5)])
 
@@ -55,7 +56,7 @@ class Task:
         return {'loss': rows.sum() / count}
 
     def evaluate(self, beat):
-        return {'nearness': -abs(float(self.net.weight.data().asnumpy()[0, 0]) - 3)}
+        return {'nearness': -abs(float(self.net.weight.data().asnumpy()[0, 0]) - 3), 'in_epoch': self.epoch}
 
     def batch_line(self, *arguments):
         return 'batch'
