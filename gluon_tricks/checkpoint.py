@@ -28,7 +28,7 @@ from gluon_tricks.files import remedy_for, sync, unwritable
 from gluon_tricks.models.zoo import stored_params
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r'epoch-(\d{4,})(?:-batch-(\d{6,}))?')
 _REQUIRED, _OPTIONAL = {'net.params', 'optimizer.params'}, {'devices.params'}
 _LARGEST_MANIFEST = 1 << 24  # bytes
@@ -183,8 +183,8 @@ def names(save_dir):
     return sorted(filter(_NAME.fullmatch, os.listdir(save_dir)), key=position_of)
 
 
-def find(save_dir):
-    """(path, manifest, notices) of the newest whole checkpoint in SAVE_DIR; path None where there is none.
+def find(save_dir, wanted=lambda manifest: True):
+    """(path, manifest, notices) of the newest whole checkpoint in SAVE_DIR that is wanted; path None where there is none.
 
     Every newer one that is damaged is named in the notices.
     """
@@ -192,7 +192,9 @@ def find(save_dir):
     for name in reversed(names(save_dir)):
         path = os.path.join(save_dir, name)
         try:
-            return path, read(path), notices
+            manifest = read(path)
+            if wanted(manifest):
+                return path, manifest, notices
         except UsageError as error:
             notices.append(str(error))
     return None, None, notices
@@ -295,7 +297,7 @@ def restore(path, manifest, net, trainer, rank=0):
         devices = len(net.collect_params().list_ctx())
         for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
             number, name = key.split(':', 1)
-            if int(number) // devices == rank:
+            if manifest['batch'] is None or int(number) // devices == rank:  # after an epoch all workers agree
                 value.copyto(params[name].list_data()[int(number) % devices])
 
 

@@ -27,7 +27,7 @@ class Monitor:
         if not math.isfinite(loss):
             raise Diverged('the loss is not finite at update %d (learning rate %.6g)' % (update, lr))
         median = statistics.median(self.losses) if len(self.losses) >= _PATIENCE else math.inf
-        if not self.factor or loss <= self.factor * median:
+        if not self.factor or median <= 0 or loss <= self.factor * median:
             self.losses.append(loss)
             self.high = 0
             return

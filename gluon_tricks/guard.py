@@ -1,4 +1,6 @@
 """Stop signals and stalls: a run ends in order when it is told to, and does not wait for ever for what never comes."""
+import contextlib
+import ctypes
 import faulthandler
 import os
 import select
@@ -8,7 +10,9 @@ import threading
 import time
 
 STALLED = 4  # the exit code
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_APART = 2.0  # seconds: a batch system and a launcher may both pass on the same signal
 
 
 class Stopped(BaseException):
@@ -20,7 +24,7 @@ class Stopped(BaseException):
 
 
 class Guard:
-    """While it is entered, SIGINT and SIGTERM ask for a stop; a second one ends the process where it is.
+    """While it is entered, SIGINT and SIGTERM ask for a stop; another one, seconds later, ends the process where it is.
 
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where `interruptible` is set,
     as before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
@@ -62,12 +66,16 @@ class Guard:
         self._owner = None
 
     def _leave(self):
-        """In a child that was forked: a loader's process ends by SIGTERM, and leaves Ctrl-C to its parent."""
+        """In a child that was forked, such as a loader's: it ends with its parent or by SIGTERM, and hears no signal
+        that is for the parent's group."""
         if self._owner is not None and self._owner != os.getpid():
             self._owner = None
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.setpgid(0, 0)
+            if sys.platform == 'linux':
+                ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
     def _hear(self, number, frame):
         if not self.asked:
@@ -76,14 +84,15 @@ class Guard:
                 raise Stopped(number)
 
     def _watch(self):
-        heard = 0
+        heard = None
         while True:
             ready, _, _ = select.select([self._ends[0]], [], [], min(max(self.stall / 10, 0.1), 10))
             for number in os.read(self._ends[0], 64) if ready else b'':
                 if not number:
                     return
-                heard += number in _SIGNALS
-                if heard > 1:
+                if number in _SIGNALS and heard is None:
+                    heard = time.monotonic()
+                elif number in _SIGNALS and time.monotonic() - heard > _APART:
                     self._end(128 + number, 'stopped at once by a second %s' % signal.Signals(number).name)
             if self.stall and self._watches and time.monotonic() - self._last > self.stall:
                 self._stalled()
@@ -101,5 +110,6 @@ class Guard:
 
     def _end(self, code, words):
         """End the process, whatever its other threads are at; checkpoints are whole at any time."""
-        os.write(2, ('\n%s; go on with %s\n' % (words, self.goes_on)).encode())
+        with contextlib.suppress(OSError):  # nobody may read it any more
+            os.write(2, ('\n%s; go on with %s\n' % (words, self.goes_on)).encode())
         os._exit(code)

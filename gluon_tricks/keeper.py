@@ -35,6 +35,10 @@ def find_to_resume(config, workers=1):
     else:
         path, notices = os.path.realpath(config.resume), []
         manifest = checkpoint.read(path)
+        _check_place(config, path)
+    missing = [name for name in ('best', 'metrics', 'monitor', 'scaler', 'rewinds') if name not in manifest]
+    if missing:
+        raise UsageError('checkpoint %s is not one of a run: its manifest has no %s; give another' % (path, missing[0]))
     for name, value in config.to_dict().items():
         before = manifest['config'].get(name)
         if name not in FREE_ON_RESUME and before != value:
@@ -51,22 +55,51 @@ def find_to_resume(config, workers=1):
     return (path, manifest), notices
 
 
+def _check_place(config, path):
+    """Raise UsageError where going on from the checkpoint `path` would mix its run with what SAVE_DIR holds."""
+    others = checkpoint.names(config.save_dir)
+    if os.path.realpath(config.save_dir) == os.path.dirname(path):
+        named = checkpoint.position_of(os.path.basename(path))
+        others = [name for name in others if checkpoint.position_of(name) > named]
+    if others:
+        raise UsageError('--resume %s: --save-dir %s also holds %s, which would be lost; give another --save-dir'
+                         % (config.resume, config.save_dir, others[-1]))
+
+
+def is_good(manifest):
+    """Whether a run may go back to this checkpoint after a divergence: no loss was too high then."""
+    return not (manifest['monitor'] or {}).get('high')
+
+
 class Keeper:
     """Saves a checkpoint after each epoch, points `best` to the best, exports GluonCV's file names, prunes the rest.
 
     task: its ``headline`` is the metric that decides which is best, higher is better; ``file_name(epoch, metrics)`` is
     GluonCV's name of an epoch's weights, ``best_file_name(epoch, metrics)`` that of the best. facts: JSON values for
-    every manifest. Kept are the latest two, the best, the last, and every ``config.save_frequency``-th. Of several
-    workers the first one writes.
+    every manifest. Kept are the latest two, the newest that a divergence may go back to, the best, the last, and every
+    ``config.save_frequency``-th. Of several workers the first one writes.
     """
 
     def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None, workers=None):
         self.config, self.net, self.trainer, self.scaler = config, net, trainer, scaler
-        self.task, self.record, self.facts, self.workers = task, record, facts, workers or Workers()
+        self.task, self.record, self.workers = task, record, workers or Workers()
+        self.facts = dict({'rewinds': 0}, **facts)
         manifest = resumed[1] if resumed else {'best': None, 'metrics': {}, 'epoch': None}
         self.best, self.metrics, self.epoch = manifest['best'], manifest['metrics'], manifest['epoch']
         record.last_checkpoint = resumed[0] if resumed else None
-        self._saved = time.monotonic()
+        self._saved, self._good = time.monotonic(), None
+        if resumed and not self.workers.rank:
+            self._mend(resumed[0], manifest)
+
+    def _mend(self, path, manifest):
+        """Do again what a kill or a full disk kept from being done after the checkpoint: links and exports."""
+        directory = self.config.save_dir
+        best = self.best and os.path.join(directory, self.best['checkpoint'])
+        if best and os.path.isdir(best):
+            checkpoint.point(directory, 'best', self.best['checkpoint'])
+            self._export(best, self.task.best_file_name(self.best['epoch'], self.best), again=False)
+        if manifest['batch'] is None and self._stays(manifest['epoch']):
+            self._export(path, self.task.file_name(manifest['epoch'], manifest['metrics']), again=False)
 
     def is_due(self):
         """Whether the last checkpoint is older than --checkpoint-minutes."""
@@ -95,7 +128,7 @@ class Keeper:
             self._export(path, self.task.best_file_name(epoch, metrics))
         if self._stays(epoch):
             self._export(path, self.task.file_name(epoch, metrics))
-        return self._prune(path)
+        return self._prune(path, is_good({'monitor': monitor}))
 
     def save_inside(self, epoch, progress, monitor=None):
         """Write a checkpoint inside an epoch, where `progress` (loop.Progress.state) is; returns its path.
@@ -108,21 +141,27 @@ class Keeper:
         if self.workers.rank:
             return None
         manifest = dict(self._manifest(monitor), progress=progress, sums=sums)
-        return self._prune(checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest,
-                                           progress['batch'], statistics))
+        path = checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest, progress['batch'],
+                               statistics)
+        return self._prune(path, is_good(manifest))
 
-    def _export(self, path, name):
-        checkpoint.export(path, os.path.join(self.config.save_dir, name), self.config.save_dtype)
+    def _export(self, path, name, again=True):
+        target = os.path.join(self.config.save_dir, name)
+        if again or not os.path.exists(target):
+            checkpoint.export(path, target, self.config.save_dtype)
 
     def _manifest(self, monitor):
         return dict(self.facts, config=self.config.to_dict(), best=self.best, metrics=self.metrics, monitor=monitor,
                     scaler=self.scaler.state() if self.scaler else None)
 
-    def _prune(self, path):
+    def _prune(self, path, good):
         directory, newest = self.config.save_dir, os.path.basename(path)
         known = checkpoint.names(directory)
         older = [name for name in known if checkpoint.position_of(name) < checkpoint.position_of(newest)]
-        checkpoint.prune(directory, [name for name in known if name in [newest] + older[-1:] or self._keeps(name)])
+        if good:
+            self._good = newest
+        kept = [newest, self._good] + older[-1:]
+        checkpoint.prune(directory, [name for name in known if name in kept or self._keeps(name)])
         self.record.last_checkpoint = path
         return path
 

@@ -13,6 +13,7 @@ A task supplies what differs between classification, detection and segmentation:
     batch_line(...), epoch_lines(...) -> str      the task's log lines
 """
 import collections
+import contextlib
 import signal
 import time
 
@@ -25,6 +26,7 @@ from gluon_tricks.tricks.low_precision import all_finite
 
 # Updates the host may run ahead of the devices. Without a bound it would queue batches until memory is full.
 _AHEAD = 2
+_MOST_SKIPPED = 200  # float16: updates in a row; a scale is halved at each
 
 class Plan:
     """What a run does: schedule(update) is the learning rate, updates count from 1 over the whole run."""
@@ -56,34 +58,6 @@ def step(task, batch, trainer, devices, update, lr, total_batch_size, scaler=Non
         trainer.set_learning_rate(lr)
         trainer.update(total_batch_size * scale)
     return losses
-
-
-class _Flight:
-    """The updates that the devices are still at; of the others, the loss and what the workers asked for is known.
-
-    Several workers ask for the same things at the same update: their sum goes the way of a gradient, without waiting.
-    """
-
-    def __init__(self, workers):
-        self.workers, self._queue = workers, collections.deque()
-
-    def add(self, update, lr, losses, total_batch_size, asked):
-        """asked: numbers, 0 for nothing."""
-        device = losses[0].context
-        loss = losses[0].detach().sum()
-        for other in losses[1:]:
-            loss = loss + other.detach().sum().as_in_context(device)
-        row = [loss.astype('float32', copy=False).reshape((1,)) / total_batch_size]
-        if self.workers.number > 1:
-            row = [self.workers.total(mx.nd.concat(*(row + [mx.nd.array(asked, ctx=device)]), dim=0))]
-        self._queue.append((update, lr, row[0], asked))
-
-    def landed(self, ahead=_AHEAD):
-        """Generator of (update, lr, loss, asked) of those that are more than `ahead` updates back; waits for them."""
-        while len(self._queue) > ahead:
-            update, lr, row, asked = self._queue.popleft()
-            row = row.asnumpy().tolist()
-            yield update, lr, row[0], row[1:] or asked
 
 
 class Progress:
@@ -170,7 +144,7 @@ class Fit:
         self.task, self.trainer, self.devices, self.plan = task, trainer, devices, plan
         self.record, self.keeper, self.scaler = record, keeper, scaler
         self.guard, self.monitor, self.workers = guard or Guard('.'), monitor or Monitor(), workers or Workers()
-        self._flight, self._seed = _Flight(self.workers), plan.seed
+        self._flight, self._seed, self._skipped = _Flight(self.workers), plan.seed, 0
 
     def run(self, epoch=0, progress=None):
         """Train from this epoch on, from inside it with the `progress` that a checkpoint kept.
@@ -204,20 +178,22 @@ class Fit:
     # -- the training images ------------------------------------------------------------------------------------------
 
     def _train(self, epoch, progress):
-        plan, task, clock = self.plan, self.task, _Clock()
+        plan, task = self.plan, self.task
         batches = iter(task.begin_epoch(epoch))
         if progress.batch == plan.updates_per_epoch:  # what was left is to evaluate
             return
         for _ in range(progress.batch):  # drawn as before, and not trained on again
-            next(batches)
+            self._next(batches, _Clock(), epoch, progress)
             self.guard.beat()
+        clock = _Clock()
         while progress.batch < plan.updates_per_epoch:
-            batch = clock.next_batch(batches)
+            batch = self._next(batches, clock, epoch, progress)
             update = epoch * plan.updates_per_epoch + progress.batch + 1
             mx.random.seed(_draws(plan.seed, update))  # dropout and sampling, the same after a resume
             lr = plan.schedule(update)
             losses = step(task, batch, self.trainer, self.devices, update, lr, plan.total_batch_size, self.scaler)
-            wishes = [self.guard.asked, float(self.keeper.is_due())]
+            self._check_skipped(update, lr)
+            wishes = [self.guard.asked, float(self.keeper.is_due() and not self.monitor.high)]
             self._flight.add(update, lr, losses, plan.total_batch_size, wishes)
             progress.batch += 1
             progress.interval += plan.total_batch_size
@@ -234,6 +210,25 @@ class Fit:
                 self._save_inside(epoch, progress)
             self._stop_if(stop)
         next(batches, None)  # lets the stream close its iterators
+
+    def _next(self, batches, clock, epoch, progress):
+        """The next batch; a stop signal ends the waiting for it, between two updates."""
+        with self._interruptible(epoch, progress):
+            return clock.next_batch(batches)
+
+    @contextlib.contextmanager
+    def _interruptible(self, epoch, progress):
+        """A stop signal is obeyed at once, and a checkpoint made. Several workers must agree on it, after an update."""
+        try:
+            self.guard.interruptible = self.workers.number == 1
+            self._stop_if(self.guard.interruptible and self.guard.asked)
+            yield
+        except Stopped:
+            self.guard.interruptible = False
+            self._save_inside(epoch, progress)
+            raise
+        finally:
+            self.guard.interruptible = False
 
     def _look(self, ahead):
         """Let the monitor see the losses that are known; returns what the workers asked for at the last of them."""
@@ -269,15 +264,8 @@ class Fit:
         self.workers.average(self.trainer._params)
         began, figures = time.time(), progress.figures()
         lr = self.plan.schedule((epoch + 1) * self.plan.updates_per_epoch)
-        try:
-            self.guard.interruptible = self.workers.number == 1
-            self._stop_if(self.guard.interruptible and self.guard.asked)
+        with self._interruptible(epoch, progress):
             metrics = self.task.evaluate(self.guard.beat)
-            self.guard.interruptible = False
-        except Stopped:
-            self.guard.interruptible = False
-            self._save_inside(epoch, progress)
-            raise
         for line in self.task.epoch_lines(epoch, dict(figures, lr=lr), metrics):
             self.record.line(line)
         self.record.event('epoch', epoch=epoch, lr=lr, speed=figures['speed'], time=figures['time'],
@@ -289,15 +277,24 @@ class Fit:
         self._look(0)
         self._check_weights(epoch)
         self.keeper.save_inside(epoch, progress.state(), self.monitor.state())
+        if self.workers.number > 1:
+            self.workers.gather([0])  # nobody leaves before the first worker has written
 
     def _stop_if(self, number):
         if number:
             raise Stopped(self.guard.asked or int(signal.SIGTERM))
 
+    def _check_skipped(self, update, lr):
+        """Raise Diverged where float16's gradients have overflowed for so long that no scale will help."""
+        self._skipped = self._skipped + 1 if self.scaler and not self.scaler.good else 0
+        if self._skipped == _MOST_SKIPPED:
+            raise Diverged('the gradients of the last %d updates were not finite, at loss scale %g (update %d, learning '
+                           'rate %.6g)' % (_MOST_SKIPPED, self.scaler.scale, update, lr))
+
     def _check_weights(self, epoch):
         """Raise Diverged where a weight is not finite: such weights are never saved."""
         mx.nd.waitall()  # a compiled network of static shape writes its running statistics unseen by who reads them
-        if not weights_are_finite(self.trainer):
+        if not self.workers.gather([weights_are_finite(self.trainer)]).all():  # statistics are each worker's own
             raise Diverged('a weight is not finite in epoch %d' % epoch)
 
 

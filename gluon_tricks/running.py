@@ -6,9 +6,8 @@ from gluon_tricks.distributed import Workers
 from gluon_tricks.divergence import Diverged, Monitor
 from gluon_tricks.errors import UsageError
 from gluon_tricks.experiments.record import Record, Silence
-from gluon_tricks.files import remedy_for
 from gluon_tricks.guard import Guard, Stopped
-from gluon_tricks.keeper import Keeper, find_to_resume
+from gluon_tricks.keeper import Keeper, find_to_resume, is_good
 from gluon_tricks.loop import Fit, Plan, Progress
 from gluon_tricks.tricks.low_precision import LossScaler
 
@@ -41,7 +40,7 @@ class Run:
         """
         config, workers = self.config, self.workers
         record = (Silence if workers.rank else Record)(config)
-        goes_on = config.replace(resume='auto').command()
+        goes_on = config.replace(resume='auto').command() + ('' if workers.number == 1 else ', under the same launcher')
         try:
             with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
                 record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
@@ -75,9 +74,6 @@ class Run:
         except UsageError as error:
             record.finish('failed', reason=str(error))
             raise
-        except OSError as error:  # of the log: checkpoints have their own sentence
-            raise UsageError('%s cannot be written (%s): %s, and go on with %s' % (
-                error.filename or config.save_dir, error.strerror or error, remedy_for(error), goes_on)) from error
         finally:
             record.close()
 
@@ -96,7 +92,7 @@ class Run:
                 return fit.run(epoch, progress)
             except Diverged as error:
                 # The first worker alone writes; the others read what it wrote: the loss was everybody's.
-                path = checkpoint.find(config.save_dir)[0]
+                path = checkpoint.find(config.save_dir, is_good)[0]
                 if config.on_divergence == 'stop' or rewinds >= config.max_rewinds or path is None:
                     raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, '
                                    'or resume from there' % (error, path or 'none yet')) from None

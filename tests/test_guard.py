@@ -11,7 +11,7 @@ from conftest import ROOT
 from gluon_tricks.guard import STALLED, Guard, Stopped
 
 
-def run(program, tmp_path, stall=0.0, signals=()):
+def run(program, tmp_path, stall=0.0, signals=(), apart=2.2):
     """(exit code, stderr) of a program with a Guard; the signals are sent once it has printed a line."""
     begin = 'import ctypes, os, time\nfrom gluon_tricks.guard import Guard\nguard = Guard(%r, %r, "python again.py")\n'
     process = subprocess.Popen([sys.executable, '-c', begin % (str(tmp_path), stall) + textwrap.dedent(program)],
@@ -20,7 +20,7 @@ def run(program, tmp_path, stall=0.0, signals=()):
         process.stdout.readline()
     for number in signals:
         os.kill(process.pid, number)
-        time.sleep(0.2)
+        time.sleep(apart)
     try:
         return process.returncode or process.wait(30), process.communicate()[1].decode()
     finally:
@@ -65,6 +65,17 @@ def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
     code, err = run(WAIT, tmp_path, signals=[number, number])
     assert code == 128 + number
     assert 'stopped at once by a second %s; go on with python again.py' % signal.Signals(number).name in err
+
+
+def test_the_same_signal_twice_at_once_counts_as_one(tmp_path):
+    program = """
+        with guard:
+            guard.interruptible = False
+            print('ready', flush=True)
+            time.sleep(1.2)
+            sys.exit(7 if guard.asked else 8)
+    """
+    assert run('import sys\n' + textwrap.dedent(program), tmp_path, signals=[signal.SIGTERM] * 3, apart=0.3) == (7, '')
 
 
 def test_a_stall_leaves_the_stacks_and_a_code_of_its_own(tmp_path):

@@ -1,12 +1,15 @@
-import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from conftest import ROOT
+from gluon_tricks import loop
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
@@ -258,8 +261,74 @@ def test_metrics_that_are_no_numbers_are_never_the_best(tmp_path):
 
 
 def test_a_full_disk_under_the_log_is_one_sentence(tmp_path):
-    class Full(Task):
-        def epoch_lines(self, *rest):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / 'train.log'))
-    with pytest.raises(UsageError, match='train.log cannot be written .No space left'):
-        train(tmp_path, task=Full())
+    (tmp_path / 'train_imagenet.log').symlink_to('/dev/full')
+    with pytest.raises(UsageError, match='train_imagenet.log cannot be written .No space left'):
+        train(tmp_path)
+    assert json.loads((tmp_path / 'run.json').read_text())['status'] == 'failed'
+
+
+def test_a_console_that_is_gone_does_not_end_the_run(tmp_path):
+    program = ('import sys; sys.path[:0] = %r\nfrom pathlib import Path\nimport test_running\n'
+               'sys.exit(test_running.train(Path(%r))[0])' % ([str(ROOT), str(ROOT / 'tests')], str(tmp_path)))
+    process = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    assert process.wait() == 0 and 'Traceback' not in err, err
+    assert json.loads((tmp_path / 'run.json').read_text())['status'] == 'finished'
+
+
+@pytest.mark.parametrize('minutes', [0, 1e-9])
+def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
+    """A weight that is far off but finite: fifty high losses, during which nothing is saved to go back to."""
+    class Rising(Task):
+        def begin_epoch(self, epoch):
+            self.epoch, rng = epoch, np.random.RandomState([self.seed, epoch])
+            return iter([mx.nd.array(rng.normal(size=(4, 1))) for _ in range(80)])
+
+        def loss(self, x):
+            loss = mx.nd.abs(self.net(x)) * 0 + (1 if self.seen[-1] < 100 or self.seed else 50)
+            self.sums.add(0, [loss.sum()], len(x))
+            return loss
+    task = Rising()
+    run = Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, on_divergence='rewind', checkpoint_minutes=minutes))
+    trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
+    connect(trainer)
+    assert run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 80, 4) == 0
+    out = capsys.readouterr().out
+    assert out.count('to go on with other draws') == 1 and '(1 of at most 3 times)' in out
+    back = 'epoch-0001-batch-000019' if minutes else 'epoch-0000,'
+    assert back in out and task.seen.count(149) == 2
+
+
+def test_gradients_that_overflow_for_ever_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, 'all_finite', lambda arrays: False)
+    monkeypatch.setattr(loop, 'weights_are_finite', lambda trainer: True)
+    monkeypatch.setattr(loop, '_MOST_SKIPPED', 7)
+    code, _, run = train(tmp_path, dtype='float16')
+    assert code == 3 and 'last 7 updates were not finite' in run['reason'] and 'update 7' in run['reason']
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Links and exports that a kill kept from being made
+
+@pytest.mark.parametrize('lost', ['best', 'best-0.params', 'weights-2.params'])
+def test_what_a_kill_left_undone_is_done_by_a_resume(lost, tmp_path):
+    train(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert lost in before
+    os.remove(str(tmp_path / lost))
+    if lost == 'best':
+        os.symlink('epoch-0002', str(tmp_path / 'best'))
+    assert train(tmp_path, resume='auto')[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert os.readlink(str(tmp_path / 'best')) == 'epoch-0000'
+
+
+def test_a_resumption_that_would_lose_checkpoints_is_refused(tmp_path):
+    train(tmp_path / 'a')
+    with pytest.raises(UsageError, match='also holds epoch-0002'):
+        train(tmp_path / 'a', resume=str(tmp_path / 'a' / 'epoch-0001'))
+    train(tmp_path / 'b')
+    with pytest.raises(UsageError, match='also holds epoch-0002'):
+        train(tmp_path / 'b', resume=str(tmp_path / 'a' / 'epoch-0001'))
+    assert train(tmp_path / 'c', resume=str(tmp_path / 'a' / 'epoch-0001'))[0] == 0

@@ -6,6 +6,7 @@
 A row is a classifier, a cell one run of a training program in OUT/<row>/<task>. The same command goes on where it was
 interrupted. Standard library only.
 """
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -50,7 +51,7 @@ TASKS = {
 }
 _OURS = ('save_dir', 'resume', 'base_params', 'network', 'backbone')  # options that the matrix gives
 _OTHER = ('print_config', 'eval', 'predict')  # what these programs do instead of training
-_PATIENCE = (5, 10)  # seconds that an interrupted program has for its last words, before and after it is told again
+_PATIENCE = (1, 300)  # seconds that an interrupted program has: until it is told again, then to end its update and save
 
 
 def main(argv=None):
@@ -269,7 +270,7 @@ def train(cell):
         return
     cell.status = 'interrupted'
     code, error = watch(cell.command)
-    if code == 130:
+    if code in (130, 143):
         raise KeyboardInterrupt
     if code == 0 and take_figures(cell):
         _write(path, origin)
@@ -321,14 +322,14 @@ def watch(command):
 
 
 def _end(child):
-    """End an interrupted program: Ctrl-C reached it as well; a signal to this process alone is passed on."""
+    """End an interrupted program: a signal to this process alone is passed on. Ctrl-C, which the program has had, changes
+    nothing when it comes again so soon (guard.py); the user's next one ends both."""
     try:
         for seconds in _PATIENCE:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
                 break
-            except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGINT)
     finally:
         child.kill()
 

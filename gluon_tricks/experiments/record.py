@@ -1,4 +1,5 @@
 """The record of a run: its log, ``log.jsonl``, ``run.json``, the progress bar and TensorBoard, all in SAVE_DIR."""
+import contextlib
 import json
 import math
 import os
@@ -10,7 +11,7 @@ from tqdm import tqdm
 import gluon_tricks
 from gluon_tricks.compat import environment
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import write_whole
+from gluon_tricks.files import remedy_for, unwritable, write_whole
 
 
 def _finite(value):
@@ -57,22 +58,34 @@ class Record:
         self._write()
 
     def _write(self):
-        write_json(os.path.join(self.save_dir, 'run.json'), self._run)
+        path = os.path.join(self.save_dir, 'run.json')
+        try:
+            write_json(path, self._run)
+        except OSError as error:
+            raise unwritable(path, error, '%s, and go on with --resume auto' % remedy_for(error)) from error
 
     def line(self, text):
-        """One line of the log, on the console (above the bar) and in the file."""
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
-        else:
-            print(text, flush=True)
-        self._log.write(text + '\n')
-        self._log.flush()
+        """One line of the log, on the console (above the bar) and in the file. Raises UsageError for the file."""
+        try:
+            if self._bar is not None:
+                self._bar.write(text, file=sys.stdout)
+                sys.stdout.flush()
+            else:
+                print(text, flush=True)
+        except OSError:  # who read the console has gone, as `| tee` does at Ctrl-C; the run goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        self._append(self._log, text)
+
+    def _append(self, stream, text):
+        try:
+            stream.write(text + '\n')
+            stream.flush()
+        except OSError as error:
+            raise unwritable(stream.name, error, '%s, and go on with --resume auto' % remedy_for(error)) from error
 
     def event(self, kind, **values):
         """One object of log.jsonl; its numbers also go to TensorBoard."""
-        self._events.write(json.dumps(_finite(dict(values, event=kind, time_stamp=time.time()))) + '\n')
-        self._events.flush()
+        self._append(self._events, json.dumps(_finite(dict(values, event=kind, time_stamp=time.time()))))
         if self._board is not None:
             self._scalars(kind, values, values.get('update', values.get('epoch', 0)))
 
@@ -131,8 +144,9 @@ class Record:
             self._bar = None
         if self._board is not None:
             self._board.close()
-        self._log.close()
-        self._events.close()
+        for stream in (self._log, self._events):
+            with contextlib.suppress(OSError):  # it was told when it was written
+                stream.close()
 
 
 class Silence:

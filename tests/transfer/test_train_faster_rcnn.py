@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from gluon_tricks import loop
 from gluon_tricks.compat import mx
 from test_detection_data import write_tree
+from transfer import detection
 from transfer.train_faster_rcnn import main
 
 SMALL = ['--network', 'resnet10_v1d_demo', '--image-short', '96', '--image-max-size', '128', '--rpn-channel', '16',
@@ -56,15 +57,16 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
     if more:
         assert main(words(tree, tmp_path / 'half', *more)) == 0
         expected = arrays(tmp_path / 'half')
-    real = loop.Fit._train
+    real = detection.Detection.begin_batch
 
-    def stopped(self, epoch, progress):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return real(self, epoch, progress)
+    def stopped(self, update):
+        if update == self.train_stream.updates_per_epoch + 2:  # inside the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, update)
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Fit, '_train', stopped)
-        assert main(words(tree, tmp_path / 'stopped', *more)) == 130
+        patch.setattr(detection.Detection, 'begin_batch', stopped)
+        assert main(words(tree, tmp_path / 'stopped', *more)) == 143
+    assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))) == 'epoch-0001-batch-000002'
     assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', *more)) == 0
     found = arrays(tmp_path / 'stopped')
     assert set(found) == set(expected) and all((found[name] == expected[name]).all() for name in found)

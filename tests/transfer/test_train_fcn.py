@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,15 +113,16 @@ def test_a_resumed_run_is_the_whole_one(more, arguments, finished, tmp_path, mon
     if more:
         whole = tmp_path / 'whole'
         assert train(arguments, whole, *more) == 0
-    epoch_of = segmentation.TrainStream.epoch
+    real = segmentation.Segmentation.begin_batch
 
-    def stop(self, epoch):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return epoch_of(self, epoch)
-    monkeypatch.setattr(segmentation.TrainStream, 'epoch', stop)
-    assert train(arguments, tmp_path / 'stopped', *more) == 130
+    def stopped(self, update):
+        if update == self.train_stream.updates_per_epoch + 1:  # inside the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, update)
+    monkeypatch.setattr(segmentation.Segmentation, 'begin_batch', stopped)
+    assert train(arguments, tmp_path / 'stopped', *more) == 143
     monkeypatch.undo()
+    assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))).startswith('epoch-0001-batch-00000')
     assert not equal(params(whole / 'latest' / 'net.params'), params(tmp_path / 'stopped' / 'latest' / 'net.params'))
     assert train(arguments, tmp_path / 'stopped', '--resume', 'auto', *more) == 0
     for name in ('net.params', 'optimizer.params'):
