@@ -47,7 +47,14 @@ def make(devices=(mx.cpu(0),), dtype='float32', nag='paper', stream=None, gamma_
     connect(trainer)
     batch_size = len(stream.batches[0][1]) // len(devices)
     config = TrainConfig(num_classes=CLASSES, input_size=SIZE, batch_size=batch_size, lr=0.1, dtype=dtype, **options)
-    return Classification(net, config, devices, stream, None, low_precision), trainer, devices
+    teacher = None
+    if config.teacher:
+        teacher = get_model('resnet10_v1d_demo', classes=CLASSES)
+        teacher.initialize(mx.init.Xavier(), ctx=devices)
+        for device in devices:
+            teacher(mx.nd.zeros((1, 3, SIZE, SIZE), ctx=device))
+        low_precision.prepare(teacher)
+    return Classification(net, config, devices, stream, None, low_precision, teacher), trainer, devices
 
 
 def weights(net, device=0):
@@ -133,7 +140,11 @@ def test_ours_is_gluoncvs_loop(updates, bound):
     assert difference(weights(net), weights(reference)) <= bound
 
 
-@pytest.mark.parametrize('options', [{}, {'mixup': True, 'label_smoothing': True}])
+MIXED = {'mixup': True, 'label_smoothing': True}
+TAUGHT = {'teacher': 'a network', 'teacher_params': 'its weights'}
+
+
+@pytest.mark.parametrize('options', [{}, MIXED, TAUGHT, dict(MIXED, **TAUGHT), {'cutmix': True}])
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_two_devices_are_one_that_takes_both_slices(dtype, options):
     """The same slices one after the other on one device, gradients added: the same weights to rounding."""
