@@ -24,7 +24,7 @@ import numpy as np
 from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import remedy_for, sync, unwritable
+from gluon_tricks.files import file_digest, remedy_for, sync, unwritable
 from gluon_tricks.models.zoo import stored_params
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
@@ -48,14 +48,6 @@ def position_of(name):
 # ---------------------------------------------------------------------------------------------------------------------
 # Directories
 
-def _digest(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _self_digest(manifest):
     content = {key: value for key, value in manifest.items() if key != 'digest'}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -75,7 +67,7 @@ def write(save_dir, name, files, manifest):
             path = os.path.join(partial, file_name)
             writer(path)
             sync(path)
-            manifest['files'][file_name] = {'sha256': _digest(path), 'bytes': os.path.getsize(path)}
+            manifest['files'][file_name] = {'sha256': file_digest(path), 'bytes': os.path.getsize(path)}
         manifest['digest'] = _self_digest(manifest)
         path = os.path.join(partial, 'manifest.json')
         with open(path, 'w') as stream:
@@ -138,7 +130,7 @@ def read(path):
     manifest = _read_manifest(path, os.path.join(path, 'manifest.json'))
     for name, facts in manifest['files'].items():
         file_path = os.path.join(path, name)
-        if not os.path.isfile(file_path) or _digest(file_path) != facts['sha256']:
+        if not os.path.isfile(file_path) or file_digest(file_path) != facts['sha256']:
             raise UsageError('checkpoint %s is damaged: %s does not agree with its digest; use an earlier one'
                              % (path, name))
     return manifest

@@ -1,5 +1,6 @@
 """Files that are there whole, or not at all, and what is said when they cannot be written."""
 import errno
+import hashlib
 import os
 import tempfile
 
@@ -24,6 +25,17 @@ def write_whole(path, content, sync=True):
         if os.path.exists(partial):
             os.remove(partial)  # what room there is, others can use
         raise
+
+
+def file_digest(path, stop=None):
+    """SHA-256 of a file in hexadecimal, of its first bytes alone once the event `stop` is set. Raises OSError."""
+    result = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        for block in iter(lambda: stream.read(1 << 20), b''):
+            if stop and stop.is_set():
+                break
+            result.update(block)
+    return result.hexdigest()
 
 
 def sync(path):

@@ -87,7 +87,8 @@ class Keeper:
         manifest = resumed[1] if resumed else {'best': None, 'metrics': {}, 'epoch': None}
         self.best, self.metrics, self.epoch = manifest['best'], manifest['metrics'], manifest['epoch']
         record.last_checkpoint = resumed[0] if resumed else None
-        self._saved, self._good = time.monotonic(), None
+        self._saved = time.monotonic()
+        self._good = os.path.basename(resumed[0]) if resumed and is_good(manifest) else None
         if resumed and not self.workers.rank:
             self._mend(resumed[0], manifest)
 

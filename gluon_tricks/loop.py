@@ -28,6 +28,7 @@ from gluon_tricks.tricks.low_precision import all_finite
 _AHEAD = 2
 _MOST_SKIPPED = 200  # float16: updates in a row; a scale is halved at each
 
+
 class Plan:
     """What a run does: schedule(update) is the learning rate, updates count from 1 over the whole run."""
 
@@ -124,7 +125,7 @@ class _Flight:
             row = self.workers.total(mx.nd.concat(row, mx.nd.array(asked, ctx=device), dim=0))
         self._queue.append((update, lr, row, asked))
 
-    def landed(self, ahead=_AHEAD):
+    def landed(self, ahead):
         """Generator of (update, lr, loss, asked) of those more than `ahead` updates back; waits for them."""
         while len(self._queue) > ahead:
             update, lr, row, asked = self._queue.popleft()
@@ -231,7 +232,7 @@ class Fit:
             self.guard.interruptible = False
 
     def _look(self, ahead):
-        """Let the monitor see the losses that are known; returns what the workers asked for at the last of them."""
+        """Let the monitor see the losses that are known; returns what the workers asked for in them."""
         agreed = [0, 0]
         for update, lr, loss, asked in self._flight.landed(ahead):
             self.monitor.see(update, loss, lr)

@@ -248,19 +248,6 @@ REFUSED = {
     'a name with a zero byte': outside('a\0b'),
     'the directory itself': outside('.'),
     'the empty name': outside(''),
-}
-
-
-@pytest.mark.parametrize('kind', sorted(REFUSED))
-def test_a_sealed_manifest_that_does_not_fit_is_refused(run, tmp_path, kind):
-    path = sealed(run, str(tmp_path / 'copy'), REFUSED[kind])
-    with a_time_limit(), pytest.raises(UsageError) as caught:
-        checkpoint.read(path)
-    assert path in str(caught.value)
-    assert checkpoint.find(str(tmp_path / 'copy'))[0].endswith('epoch-0000')
-
-
-NOT_REFUSED = {
     'no format': lambda manifest: manifest.pop('format'),
     'no files': lambda manifest: manifest.pop('files'),
     'files null': lambda manifest: manifest.update(files=None),
@@ -276,9 +263,9 @@ NOT_REFUSED = {
 }
 
 
-@pytest.mark.parametrize('kind', sorted(NOT_REFUSED))
-def test_a_sealed_manifest_of_another_structure_is_refused(run, tmp_path, kind):
-    path = sealed(run, str(tmp_path / 'copy'), NOT_REFUSED[kind])
+@pytest.mark.parametrize('kind', sorted(REFUSED))
+def test_a_sealed_manifest_that_does_not_fit_is_refused(run, tmp_path, kind):
+    path = sealed(run, str(tmp_path / 'copy'), REFUSED[kind])
     with a_time_limit(), pytest.raises(UsageError) as caught:
         checkpoint.read(path)
     assert path in str(caught.value)

@@ -237,12 +237,18 @@ def test_two_workers_are_one_with_two_devices(dtype, kv_store, tmp_path):
             assert theirs[name] == pytest.approx(value, rel=1e-5), name
 
 
+def launch_workers(kv_store, program):
+    """(code, stdout, stderr) of two workers that run a program; `w` is its Workers."""
+    begin = ('import os, sys\nfrom gluon_tricks.compat import mx\nfrom gluon_tricks.distributed import Workers\n'
+             'w = Workers("%s")\n' % kv_store)
+    return launch('-c', begin + program, kv_store=kv_store)
+
+
 @both_stores
 def test_numbers_of_all_workers_arrive_exactly(kv_store):
-    program = ('from gluon_tricks.distributed import Workers\nw = Workers("%s")\nfor _ in range(2):\n    print('
-               'w.gather([w.rank + 0.1, 2.0 ** 40 + 1, float("nan")]).tolist())\nprint(w.gather([]).shape)\n'
-               'w.finish()') % kv_store
-    code, out, err = launch('-c', program, kv_store=kv_store)
+    code, out, err = launch_workers(kv_store, (
+        'for _ in range(2):\n    print(w.gather([w.rank + 0.1, 2.0 ** 40 + 1, float("nan")]).tolist())\n'
+        'print(w.gather([]).shape)\nw.finish()'))
     assert code == 0, err
     rows = [[rank + 0.1, 2.0 ** 40 + 1, float('nan')] for rank in (0, 1)]
     assert unlabelled(out) == ['(2, 0)'] * 2 + [repr(rows)] * 4
@@ -251,10 +257,9 @@ def test_numbers_of_all_workers_arrive_exactly(kv_store):
 
 @both_stores
 def test_sums_that_nobody_waits_for_keep_their_order(kv_store):
-    program = ('from gluon_tricks.compat import mx\nfrom gluon_tricks.distributed import Workers\n'
-               'w = Workers("%s")\nsums = [w.total(mx.nd.array([i * (1.0 + w.rank)])) for i in range(200)]\n'
-               'print([sum.asscalar() for sum in sums] == [3.0 * i for i in range(200)])\nw.finish()') % kv_store
-    code, out, err = launch('-c', program, kv_store=kv_store)
+    code, out, err = launch_workers(kv_store, (
+        'sums = [w.total(mx.nd.array([i * (1.0 + w.rank)])) for i in range(200)]\n'
+        'print([sum.asscalar() for sum in sums] == [3.0 * i for i in range(200)])\nw.finish()'))
     assert code == 0 and out.count('True') == 2, out + err
 
 
@@ -262,10 +267,8 @@ def test_sums_that_nobody_waits_for_keep_their_order(kv_store):
 @pytest.mark.parametrize('end', ['sys.exit(7)', 'os.kill(os.getpid(), 9)'])
 def test_a_worker_that_fails_alone_ends_the_job_at_once(kv_store, end):
     """Without waiting, at its exit, for the others: they wait for it. The code of horovodrun is always 1."""
-    program = ('import os, sys\nfrom gluon_tricks.distributed import Workers\nw = Workers("%s")\nw.gather([0])\n'
-               'if w.rank: %s\nw.gather([0])') % (kv_store, end)
     start = time.time()
-    code, _, err = launch('-c', program, kv_store=kv_store)
+    code, _, err = launch_workers(kv_store, 'w.gather([0])\nif w.rank: %s\nw.gather([0])' % end)
     own = 7 if 'exit' in end else 137
     assert code == (1 if kv_store == 'horovod' else own), err
     assert time.time() - start < 20
@@ -273,10 +276,10 @@ def test_a_worker_that_fails_alone_ends_the_job_at_once(kv_store, end):
 
 @both_stores
 def test_a_difference_between_workers_is_told_by_all(kv_store):
-    program = ('from gluon_tricks.distributed import Workers\nfrom gluon_tricks.errors import UsageError\n'
-               'w = Workers("%s")\nw.check_same([1], "other ones", "x")\ntry:\n    w.check_same([w.rank], '
-               '"another rank", "remedy")\nexcept UsageError as error:\n    print(error)\nw.finish()') % kv_store
-    code, out, err = launch('-c', program, kv_store=kv_store)
+    code, out, err = launch_workers(kv_store, (
+        'from gluon_tricks.errors import UsageError\nw.check_same([1], "other ones", "x")\ntry:\n'
+        '    w.check_same([w.rank], "another rank", "remedy")\nexcept UsageError as error:\n    print(error)\n'
+        'w.finish()'))
     assert code == 0, err
     assert unlabelled(out) == ['worker 1 has another rank than worker 0: remedy'] * 2
 

@@ -1,5 +1,7 @@
 import errno
+import hashlib
 import os
+import threading
 
 import pytest
 
@@ -22,3 +24,13 @@ def test_a_full_disk_leaves_the_old_one_alone(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         files.write_whole(str(tmp_path / 'x'), b'two')
     assert (tmp_path / 'x').read_bytes() == b'one' and os.listdir(str(tmp_path)) == ['x']
+
+
+@pytest.mark.parametrize('length', [0, 1, 3 << 20])
+def test_the_digest_of_a_file(length, tmp_path):
+    content = bytes(i % 251 for i in range(length % 1000)) + bytes(length - length % 1000)
+    (tmp_path / 'x').write_bytes(content)
+    assert files.file_digest(str(tmp_path / 'x')) == hashlib.sha256(content).hexdigest()
+    stop = threading.Event()
+    stop.set()
+    assert files.file_digest(str(tmp_path / 'x'), stop) == hashlib.sha256().hexdigest()

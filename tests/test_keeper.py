@@ -97,3 +97,13 @@ def test_a_damaged_newest_is_named_and_the_one_before_is_taken(tmp_path):
     (tmp_path / 'epoch-0001' / 'net.params').write_bytes(b'')
     (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
     assert manifest['epoch'] == 0 and 'net.params' in notices[0]
+
+
+def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):
+    config, keeper = make(tmp_path)
+    keeper.save(0, scores(50.0), {'losses': [], 'high': 0})
+    resumed = find_to_resume(config.replace(resume='auto'))[0]
+    after = Keeper(config, keeper.task, keeper.net, keeper.trainer, None, Record(), {}, resumed)
+    for epoch, top1 in ((1, 60.0), (2, 70.0), (3, 80.0)):
+        after.save(epoch, scores(top1), {'losses': [], 'high': 7})
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0000', 'epoch-0002', 'epoch-0003']

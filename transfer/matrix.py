@@ -8,7 +8,6 @@ interrupted. Standard library only.
 """
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -21,8 +20,8 @@ import threading
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
 from gluon_tricks import options  # noqa: E402
-from gluon_tricks.errors import Parser, UsageError  # noqa: E402
-from gluon_tricks.files import remedy_for, unwritable, write_whole  # noqa: E402
+from gluon_tricks.errors import Parser, UsageError, exit_code  # noqa: E402
+from gluon_tricks.files import file_digest, remedy_for, unwritable, write_whole  # noqa: E402
 from transfer import fcn_config, rcnn_config, tables  # noqa: E402
 
 
@@ -56,22 +55,23 @@ _PATIENCE = (1, 300)  # seconds that an interrupted program has: until it is tol
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0, 1 where a cell failed, 2 for wrong usage, 130 for Ctrl-C."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    return exit_code(run, sys.argv[1:] if argv is None else list(argv))
+
+
+def run(words):
+    """The same, with a UsageError for wrong usage."""
     try:
         arguments = _parser().parse_args(_joined(words))
         cells = plan(arguments)
         fill(cells, arguments.out)
-        print(table(cells), end='', flush=True)
-        failed = [cell for cell in cells if cell.status == 'failed']
-        for cell in failed:
-            print('failed: %s, %s: %s' % (cell.row.name, cell.task, cell.reason), file=sys.stderr)
-        return 1 if failed else 0
-    except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print('interrupted: go on with python transfer/matrix.py %s' % shlex.join(words), flush=True)
         return 130
+    print(table(cells), end='', flush=True)
+    failed = [cell for cell in cells if cell.status == 'failed']
+    for cell in failed:
+        print('failed: %s, %s: %s' % (cell.row.name, cell.task, cell.reason), file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _parser():
@@ -197,7 +197,7 @@ def find_backbone(text):
     folder = os.path.dirname(path)
     run = os.path.dirname(folder) if re.match(r'(best|latest|epoch-\d+)$', os.path.basename(folder)) else folder
     records = [_read(os.path.join(*parts)) for parts in ((folder, 'manifest.json'), (run, 'run.json'))]
-    digest = _digest(text, path)
+    sha256 = _digest(text, path)
     in_name = re.search(r'(?:^|-)(resnet\d+_\w+)(?=-|\.params$)', os.path.basename(path))
     found = [record['config']['model'] for record in records if 'model' in (record.get('config') or {})]
     network = network or next(iter(found + ([in_name.group(1)] if in_name else [])), None)
@@ -205,19 +205,15 @@ def find_backbone(text):
         raise UsageError('--backbones %s: neither its name nor a manifest.json or run.json beside it tells the '
                          'network; write NETWORK=FILE, such as resnet50_v1d=%s' % (text, text))
     network, place = network.lower(), os.path.basename(run)
-    return Row(place if place.startswith(network) else '%s-%s' % (network, place), network, path, digest)
+    return Row(place if place.startswith(network) else '%s-%s' % (network, place), network, path, sha256)
 
 
 def _digest(text, path):
-    digest = hashlib.sha256()
     try:
-        with open(path, 'rb') as stream:
-            for block in iter(lambda: stream.read(1 << 20), b''):
-                digest.update(block)
+        return file_digest(path)
     except OSError as error:
         raise UsageError('--backbones %s: %s cannot be read (%s); give the .params file of a classifier, or the '
                          'SAVE_DIR of its training' % (text, path, error.strerror)) from error
-    return digest.hexdigest()
 
 
 def _read(path):

@@ -26,7 +26,7 @@ from gluon_tricks.data import certificate
 from gluon_tricks.data.records import NO_END, find_start, head_of, read_index, read_record, record, starts, walk
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import Parser, UsageError
-from gluon_tricks.files import check_writable, unwritable, write_whole
+from gluon_tricks.files import check_writable, file_digest, unwritable, write_whole
 
 _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
@@ -276,7 +276,7 @@ def _verify(rec, idx, num_classes, processes, drop, progress):
     good.sort(key=lambda entry: entry[0])
 
     counts = _count_classes(good, num_classes, problems)
-    index_digest = _digest(idx)
+    index_digest = file_digest(idx)
     if old:
         _compare(old, digest, index_digest, list_digest, len(rows), problems, rec)
     facts = dict(old or {'resize': None, 'quality': None, 'seed': None, 'source': {}, 'plan': None, 'classes': None,
@@ -445,7 +445,7 @@ def _hashing(path):
 
     def run():
         try:
-            found['sha256'] = _digest(path, stop)
+            found['sha256'] = file_digest(path, stop)
         except OSError as error:
             found['error'] = error
 
@@ -461,17 +461,6 @@ def _hashing(path):
         yield result
     finally:
         stop.set()
-
-
-def _digest(path, stop=None):
-    """SHA-256 of a file, of its first bytes alone once `stop` is set."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        for block in iter(lambda: stream.read(2 ** 20), b''):
-            if stop and stop.is_set():
-                break
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _drop(rec, entries, out, facts):
