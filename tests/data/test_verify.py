@@ -269,7 +269,7 @@ def test_what_cannot_be_read_is_named(rec, monkeypatch, capsys):
 
     def broken(path, stop=None):
         raise OSError(5, 'Input/output error', path)
-    monkeypatch.setattr(module, '_digest', broken)
+    monkeypatch.setattr(module, 'file_digest', broken)
     assert main(['verify', rec]) == 2
     assert 'x.rec cannot be read (Input/output error): make it readable' in capsys.readouterr().err
 
