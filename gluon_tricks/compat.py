@@ -6,6 +6,7 @@ MXNet 1.9.1 is the last release, from 2022. Before its import this module
 * switches safe accumulation on, so that sums of float16 values are formed in float32;
 * gives back the NumPy aliases (``np.bool`` and others) and ``distutils.version``, which later versions of NumPy and
   Python removed and which MXNet and GluonCV still name;
+* lets GluonCV be imported beside PyTorch 2, which it refuses (`_check_gluoncv`);
 * loads the CUDA libraries from their wheels where ``mxnet-cu112`` was installed with them.
 
 The number of threads changes the order of sums and so the last bits of a result: a run records it (`environment`).
@@ -87,6 +88,21 @@ def _restore_distutils():
         sys.modules['distutils'], sys.modules['distutils.version'] = package, module
 
 
+def _check_gluoncv():
+    """Stand in for ``gluoncv.check``, before GluonCV is imported: PyTorch is not looked for.
+
+    GluonCV needs it for nothing that is used here. It would raise RuntimeError for version 2 and later, and import and
+    warn of any other.
+    """
+    def no_pytorch(*versions):
+        raise ImportError('gluon_tricks uses GluonCV without PyTorch')
+
+    check = types.ModuleType('gluoncv.check')
+    check._require_pytorch_version = no_pytorch
+    check._require_mxnet_version = check._deprecate_python2 = lambda *versions: None  # setup.py asks for both
+    sys.modules.setdefault('gluoncv.check', check)
+
+
 _CUDA_LIBRARIES = ('libcudart.so.11.0', 'libnvToolsExt.so.1', 'libnvrtc.so.11.2', 'libcublasLt.so.11',
                    'libcublas.so.11', 'libcufft.so.10', 'libcurand.so.10', 'libcusparse.so.11', 'libcusolver.so.11',
                    'libnccl.so.2', 'libcudnn.so.8')
@@ -139,6 +155,7 @@ _set_environment()
 if np is not None:
     _restore_numpy_aliases()
 _restore_distutils()
+_check_gluoncv()
 _load_cuda_wheels()
 mx = _import_mxnet()
 

@@ -1,6 +1,7 @@
 """Who may import whom, what runs on the standard library alone, and that the tests mirror the package."""
 import ast
 import importlib.util
+import math
 import re
 import subprocess
 import sys
@@ -153,14 +154,28 @@ def test_the_package_never_imports_its_programs(name):
     assert not {other.split('.')[0] for other in imports_of(MODULES[name])} & {'train_imagenet', 'transfer', 'tests'}
 
 
+def lines_of_imports(path):
+    """[(line, name)] of what a file imports, in the order of its lines."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append((node.lineno, node.module))
+    return sorted(found)
+
+
 @pytest.mark.parametrize('path', list(MODULES.values()) + OUTSIDE, ids=dotted)
 def test_mxnet_comes_from_compat_alone(path):
-    """So that threads and aliases are set before; parts of it that ``mx`` does not name may follow compat's import."""
-    imported = imports_of(path)
+    """So that threads and aliases are set before, and GluonCV is told that there is no PyTorch; parts of MXNet that
+    ``mx`` does not name may follow compat's import."""
+    found = lines_of_imports(path)
     if dotted(path) != 'gluon_tricks.compat':
-        assert 'mxnet' not in imported, 'take mx from gluon_tricks.compat'
-        if {name.split('.')[0] for name in imported} & {'mxnet', 'gluoncv'}:
-            assert 'gluon_tricks.compat' in imported, 'import gluon_tricks.compat before mxnet.* and gluoncv'
+        assert 'mxnet' not in [name for _, name in found], 'take mx from gluon_tricks.compat'
+        first = min([line for line, name in found if name == 'gluon_tricks.compat'], default=math.inf)
+        for line, name in found:
+            if name.split('.')[0] in ('mxnet', 'gluoncv'):
+                assert first < line, 'line %d: import gluon_tricks.compat before mxnet.* and gluoncv' % line
 
 
 # What runs code that a file holds, or trusts every number in it. Weights have one loader, which checks a file before.

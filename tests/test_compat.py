@@ -144,6 +144,21 @@ def test_stub_stands_in_where_distutils_is_gone():
     assert out.split() == ['True', 'gluon_tricks.compat']
 
 
+# -- GluonCV beside PyTorch -------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('version', ['1.13.1', '2.13.0'])
+def test_gluoncv_beside_pytorch(tmp_path, version):
+    """GluonCV raises RuntimeError for PyTorch 2, and warns of 1; here PyTorch is not even imported."""
+    (tmp_path / 'torch.py').write_text('__version__ = %r\nprint("PyTorch is imported")' % version)
+    code, out, err = run('import sys, warnings; warnings.simplefilter("error", UserWarning)\n'
+                         'sys.path.insert(0, %r)\n'
+                         'from gluon_tricks.models.zoo import get_model\n'
+                         'print(type(get_model("mobilenet0.25", classes=10)).__module__, "torch" in sys.modules)'
+                         % str(tmp_path))
+    assert code == 0, err
+    assert out.split() == ['gluoncv.model_zoo.mobilenet', 'False'] and 'Both' not in err
+
+
 # -- where MXNet does not load ----------------------------------------------------------------------------------------
 
 def blocked(name):
