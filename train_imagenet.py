@@ -150,12 +150,9 @@ def open_data(config, batch_size, workers):
         workers.gather([0])
     watch([files['train'], files['val']], config.replace(resume='auto').command())
     for part in ('train', 'val'):
-        check_records(*files[part])
-        facts = certificate.check(files[part][0]) or {'num_classes': 0, 'classes': None}
-        known = facts['classes'] or classes
-        if facts['num_classes'] > config.num_classes or known and len(known) != config.num_classes:
-            raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d' % (
-                config.num_classes, files[part][0], facts['num_classes'], facts['num_classes']))
+        facts = certificate.check(files[part][0], config.num_classes)
+        check_records(*files[part], num_classes=config.num_classes)
+        known = facts and facts['classes'] or classes
         if classes and known != classes:
             raise UsageError('%s has other classes than %s: prepare both from the same set'
                              % (files['val'][0], files['train'][0]))

@@ -81,13 +81,15 @@ def main(argv):
     index = arguments.rec_val_idx or os.path.splitext(records)[0] + '.idx'
 
     from gluon_tricks.classification import evaluate
+    from gluon_tricks.data import certificate
     from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
     from gluon_tricks.distributed import find_devices
 
     watch([(records, index)])
-    check_records(records, index)
+    certificate.check(records, facts['num_classes'])
+    check_records(records, index, facts['num_classes'])
     devices = find_devices(arguments.devices, arguments.num_gpus)
     net, low_precision = load_net(facts, devices, arguments.dtype)
 

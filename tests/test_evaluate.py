@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import train_imagenet
-from conftest import ROOT, damaged_records
+from conftest import NO_CLASSES, ROOT, damaged_records, make_records, relabel
 from gluon_tricks.__main__ import main
 
 
@@ -75,3 +75,22 @@ def test_a_record_that_kills_the_process_is_named(run_dir, tmp_path):
                           timeout=300)
     last = done.stderr.decode().strip().splitlines()[-1]
     assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last
+
+
+@pytest.mark.parametrize('opened', [20000, 2], ids=['small file', 'large file'])
+@pytest.mark.parametrize('label', NO_CLASSES)
+def test_a_label_that_is_no_class_ends_it_with_the_record(label, opened, run_dir, tmp_path, capsys, monkeypatch):
+    """Of a large file not every record is opened first: the device sees the label, and the file is searched."""
+    from gluon_tricks.data import records
+    rec = str(make_records(tmp_path, train=4, val=27) / 'rec' / 'val.rec')
+    relabel(rec, 13, label)
+    monkeypatch.setattr(records, '_CHECK_ALL', opened)
+    assert main(['evaluate', str(run_dir), '--rec-val', rec, '--num-gpus', '0', '--batch-size', '8']) == 2
+    captured = capsys.readouterr()
+    assert 'record 13 at offset' in captured.err and 'has the label' in captured.err and not captured.out
+
+
+def test_records_of_more_classes_are_refused(run_dir, tmp_path, capsys):
+    rec = str(make_records(tmp_path, train=4, val=27, classes=5) / 'rec' / 'val.rec')
+    assert main(['evaluate', str(run_dir), '--rec-val', rec, '--num-gpus', '0']) == 2
+    assert 'has 5 classes' in capsys.readouterr().err

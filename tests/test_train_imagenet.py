@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from conftest import ROOT, make_records
+from conftest import NO_CLASSES, ROOT, make_records, relabel
 from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
 
@@ -308,3 +308,17 @@ def test_print_config_is_json_and_resolved(capsys):
     config = json.loads(capsys.readouterr().out)
     assert config['lr'] == pytest.approx(0.4) and config['input_size'] == 299
     assert None not in [value for name, value in config.items() if name != 'num_training_samples']
+
+
+@pytest.mark.parametrize('part, label, opened', [('train', label, 20000) for label in NO_CLASSES] + [
+    ('train', 3.5, 2), ('train', -1, 2), ('val', 3.5, 20000), ('val', 1e9, 2), ('val', 3.0000002, 2)])
+def test_a_label_that_is_no_class_ends_a_training_with_the_record(part, label, opened, tiny_arguments, tmp_path,
+                                                                 monkeypatch, capsys):
+    """Whether it is opened first, or, in a large file, met by the device."""
+    from gluon_tricks.data import records
+    rec = str(make_records(tmp_path / 'data', train=64, val=27) / 'rec' / (part + '.rec'))
+    relabel(rec, 13, label)
+    monkeypatch.setattr(records, '_CHECK_ALL', opened)
+    assert train(tiny_arguments, tmp_path / 'run', '--data-dir', str(tmp_path / 'data'), '--num-epochs', '1') == 2
+    assert 'record 13 at offset' in capsys.readouterr().err
+    assert opened == 20000 or not list((tmp_path / 'run').glob('epoch-*'))

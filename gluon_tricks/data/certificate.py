@@ -81,9 +81,17 @@ def digest(rec):
         return None
 
 
-def check(rec):
-    """The certificate, None without one; UsageError where the record file has another size than it says."""
+def check(rec, num_classes=None):
+    """The certificate, None without one; UsageError where the record file has another size than it says, or other
+    classes than `num_classes`.
+
+    Without a label map there may be fewer: the last ones may have no image there.
+    """
     facts = read(rec)
+    if facts and num_classes and (facts['num_classes'] > num_classes or
+                                  facts['classes'] and len(facts['classes']) != num_classes):
+        raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d, or other records'
+                         % (num_classes, rec, facts['num_classes'], facts['num_classes']))
     if facts and facts['bytes'] != os.path.getsize(rec):
         raise UsageError('%s has %d bytes, its certificate says %d: it was changed or cut short; copy or prepare it '
                          'again, or look at it with `python -m gluon_tricks verify %s`'

@@ -23,6 +23,7 @@ _SIGNATURES = (b'\xff\xd8', b'\x89PNG')  # the first bytes of a JPEG and of a PN
 _CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
+_MANY_CLASSES = 10000000  # a label beyond this is no class, whatever the others are
 _HEAD = 64  # bytes of a record that are enough to see its label and the image's signature
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
@@ -103,18 +104,29 @@ def count(idx):
     return len(read_index(idx)[0])
 
 
-def check_records(rec, idx):
+def label_problem(label, num_classes):
+    """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
+    if label != int(label) or label < 0:
+        return 'has the label %.9g, which is no class' % label
+    if label >= (num_classes or _MANY_CLASSES):
+        return 'has the label %d, beyond %d classes' % (label, num_classes or _MANY_CLASSES)
+    return None
+
+
+def check_records(rec, idx, num_classes=None):
     """Raise UsageError where MXNet would crash on, or quietly misread, a record file; returns the number of records.
 
     Looks at the whole index, at the size of the file, at the start and the end of every record (of a spread sample with
-    more than 20,000), and decodes the first image. The sentence names the file, the record and the remedy. A damage
-    inside an image is seen only when it is decoded (see `find_bad_record`).
+    more than 20,000), and decodes the first image. num_classes: the labels of the records that are opened must be
+    classes, 0 to num_classes - 1. The sentence names the file, the record and the remedy. A damage inside an image is
+    seen only when it is decoded (see `find_bad_record`), a wrong label outside the sample only when it is used (see
+    `find_bad_label`).
     """
     for path in (rec, idx):
         if not os.path.isfile(path):
             raise UsageError('%s is missing: give the record file and its index' % path)
     try:
-        return _check(rec, idx)
+        return _check(rec, idx, num_classes)
     except OSError as error:
         raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror or error)) from error
 
@@ -126,7 +138,7 @@ def _sorted(rec, idx):
     return keys[order], offsets[order], np.append(offsets[order][1:], os.path.getsize(rec))
 
 
-def _check(rec, idx):
+def _check(rec, idx, num_classes):
     size = os.path.getsize(rec)
     if size == 0:
         raise UsageError('%s is empty: copy or pack it again' % rec)
@@ -144,9 +156,11 @@ def _check(rec, idx):
         sample = np.unique(np.linspace(0, len(keys) - 1, _CHECK_ALL).astype('int64'))
     with open(rec, 'rb') as stream:
         for row in sample:
-            problem = _problem(stream, int(offsets[row]), int(ends[row]))
+            problem, label = _problem(stream, int(offsets[row]), int(ends[row]))
             if problem:
                 raise _damaged(rec, keys, offsets, row, problem)
+            if num_classes and label_problem(label, num_classes):
+                raise _mislabelled(rec, keys, offsets, row, label, num_classes)
         problem = _decode_problem(stream, int(offsets[0]), int(ends[0]))
     if problem:
         raise _damaged(rec, keys, offsets, 0, problem)
@@ -158,19 +172,45 @@ def _damaged(rec, keys, offsets, row, what):
                       'or pack it again' % (rec, keys[row], offsets[row], what))
 
 
+def _mislabelled(rec, keys, offsets, row, label, num_classes):
+    return UsageError('%s: record %d at offset %d %s: put its label right and pack again, or give the --num-classes of '
+                      'these records' % (rec, keys[row], offsets[row], label_problem(label, num_classes)))
+
+
+def find_bad_label(rec, idx, num_classes):
+    """The UsageError that names the first record whose label is no class; reads the head of every record.
+
+    For a reader that has met such a label, and does not know whose it is.
+    """
+    try:
+        keys, offsets, ends = _sorted(rec, idx)
+        with open(rec, 'rb') as stream:
+            for row in tqdm(range(len(keys)), desc='looking for the wrong label', unit='img', file=sys.stderr,
+                            disable=len(keys) < _CHECK_ALL):
+                problem, label = _problem(stream, int(offsets[row]), int(ends[row]))
+                if problem:
+                    return _damaged(rec, keys, offsets, row, problem)
+                if label_problem(label, num_classes):
+                    return _mislabelled(rec, keys, offsets, row, label, num_classes)
+    except OSError as error:
+        return UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror or error))
+    return UsageError('%s gave a label that is none of %d classes, and holds none now: check that nothing else writes it'
+                      % (rec, num_classes))
+
+
 def _problem(stream, begin, end):
-    """What is wrong with the record from `begin` to `end`, as far as its first bytes and its length tell, or None."""
+    """(what is wrong with the record from `begin` to `end`, as far as its first bytes and its length tell, or None; its
+    label)."""
     heads, own_end = [], begin
     try:
         for place, length, own_end in _pieces(stream, begin, end):
             stream.seek(place)
             heads.append(stream.read(min(length, _HEAD)))
         if own_end != end:
-            return NO_END
-        head_of(_MAGIC.join(heads))
+            return NO_END, None
+        return None, head_of(_MAGIC.join(heads)).label
     except ValueError as error:
-        return str(error)
-    return None
+        return str(error), None
 
 
 def _flag_and_length(header):

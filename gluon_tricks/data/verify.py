@@ -23,14 +23,14 @@ from tqdm import tqdm
 
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data import certificate
-from gluon_tricks.data.records import NO_END, find_start, head_of, read_index, read_record, record, starts, walk
+from gluon_tricks.data.records import (NO_END, find_start, head_of, label_problem, read_index, read_record, record,
+                                       starts, walk)
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.files import check_writable, file_digest, unwritable, write_whole
 
 _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
-_MANY_CLASSES = 10000000  # a label beyond this is no class, whatever the others are
 
 _FILES = ('.rec', '.idx', '.lst', '.certificate.json')
 # What libjpeg says of codes that are missing or wrong.
@@ -357,10 +357,8 @@ def _image_problem(each, published):
 
 
 def _label_problem(each, key, num_classes, listed, ids_are_keys):
-    if each.label != int(each.label) or each.label < 0:
-        return 'has the label %g, which is no class' % each.label
-    if each.label >= (num_classes or _MANY_CLASSES):
-        return 'has the label %d, beyond %d classes' % (each.label, num_classes or _MANY_CLASSES)
+    if label_problem(each.label, num_classes):
+        return label_problem(each.label, num_classes)
     if ids_are_keys and each.key != key:
         return 'has the id %d: the index points to another record, or the id was changed' % each.key
     if key in listed and listed[key] != each.label:
