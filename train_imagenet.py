@@ -34,6 +34,7 @@ def resolve(config):
     """
     from gluon_tricks.compat import mx
     from gluon_tricks.cores import available_cores
+    from gluon_tricks.data.prepare_folder import find_records
     from gluon_tricks.distributed import number_of_workers
     from gluon_tricks.models.zoo import default_input_size
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
@@ -52,10 +53,7 @@ def resolve(config):
         changes['num_workers'] = available_cores()
     if config.data_backend == 'synthetic' and config.num_training_samples is None:
         changes['num_training_samples'] = 1281167
-    folder = os.path.join(config.data_dir, 'rec')
-    for part in ('train', 'val'):
-        records = getattr(config, 'rec_' + part) or os.path.join(folder, part + '.rec')
-        index = getattr(config, 'rec_%s_idx' % part) or os.path.splitext(records)[0] + '.idx'
+    for part, (records, index) in find_records(config).items():
         changes.update({'rec_' + part: records, 'rec_%s_idx' % part: index})
     return config.replace(**changes)
 
@@ -125,7 +123,7 @@ def open_data(config, batch_size, workers):
     from gluon_tricks.data import certificate
     from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
-    from gluon_tricks.data.prepare_folder import pack_folder
+    from gluon_tricks.data.prepare_folder import pack_folder, packed_files
     from gluon_tricks.data.records import check_records
 
     if config.data_backend == 'synthetic':
@@ -138,11 +136,10 @@ def open_data(config, batch_size, workers):
     folder, classes, notices = os.path.expanduser(config.data_dir), None, []
     if workers.rank:
         workers.gather([0])  # until the first has packed what there is to pack
+    if files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
+        pack_folder(folder, processes=config.num_workers)
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
-    if missing and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
-        packed = pack_folder(folder, processes=config.num_workers)
-        files = packed.files
-    elif missing:
+    if missing:
         raise UsageError('%s is missing: give the records with --rec-train and --rec-val, or a folder of images '
                          'with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to '
                          'try the program without ImageNet, type `make demo`' % missing[0])

@@ -78,7 +78,8 @@ def main(argv):
     records = os.path.expanduser(arguments.rec_val or config.rec_val)
     if not records:
         raise UsageError('%s does not say its validation images: give --rec-val FILE' % arguments.params)
-    index = arguments.rec_val_idx or os.path.splitext(records)[0] + '.idx'
+    index = os.path.expanduser(arguments.rec_val_idx or not arguments.rec_val and config.rec_val_idx
+                               or os.path.splitext(records)[0] + '.idx')
 
     from gluon_tricks.classification import evaluate
     from gluon_tricks.data import certificate

@@ -10,6 +10,7 @@ import pytest
 import train_imagenet
 from conftest import NO_CLASSES, ROOT, make_records, relabel
 from gluon_tricks import checkpoint
+from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 
 
@@ -255,7 +256,7 @@ def test_wrong_usage_is_one_sentence(tiny_arguments, tmp_path, flags, part, caps
     assert err.startswith('error: ') and part in err and len(err.splitlines()) == 1
 
 
-def test_a_folder_of_images_is_packed_and_trained(tiny_arguments, tmp_path):
+def test_a_folder_of_images_is_packed_trained_and_evaluated(tiny_arguments, tmp_path, capsys):
     from conftest import make_jpeg
     for part, number in (('train', 20), ('val', 6)):
         for i in range(number):
@@ -269,6 +270,10 @@ def test_a_folder_of_images_is_packed_and_trained(tiny_arguments, tmp_path):
     run = json.loads((tmp_path / 'run' / 'run.json').read_text())
     assert run['data']['train'] == 20 and run['data']['classes'] == ['class0', 'class1']
     assert run['result']['num_images'] == 6
+    capsys.readouterr()
+    assert main(['evaluate', str(tmp_path / 'run'), '--num-gpus', '0', '--json']) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert (evaluated['num_images'], evaluated['top1']) == (6, run['best']['top1'])
 
 
 def test_the_certificate_of_the_data_is_told_and_recorded(finished, tiny_data, tiny_arguments, tmp_path, capsys):

@@ -47,6 +47,31 @@ def _entries(folder):
             from error
 
 
+def packed_files(data_dir, out=None):
+    """{part: (rec, idx)} that `pack_folder` writes."""
+    out = out or os.path.join(data_dir, '.gluon_tricks')
+    return {part: (os.path.join(out, part + '.rec'), os.path.join(out, part + '.idx')) for part in ('train', 'val')}
+
+
+def find_records(config):
+    """{part: (rec, idx)} of a TrainConfig: the files that it names, the others under DATA_DIR/rec.
+
+    Where it names none, and not all of them are there, but a folder of images is: what `pack_folder` makes of it.
+    """
+    def is_there(path):
+        return os.path.exists(os.path.expanduser(path))
+
+    files = {}
+    for part in ('train', 'val'):
+        rec = getattr(config, 'rec_' + part) or os.path.join(config.data_dir, 'rec', part + '.rec')
+        files[part] = rec, getattr(config, 'rec_%s_idx' % part) or os.path.splitext(rec)[0] + '.idx'
+    named = config.use_rec or any(getattr(config, 'rec_' + name) for name in ('train', 'train_idx', 'val', 'val_idx'))
+    if not named and is_there(os.path.join(config.data_dir, 'train')):
+        if not all(is_there(path) for pair in files.values() for path in pair):
+            return packed_files(config.data_dir)
+    return files
+
+
 def pack_folder(data_dir, out=None, processes=1, progress=None, **options):
     """Pack DATA_DIR/train/CLASS/*.JPEG and DATA_DIR/val/CLASS/*.JPEG once; returns Packed(files, classes).
 
@@ -56,7 +81,8 @@ def pack_folder(data_dir, out=None, processes=1, progress=None, **options):
     """
     if not os.path.isdir(data_dir):
         raise UsageError('%s is not a directory: give the folder that holds train and val' % data_dir)
-    out = out or os.path.join(data_dir, '.gluon_tricks')
+    files = packed_files(data_dir, out)
+    out = os.path.dirname(files['train'][0])
     items, classes, skipped = {}, None, []
     for part in ('train', 'val'):
         folder = os.path.join(data_dir, part)
@@ -73,10 +99,7 @@ def pack_folder(data_dir, out=None, processes=1, progress=None, **options):
         raise UsageError('%s cannot be written (%s): the records of %s are packed there; make it writable, or pack '
                          'elsewhere with `python -m gluon_tricks prepare folder %s --out OTHER`'
                          % (out, error.strerror or error, data_dir, data_dir)) from error
-    files = {}
     for part in ('train', 'val'):
-        prefix = os.path.join(out, part)
-        pack(items[part], prefix, classes=classes, processes=processes,
+        pack(items[part], os.path.splitext(files[part][0])[0], classes=classes, processes=processes,
              progress=len(items[part]) >= _SLOW if progress is None else progress, **options)
-        files[part] = prefix + '.rec', prefix + '.idx'
     return Packed(files, classes, skipped)

@@ -4,8 +4,9 @@ import pytest
 
 from archive_makers import read_all
 from conftest import make_jpeg
+from gluon_tricks.config import TrainConfig
 from gluon_tricks.data import certificate, records
-from gluon_tricks.data.prepare_folder import pack_folder
+from gluon_tricks.data.prepare_folder import find_records, pack_folder
 from gluon_tricks.errors import UsageError
 
 
@@ -35,6 +36,26 @@ def test_a_folder_is_packed_once_and_again_when_it_changes(tmp_path):
     assert facts['images'] == 7 and facts['classes'] == ['ant', 'bee']
     os.remove(rec)
     assert records.check_records(*pack_folder(str(tree)).files['train']) == 7
+
+
+def test_records_are_those_that_are_named_then_rec_then_the_packed_folder(tmp_path):
+    def found(**options):
+        return find_records(TrainConfig(data_dir=str(tmp_path), **options))
+
+    def under(name):
+        return {part: (str(tmp_path / name / (part + '.rec')), str(tmp_path / name / (part + '.idx')))
+                for part in ('train', 'val')}
+
+    assert found() == under('rec')
+    write_tree(tmp_path)
+    assert found() == under('.gluon_tricks') and found(use_rec=True) == under('rec')
+    assert pack_folder(str(tmp_path)).files == found()
+    assert found(rec_val='a/val.rec') == dict(under('rec'), val=('a/val.rec', 'a/val.idx'))
+    (tmp_path / 'rec').mkdir()
+    for path in [path for pair in under('rec').values() for path in pair]:
+        assert found() == under('.gluon_tricks')
+        open(path, 'w').close()
+    assert found() == under('rec')
 
 
 def test_validation_labels_follow_the_training_classes(tmp_path):
