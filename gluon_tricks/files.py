@@ -2,6 +2,7 @@
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 
 from gluon_tricks.errors import UsageError
@@ -25,6 +26,21 @@ def write_whole(path, content, sync=True):
         if os.path.exists(partial):
             os.remove(partial)  # what room there is, others can use
         raise
+
+
+def regular(path):
+    """The os.stat of a file, at the end of links; OSError for anything else: a device may have no end, and a pipe no
+    beginning."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, 'it is a device, a pipe or a directory, not a file', path)
+    return found
+
+
+def open_file(path):
+    """A file opened to read its bytes. Raises OSError as `regular`."""
+    regular(path)
+    return open(path, 'rb')
 
 
 def file_digest(path, stop=None):

@@ -1,15 +1,16 @@
 """``python -m gluon_tricks predict``: the five likeliest classes of images, with their probabilities."""
-import io
 import json
 import math
 import os
-import warnings
 
 from tqdm import tqdm
 
 from gluon_tricks import config as configuration
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.evaluate import load_net, open_run
+from gluon_tricks.files import open_file
+
+_AS_STORED = 1 | 128  # OpenCV's IMREAD_COLOR and IMREAD_IGNORE_ORIENTATION
 
 
 def parser():
@@ -31,29 +32,28 @@ def parser():
 
 
 def read_image(path):
-    """(H, W, 3) uint8, an NDArray, of an image file.
+    """(H, W, 3) uint8, an NDArray, of an image file, turned as ImageRecordIter turns a JPEG: by its EXIF orientation.
 
-    Raises UsageError for a file that is missing or no image, and for one whose header says more pixels than 90 million:
-    MXNet would take gigabytes for it before it looks for them.
+    MXNet's own imdecode turns it or not, by the order of the segments in front of it. Raises UsageError for a file that
+    is missing, no image, or damaged, and for one of too many pixels (`images.MOST_PIXELS`).
     """
-    from PIL import Image
-
     from gluon_tricks.compat import mx
+    from gluon_tricks.data.images import open_whole, orientation, turn
     try:
-        with open(path, 'rb') as stream:
+        with open_file(path) as stream:
             content = stream.read()
     except OSError as error:
         raise UsageError('%s cannot be read (%s): give an image file' % (path, error.strerror)) from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of odd tags
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            Image.open(io.BytesIO(content)).close()
-        image = mx.image.imdecode(content)
+        whole = open_whole(content)
+        image = mx.image.imdecode(content, flag=_AS_STORED)
         image.wait_to_read()  # MXNet decodes it later, and would complain elsewhere
-    except Exception as error:  # Pillow has many kinds for a header that is none
-        raise UsageError('%s is not an image that can be decoded: give a JPEG or PNG file' % path) from error
-    return image
+    except ValueError as error:
+        raise UsageError('%s %s: give another JPEG or PNG file' % (path, error)) from error
+    except mx.MXNetError as error:
+        raise UsageError('%s is an image that Pillow decodes, but OpenCV cannot: give a JPEG or PNG file' % path) from error
+    turned = orientation(whole)
+    return image if turned == 1 else mx.nd.array(turn(image.asnumpy(), turned), dtype='uint8')
 
 
 def preprocess(path, input_size, crop_ratio, mean, std):

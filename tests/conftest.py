@@ -44,6 +44,28 @@ def relabel(rec, row, label):
 NO_CLASSES = (4, -1, 1e9, 3.5, 3.0000002)  # labels that are none of four classes
 
 
+def _huge_png(side, bits, colour):
+    import struct
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, bits, colour, 0, 0, 0)) + chunk(
+        b'IDAT', zlib.compress(bytes(100))) + chunk(b'IEND', b'')
+
+
+def _huge_jpeg(before=b''):
+    content = make_jpeg(0, 0)
+    place = content.index(b'\xff\xc0') + 5
+    return content[:2] + before + content[2:place] + b'\xff\xdc' * 2 + content[place + 4:]  # 65500 x 65500
+
+
+# Images whose headers ask for gigabytes.
+HUGE = {'PNG of 60000': lambda: _huge_png(60000, 8, 2), 'PNG of 30000, one bit': lambda: _huge_png(30000, 1, 0),
+        'JPEG of 65500': _huge_jpeg,
+        'JPEG behind 120 kB': lambda: _huge_jpeg(2 * (b'\xff\xe2' + (60000).to_bytes(2, 'big') + bytes(59998)))}
+
+
 def damaged_records(tmp_path):
     """Records of which one has an image that MXNet dies of."""
     from gluon_tricks.data.packing import pack

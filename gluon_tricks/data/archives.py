@@ -15,6 +15,7 @@ import zipfile
 from tqdm import tqdm
 
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import open_file, regular
 
 Slice = collections.namedtuple('Slice', 'path offset size')  # bytes of a file, such as a member of a tar
 ZipMember = collections.namedtuple('ZipMember', 'path name size')
@@ -42,15 +43,15 @@ def read(source):
         if len(content) < source.size:
             raise UsageError('%s ended while it was read: was it changed?' % source.path)
         return content
-    with open(source, 'rb') as stream:
+    with open_file(source) as stream:
         return stream.read()
 
 
 def size_of(source):
-    """Number of bytes of a source."""
+    """Number of bytes of a source. Raises OSError for a path that is no file."""
     if isinstance(source, bytes):
         return len(source)
-    return source.size if isinstance(source, (Slice, ZipMember)) else os.path.getsize(source)
+    return source.size if isinstance(source, (Slice, ZipMember)) else regular(source).st_size
 
 
 def where(source):

@@ -19,6 +19,7 @@ import json
 import os
 
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import open_file
 
 _TEXT, _NUMBER, _LIST = (str, type(None)), (int, type(None)), (list, type(None))
 _FIELDS = {'images': int, 'num_classes': int, 'class_counts': list, 'classes': _LIST, 'classes_sha256': _TEXT,
@@ -45,7 +46,7 @@ def read(rec):
     """The certificate of a record file as a dict, None without one. Raises UsageError for one that is damaged."""
     path = path_of(rec)
     try:
-        with open(path, 'rb') as stream:
+        with open_file(path) as stream:
             facts = json.loads(stream.read().decode())
         _check_fields(facts)
         return facts
@@ -75,7 +76,7 @@ def _are_quirks(quirks):
 def digest(rec):
     """SHA-256 of the certificate's own bytes, None without one."""
     try:
-        with open(path_of(rec), 'rb') as stream:
+        with open_file(path_of(rec)) as stream:
             return hashlib.sha256(stream.read()).hexdigest()
     except FileNotFoundError:
         return None

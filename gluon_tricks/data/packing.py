@@ -22,8 +22,9 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_tricks.data import archives, certificate
+from gluon_tricks.data.images import frame, is_image, size_problem
 from gluon_tricks.data.parts import parts
-from gluon_tricks.data.records import is_image, jpeg_components, record_pieces
+from gluon_tricks.data.records import record_pieces
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, sync, write_whole
@@ -275,7 +276,9 @@ def _image(where, name, resize, quality, quirks):
                          % (name, 'empty' if not content else 'another kind of file'))
     if not is_image(content):
         raise problem
-    if jpeg_components(content) not in (1, 3):
+    if size_problem(content):
+        raise UsageError('%s %s: scale it down, or take it out' % (name, size_problem(content)))
+    if (frame(content) or (0, 0, 0))[2] not in (1, 3):
         from PIL import Image
         try:
             with warnings.catch_warnings():
@@ -294,7 +297,10 @@ def _encode(content, name, resize, quality):
     """The image as a JPEG, its short side brought to `resize`: the bytes that MXNet's im2rec makes."""
     import cv2
     cv2.setNumThreads(1)  # there is a process for each core
-    pixels = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
     if pixels is None:
         raise UsageError('%s cannot be decoded: replace it, or take it out' % name)
     if resize:

@@ -15,16 +15,16 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_tricks.cores import available_cores
+from gluon_tricks.data.images import frame, is_image, size_problem
 from gluon_tricks.errors import UsageError
 
 MAGIC = 0xced7230a
 _MAGIC = struct.pack('<I', MAGIC)
-_SIGNATURES = (b'\xff\xd8', b'\x89PNG')  # the first bytes of a JPEG and of a PNG file
 _CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
 _MANY_CLASSES = 10000000  # a label beyond this is no class, whatever the others are
-_HEAD = 64  # bytes of a record that are enough to see its label and the image's signature
+_HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
 
@@ -55,25 +55,6 @@ def record_pieces(key, label, image):
 def record(key, label, image):
     """The bytes of one record (see `record_pieces`)."""
     return b''.join(record_pieces(key, label, image))
-
-
-def is_image(content):
-    """Whether bytes begin as a JPEG or PNG file does."""
-    return content.startswith(_SIGNATURES)
-
-
-def jpeg_components(content):
-    """1 for a grey JPEG, 3 for colour, 4 for CMYK, from its frame header; None where that is not to be found at once.
-
-    A twentieth of the time that a library takes to open the image.
-    """
-    place = 2
-    while content[place:place + 1] == b'\xff' and place + 10 <= len(content):
-        marker = content[place + 1]
-        if 0xc0 <= marker <= 0xcf and marker not in (0xc4, 0xc8, 0xcc):
-            return content[place + 9]
-        place += 2 + int.from_bytes(content[place + 2:place + 4], 'big')
-    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,9 +187,15 @@ def _problem(stream, begin, end):
         for place, length, own_end in _pieces(stream, begin, end):
             stream.seek(place)
             heads.append(stream.read(min(length, _HEAD)))
+            if len(heads) == 1:
+                first = place, min(length, _LONG_HEAD)
         if own_end != end:
             return NO_END, None
-        return None, head_of(_MAGIC.join(heads)).label
+        head = head_of(_MAGIC.join(heads))
+        if not frame(heads[0][head.start:]):  # it stands behind a comment, or a small picture of the image
+            stream.seek(first[0])
+            heads[0] = stream.read(first[1])
+        return size_problem(heads[0][head.start:]), head.label
     except ValueError as error:
         return str(error), None
 
@@ -323,12 +310,26 @@ def _decode_problem(stream, begin, end):
         return str(error)
     if own_end != end:
         return 'is followed by %d bytes that are not in the index' % (end - own_end)
-    pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_COLOR_8)
+    if size_problem(image):
+        return size_problem(image)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_COLOR_8)
+    except cv2.error:
+        pixels = None
     return None if pixels is not None else 'is an image that cannot be decoded'
 
 
 def find_bad_record(rec, idx):
-    """A sentence that names the first record that cannot be decoded; None where all can. Reads the whole file."""
+    """A sentence that names the first record that cannot be decoded, or the file that cannot be read; None where all
+    can. Reads the whole file. Raises UsageError for the index."""
+    try:
+        return _find_bad_record(rec, idx)
+    except OSError as error:
+        return '%s cannot be read any more (%s): put it back, and start the same command again' % (
+            rec, error.strerror or error)
+
+
+def _find_bad_record(rec, idx):
     keys, offsets, ends = _sorted(rec, idx)
 
     def problem(row):

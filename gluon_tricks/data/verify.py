@@ -16,13 +16,13 @@ import re
 import sys
 import tempfile
 import threading
-import warnings
 
 import numpy as np
 from tqdm import tqdm
 
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data import certificate
+from gluon_tricks.data.images import open_whole
 from gluon_tricks.data.records import (NO_END, find_start, head_of, label_problem, read_index, read_record, record,
                                        starts, walk)
 from gluon_tricks.data.workers import ordered
@@ -93,23 +93,9 @@ def _decode(image, warnings_of):
 
     Raises ValueError, with what is wrong.
     """
-    from PIL import Image, ImageFile
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # GluonCV switches it on for everyone
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of huge sizes and odd tags
-            opened = Image.open(io.BytesIO(image))
-            kind = 'png' if opened.format == 'PNG' else 'cmyk' if opened.mode == 'CMYK' else ''
-            opened.draft(opened.mode, (1, 1))  # all of a JPEG is read, and a pixel made of each block of 8 x 8
-            opened.load()
-    except Exception as error:  # a damaged file raises whatever the decoder ran into
-        raise ValueError('is an image that cannot be decoded (%s)' % _words(error)) from error
+    opened = open_whole(image)
+    kind = 'png' if opened.format == 'PNG' else 'cmyk' if opened.mode == 'CMYK' else ''
     return kind, _damage(warnings_of(image), image)
-
-
-def _words(error):
-    """An exception's text without the addresses of objects, which are others each time."""
-    return re.sub(r' ?<[^<>]* at 0x[0-9a-f]+>', '', str(error)) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 import collections
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -425,3 +426,12 @@ def test_a_file_that_became_shorter(tmp_path):
         handle.writelines(lines[:20])
     with pytest.raises(UsageError, match='ended 4 images before'):
         list(stream.batches())
+
+
+def test_records_that_are_removed_between_two_epochs_are_told(tmp_path):
+    files = make_set(tmp_path, 12)
+    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, parts=2)
+    list(stream.epoch(0))
+    os.remove(files[0])
+    with pytest.raises(UsageError, match='set.rec cannot be read any more'):
+        list(stream.epoch(1))

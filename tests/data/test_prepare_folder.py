@@ -88,6 +88,24 @@ def test_hidden_folders_are_no_classes_and_other_files_are_told(tmp_path, capsys
     assert 'left out: 1 files that are no JPEG or PNG, such as %s' % (name / 'picture.webp') in capsys.readouterr().out
 
 
+def test_links_to_files_are_images_and_nothing_else_is(tmp_path):
+    """A device may have no end, and a pipe no beginning."""
+    tree, out = write_tree(tmp_path / 'tree'), str(tmp_path / 'out')
+    (tmp_path / 'elsewhere').write_bytes(make_jpeg(0, 50))
+    (tree / 'train' / 'ant' / 'link.jpg').symlink_to(tmp_path / 'elsewhere')
+    assert records.check_records(*pack_folder(str(tree), out).files['train']) == 7
+    for number, make in enumerate((lambda path: path.symlink_to('/dev/zero'), lambda path: os.mkfifo(str(path)),
+                                   lambda path: path.mkdir(), lambda path: path.symlink_to('nowhere'))):
+        path = tree / 'train' / 'bee' / ('odd%d.jpg' % number)
+        make(path)
+        with pytest.raises(UsageError, match='odd%d.jpg cannot be read' % number):
+            pack_folder(str(tree), out)
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
 def test_folders_that_cannot_be_packed(tmp_path):
     with pytest.raises(UsageError, match='train is missing'):
         pack_folder(str(tmp_path))

@@ -1,14 +1,12 @@
-import io
 import os
 import struct
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from conftest import make_jpeg, relabel
+from conftest import HUGE, make_jpeg, relabel
 from gluon_tricks.compat import mx
-from gluon_tricks.data import packing, records
+from gluon_tricks.data import packing, records, verify
 from gluon_tricks.errors import UsageError
 
 
@@ -198,12 +196,23 @@ def test_a_record_is_read_up_to_its_own_end(packed):
         offsets[2], offsets[5] - offsets[3]) in sentence
 
 
-@pytest.mark.parametrize('mode, progressive', [('L', False), ('RGB', False), ('RGB', True), ('CMYK', False)])
-def test_a_jpegs_components_are_those_that_pillow_finds(mode, progressive):
-    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 60, 3)).astype('uint8')).convert(mode)
-    stream = io.BytesIO()
-    image.save(stream, 'JPEG', progressive=progressive, exif=b'Exif\0\0' + bytes(300))
-    assert records.jpeg_components(stream.getvalue()) == len(image.getbands())
-    for end in range(0, 400, 7):  # a header that is cut, or none
-        assert records.jpeg_components(stream.getvalue()[:end]) is None
-    assert records.jpeg_components(b'\x89PNG' + bytes(40)) is None
+@pytest.mark.parametrize('kind', sorted(HUGE))
+def test_an_image_of_too_many_pixels_is_named(kind, tmp_path):
+    """Before MXNet takes gigabytes for it; of a record that was not opened, by the search."""
+    prefix, content = str(tmp_path / 'huge'), HUGE[kind]()
+    with pytest.raises(UsageError, match='b.jpg is an image of .* more than 90 million: scale it down'):
+        packing.pack([(make_jpeg(0, 0), 0, 'a.jpg'), (content, 1, 'b.jpg')], prefix)
+    blocks = [records.record(key, 0, image) for key, image in enumerate([make_jpeg(0, 0), content, make_jpeg(0, 1)])]
+    (tmp_path / 'x.rec').write_bytes(b''.join(blocks))
+    (tmp_path / 'x.idx').write_text('0\t0\n1\t%d\n2\t%d\n' % (len(blocks[0]), len(blocks[0] + blocks[1])))
+    files = str(tmp_path / 'x.rec'), str(tmp_path / 'x.idx')
+    with pytest.raises(UsageError, match='record 1 at offset .* is an image of .* more than 90 million'):
+        records.check_records(*files)
+    assert 'record 1 at offset %d is an image of' % len(blocks[0]) in records.find_bad_record(*files)
+    problems, _ = verify.verify(*files)
+    assert [(problem.key, 'more than 90 million' in problem.what) for problem in problems] == [(1, True)]
+
+
+def test_a_file_that_is_gone_is_told(packed):
+    os.remove(packed + '.rec')
+    assert 'cannot be read any more' in records.find_bad_record(packed + '.rec', packed + '.idx')
