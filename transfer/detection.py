@@ -12,6 +12,16 @@ LOSSES = ('RPN_Conf', 'RPN_SmoothL1', 'RCNN_CrossEntropy', 'RCNN_SmoothL1')
 METRICS = ('RPNAcc', 'RPNL1Loss', 'RCNNAcc', 'RCNNL1Loss')
 
 
+def create_optimizer(config):
+    """SGD with momentum, as an RCNNConfig has it; float16 weights have float32 masters.
+
+    Each number of the gradient, divided by batch size and loss scale, is clipped; weight decay is added after that.
+    """
+    return mx.optimizer.create('sgd', momentum=config.momentum, wd=config.wd,
+                               clip_gradient=config.clip_gradient or None,
+                               multi_precision=config.dtype == 'float16')
+
+
 class Detection:
     """Images and boxes to a loss, and mAP over the test images (see `gluon_tricks.loop` for what a task supplies).
 

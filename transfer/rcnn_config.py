@@ -63,6 +63,8 @@ class RCNNConfig(options.Options):
     lr_warmup_factor: float = option(1.0 / 3.0, 'share of the learning rate that warmup starts with', group='training')
     momentum: float = option(0.9, 'momentum', group='training')
     wd: float = option(0.0005, 'weight decay', group='training')
+    clip_gradient: float = option(5.0, 'each number of the gradient is kept within plus and minus this (0: off); 5 made '
+                                  'the published numbers', group='training')
     amp: bool = option(False, 'the same as --dtype float16', group='training')
     disable_hybridization: bool = option(False, 'do not compile the network', group='training')
     static_alloc: bool = option(False, 'compile it with fixed memory', group='training')
@@ -96,7 +98,7 @@ class RCNNConfig(options.Options):
         for name in ('num_epochs', 'rpn_channel', 'rpn_train_pre_nms', 'rpn_train_post_nms', 'rpn_test_pre_nms',
                      'rpn_test_post_nms', 'rpn_min_size', 'num_sample', 'val_interval'):
             self.rule(name, getattr(self, name) >= 1, 'at least 1')
-        for name in ('calibrate', 'num_workers', 'wd', 'save_frequency'):
+        for name in ('calibrate', 'num_workers', 'wd', 'clip_gradient', 'save_frequency'):
             self.rule(name, getattr(self, name) >= 0, '0 or more')
         for name in ('lr', 'lr_decay', 'rpn_smoothl1_rho', 'rcnn_smoothl1_rho'):
             self.rule(name, getattr(self, name) > 0, 'above 0')

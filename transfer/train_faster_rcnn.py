@@ -76,7 +76,7 @@ def train(config):
     from gluon_tricks.distributed import check_kv_store, connect, find_devices
     from gluon_tricks.running import Run
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.detection import Detection
+    from transfer.detection import Detection, create_optimizer
     from transfer.detection_data import DetectionStream, open_voc
     from transfer.detection_schedule import DetectionSchedule
 
@@ -92,9 +92,7 @@ def train(config):
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
                                  max(config.lr_warmup, 0), config.lr_warmup_factor)
-    optimizer = mx.optimizer.create('sgd', momentum=config.momentum, wd=config.wd,
-                                    multi_precision=config.dtype == 'float16')
-    trainer = mx.gluon.Trainer(net.collect_train_params(), optimizer, kvstore=config.kv_store, update_on_kvstore=False)
+    trainer = mx.gluon.Trainer(net.collect_train_params(), create_optimizer(config), kvstore=config.kv_store, update_on_kvstore=False)
     connect(trainer)
     task = Detection(net, config, devices, stream, test_set, low_precision, train_set.classes)
     notices = [line for line in [low_precision.description] if line]

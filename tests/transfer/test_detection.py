@@ -8,7 +8,7 @@ from gluon_tricks.distributed import connect
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from test_detection_data import write_tree
 from test_faster_rcnn import build
-from transfer.detection import LOSSES, METRICS, Detection, evaluate
+from transfer.detection import LOSSES, METRICS, Detection, create_optimizer, evaluate
 from transfer.detection_data import DetectionStream, open_voc
 from transfer.rcnn_config import RCNNConfig
 
@@ -25,8 +25,8 @@ def sets(tmp_path_factory):
 
 
 def sgd(net, half=False):
-    trainer = mx.gluon.Trainer(net.collect_train_params(), mx.optimizer.create(
-        'sgd', momentum=0.9, wd=0.0005, multi_precision=half), update_on_kvstore=False)
+    optimizer = create_optimizer(RCNNConfig(dtype='float16' if half else 'float32', clip_gradient=0.0))
+    trainer = mx.gluon.Trainer(net.collect_train_params(), optimizer, update_on_kvstore=False)
     connect(trainer)
     return trainer
 
@@ -83,6 +83,38 @@ def test_ten_updates_are_those_of_gluoncvs_script(sets):
     for name, start in weights(build(classes=sets[0].classes, images_per_device=2)).items():
         moved += bool((one[name] != start).any())
     assert moved > 10
+
+
+@pytest.mark.parametrize('clip', [5.0, 0.0])
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_gradients_are_clipped_as_mxnets_sgd_does(clip, dtype):
+    """Five updates of four images at a loss scale of 8 against MXNet's SGD, and against the formula of MXNet 1.3."""
+    rng, rate, half = np.random.RandomState(0), 0.01, dtype == 'float16'
+    start, velocity = rng.normal(size=1000), np.zeros(1000)
+    reference = mx.optimizer.SGD(learning_rate=rate, momentum=0.9, wd=0.0005, multi_precision=half, rescale_grad=1 / 32,
+                                 **({'clip_gradient': 5} if clip else {}))
+    param = mx.gluon.Parameter('weight', shape=(1000,), dtype=dtype)
+    param.initialize()
+    param.set_data(mx.nd.array(start, dtype=dtype))
+    trainer = mx.gluon.Trainer([param], create_optimizer(RCNNConfig(dtype=dtype, clip_gradient=clip)),
+                               update_on_kvstore=False)
+    trainer.set_learning_rate(rate)
+    theirs = param.data().copy()
+    state = reference.create_state_multi_precision(0, theirs)
+    expected = theirs.asnumpy().astype('float64')
+    for _ in range(5):
+        gradient = mx.nd.array(32 * rng.normal(scale=5, size=1000), dtype=dtype)
+        with mx.autograd.record():
+            product = param.data() * gradient
+        product.backward()
+        trainer.update(4 * 8)
+        reference.update_multi_precision([0], [theirs], [gradient], [state])
+        each = gradient.asnumpy().astype('float64') / 32
+        each = np.clip(each, -clip, clip) if clip else each
+        velocity = 0.9 * velocity - rate * (each + 0.0005 * expected)
+        expected = expected + velocity
+    assert (param.data() == theirs).asnumpy().all()
+    assert np.allclose(param.data().asnumpy(), expected, rtol=1e-3 if half else 1e-5, atol=1e-3 if half else 1e-6)
 
 
 def test_two_devices_keep_the_same_weights_and_both_count(sets):

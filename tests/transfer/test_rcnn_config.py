@@ -13,7 +13,8 @@ def test_the_published_command_means_what_its_log_says():
     config = parse('--gpus 0,1,2,3 --dataset voc --network resnet50_v1b')
     logged = dict(dataset='voc', num_epochs=20, gpus='0,1,2,3', log_interval=100, lr=0.001, lr_decay=0.1,
                   lr_decay_epoch='14,20', lr_warmup=-1, image_max_size=1000, momentum=0.9, network='resnet50_v1b',
-                  num_workers=4, save_frequency=1, seed=233, image_short=600, val_interval=1, wd=0.0005)
+                  num_workers=4, save_frequency=1, seed=233, image_short=600, val_interval=1, wd=0.0005,
+                  clip_gradient=5.0)  # the last is the script's of that time, which has no flag for it
     for name, value in logged.items():
         assert getattr(config, name) == value, name
     assert config.batch_size is None  # one image on each GPU, as the log's batch_size=4 says
@@ -34,7 +35,7 @@ def test_gluoncvs_other_flags():
     ('--amp --dtype float32', 'give one of them'), ('--lr 0', 'above 0'), ('--lr-decay-epoch 3,2', 'increasing'),
     ('--image-short 600 --image-max-size 500', 'at least --image-short 600'), ('--epochs 0', 'at least 1'),
     ('--gpus 0 --devices cpu(0)', 'twice'), ('--save-prefix a/b', 'without a directory'),
-    ('--anchor-scales 0,2', 'positive'), ('--kv-store nonsense', 'device, local')])
+    ('--anchor-scales 0,2', 'positive'), ('--clip-gradient -1', '0 or more'), ('--kv-store nonsense', 'device, local')])
 def test_what_has_no_meaning_is_refused(words, part):
     with pytest.raises(UsageError, match=part.replace('(', r'\(')):
         parse(words)

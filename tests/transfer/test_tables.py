@@ -57,6 +57,10 @@ def test_get():
             tables.get(name, kind)
 
 
+def test_table_8_clips_gradients_as_gluoncv_did_when_the_paper_was_written():
+    assert {recipe.config.clip_gradient for name, recipe in tables.RECIPES.items() if name.startswith('table8')} == {5.0}
+
+
 def test_a_recipe_is_a_beginning_that_flags_change(capsys):
     assert main(['--recipe', 'table8/mixup', '--devices', 'cpu(0)', '--print-config']) == 0
     shown = capsys.readouterr().out

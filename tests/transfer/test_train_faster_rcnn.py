@@ -104,6 +104,17 @@ def test_calibrated_new_weights_and_all_layers(tree, tmp_path):
     assert np.abs(found['features.1.running_mean']).max() > 0 and (found['features.1.running_var'] != 1).any()
 
 
+def test_the_gradient_is_clipped(tree, tmp_path):
+    """In a whole run: with 1e-7 every weight stays within 1e-7 of where it starts; without clipping not."""
+    for name, clip in (('clipped', '1e-7'), ('free', '0')):
+        assert main(words(tree, tmp_path / name, '--epochs', '1', '--wd', '0', '--clip-gradient', clip)) == 0
+    clipped, free = arrays(tmp_path / 'clipped'), arrays(tmp_path / 'free')
+    assert max(np.abs(clipped[name] - free[name]).max() for name in free) > 1e-3
+    assert main(words(tree, tmp_path / 'still', '--epochs', '1', '--wd', '0', '--clip-gradient', '1e-30')) == 0
+    still = arrays(tmp_path / 'still')
+    assert 0 < max(np.abs(clipped[name] - still[name]).max() for name in still) < 1e-7
+
+
 @pytest.mark.parametrize('more, part', [
     (['--data-dir', '/nowhere'], 'prepare voc'), (['--eval'], '--params FILE'),
     (['--params', 'x.params'], '--base-params'), (['--batch-size', '3', '--devices', 'cpu(0),cpu(1)'], 'divide over 2'),
