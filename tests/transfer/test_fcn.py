@@ -59,6 +59,33 @@ def test_the_heads_learn_ten_times_as_fast():
     assert {rate for name, rate in rates.items() if not name.startswith(('head', 'aux'))} == {1}
 
 
+def _moments(build):
+    """{name: (mean, root of the mean square) over 20 seeds} of the arrays of the two heads."""
+    moments = {}
+    for seed in range(20):
+        mx.random.seed(seed)
+        for name, param in build()._collect_params_with_prefix().items():
+            if name.startswith(('head', 'aux')):
+                values = param.data().asnumpy().ravel()
+                moments.setdefault(name, []).append((values.mean(dtype='float64'), values.dot(values) / values.size))
+    return {name: (np.mean(rows, axis=0)[0], np.mean(rows, axis=0)[1] ** 0.5) for name, rows in moments.items()}
+
+
+def test_the_heads_start_as_gluoncvs_do(monkeypatch):
+    """Mean and second moment of each array over 20 seeds. The base, given to both, takes no part in it."""
+    base = get_model('resnet50_v1b', classes=150)
+    base.initialize()
+    monkeypatch.setattr('gluoncv.model_zoo.segbase.get_backbone', lambda *args, **options: base)
+    ours = _moments(lambda: FCN(base, 150, aux=True))
+    theirs = _moments(lambda: gluoncv_fcn.FCN(150, aux=True, pretrained_base=False))
+    assert len(ours) == 14 and set(ours) == set(theirs)
+    for name, (mean, size) in ours.items():
+        wanted_mean, wanted_size = theirs[name]
+        assert size == pytest.approx(wanted_size, rel=0.02, abs=0), name
+        assert mean == pytest.approx(wanted_mean, abs=0.02 * wanted_size), name
+    assert theirs['head.block.0.weight'][1] == pytest.approx(0.07 / 3 ** 0.5, rel=0.02)
+
+
 @pytest.mark.parametrize('hybrid', [False, True])
 def test_images_of_any_size(hybrid):
     net = build_fcn(DEMO, 3, aux=True)
