@@ -4,7 +4,9 @@ The flag names and their meanings are those of GluonCV's ``train_imagenet.py``, 
 unchanged; the options that choose between the paper's equation and GluonCV's code stand in ``docs/differences.md``.
 Standard library only.
 """
+import argparse
 import dataclasses
+import re
 
 from gluon_tricks import options
 from gluon_tricks.errors import UsageError
@@ -111,7 +113,6 @@ class TrainConfig(options.Options):
     # Flags of GluonCV's script that have no meaning here, and what to do instead.
     REFUSED = {
         '--use-gn': 'group normalisation is not part of the paper: drop --use-gn',
-        '--batch-norm': '--batch-norm is for VGG, which is not part of the paper: take a vgg16_bn model by its name',
         '--warmup-lr': 'warmup starts at 0, as in the paper; GluonCV reads --warmup-lr and ignores it: drop it',
         '--resume-states': 'a .states file is a Python pickle, which can run code when it is read: it is not loaded; '
                            'resume a run of this project with --resume auto, or start from weights with '
@@ -203,7 +204,10 @@ _NEEDS_VALUE = {'hard_weight': ('distill_loss', 'gluoncv'), 'loss_scale': ('dtyp
 
 def parser(description=None):
     """The parser of train_imagenet.py."""
-    return options.parser(TrainConfig, description)
+    result = options.parser(TrainConfig, description)
+    result.add_argument('--batch-norm', action='store_true', default=argparse.SUPPRESS,
+                        help='of a VGG, the form with batch normalisation: --model vgg16 becomes vgg16_bn')
+    return result
 
 
 def from_namespace(namespace, base=None):
@@ -219,7 +223,14 @@ def from_namespace(namespace, base=None):
     for name, (other, value) in _NEEDS_VALUE.items():
         if name in typed and getattr(config, other) != value:
             _does_nothing(name, '%s %s' % (_flag(other), value))
-    return config
+    return config.replace(model=_with_batch_norm(config.model)) if 'batch_norm' in namespace else config
+
+
+def _with_batch_norm(model):
+    vgg = re.match(r'(vgg\d+)(_bn)?$', model, re.IGNORECASE)
+    if not vgg:
+        raise UsageError('--batch-norm is for VGG, such as --model vgg16, and --model is %s: drop --batch-norm' % model)
+    return vgg.group(1) + '_bn'
 
 
 def _flag(name):

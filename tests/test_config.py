@@ -124,6 +124,16 @@ def test_linear_scaling_would_give_the_published_learning_rate(name):
     assert config.lr == pytest.approx(0.1 * config.batch_size * config.num_gpus / 256)
 
 
+@pytest.mark.parametrize('model', ['vgg16_bn', 'vgg19_bn', 'vgg16', 'VGG19'])
+def test_the_published_commands_of_vgg_with_batch_normalisation(model):
+    """vgg16_bn.sh and vgg19_bn.sh say it twice; without the flag a name stays what it is."""
+    command = RECORDS + """--model %s --mode hybrid --batch-norm --batch-size 32 --num-gpus 8 -j 64 \
+        --num-epochs 100 --lr 0.01 --lr-decay 0.1 --lr-decay-epoch 50,80 --use-rec --save-dir params_vgg""" % model
+    config = parse(command)
+    assert config == parse(command.replace(' --batch-norm', '')).replace(model=model.replace('_bn', '') + '_bn')
+    assert (config.lr, config.decay_epochs, config.batch_size, config.num_workers) == (0.01, (50, 80), 32, 64)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Flags
 
@@ -169,7 +179,8 @@ def test_devices_typed_over_a_recipe_replace_its_devices():
 
 
 @pytest.mark.parametrize('words, parts', [
-    ('--use-gn', ['group normalisation', '--use-gn']), ('--batch-norm', ['vgg16_bn']),
+    ('--use-gn', ['group normalisation', '--use-gn']),
+    ('--batch-norm', ['--batch-norm', 'VGG', '--model is resnet50_v1: drop']),
     ('--warmup-lr 0.01', ['--warmup-lr', 'drop it']), ('--warmup-lr=0', ['--warmup-lr']),
     ('--resume-states x.states', ['pickle', '--resume auto']),
     ('--mode symbolic', ['--mode symbolic', '--mode hybrid']), ('--data-backend dali-gpu', ['dali-gpu', 'mxnet']),
