@@ -189,7 +189,7 @@ def build_net(config, devices, low_precision):
         if config.last_gamma:
             zero_gamma(net)
         net.initialize(mx.init.Xavier() if config.init == 'xavier' else mx.init.MSRAPrelu())
-    know_shapes(net, config.input_size)
+    know_shapes(net, config.input_size, config.model)
     if config.resume_params:
         load_params(net, config.resume_params)
     if config.no_wd:

@@ -143,24 +143,20 @@ class TrainConfig(options.Options):
 def _check(config):
     """Ranges of single options, then the options that need or exclude each other."""
     rule = config.rule
-    for name in ('num_classes', 'batch_size', 'num_epochs'):
-        rule(name, getattr(config, name) >= 1, 'at least 1')
-    for name in ('input_size', 'num_workers', 'num_training_samples'):
-        value = getattr(config, name)
-        rule(name, value is None or value >= 1, 'at least 1')
+    for name in ('num_classes', 'batch_size', 'num_epochs', 'input_size', 'num_workers', 'num_gpus', 'crop_ratio'):
+        config.in_range(name)
+    rule('num_training_samples', config.num_training_samples is None or config.num_training_samples >= 1, 'at least 1')
     for name in ('warmup_epochs', 'wd', 'lr_decay_period', 'mixup_off_epoch', 'cutout', 'save_frequency',
                  'resume_epoch', 'jitter', 'pca_noise'):
         rule(name, getattr(config, name) >= 0, '0 or more')
     for name in ('mixup_alpha', 'cutmix_alpha', 'temperature', 'lr_decay'):
         rule(name, getattr(config, name) > 0, 'above 0')
-    for name in ('crop_ratio', 'min_area'):
-        rule(name, 0 < getattr(config, name) <= 1, 'above 0 and at most 1')
+    rule('min_area', 0 < config.min_area <= 1, 'above 0 and at most 1')
     rule('jitter', config.jitter <= 1, 'at most 1')
     rule('lr', config.lr is None or config.lr > 0, 'above 0')
     rule('momentum', 0 <= config.momentum < 1, 'at least 0 and below 1')
     rule('epsilon', 0 <= config.epsilon < 1, 'at least 0 and below 1')
     rule('hard_weight', 0 <= config.hard_weight <= 1, 'between 0 and 1')
-    rule('num_gpus', config.num_gpus is None or config.num_gpus >= 0, '0 or more')
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
           'fewer than --num-epochs %d: warmup would never end' % config.num_epochs)
     rule('mixup_off_epoch', config.mixup_off_epoch < config.num_epochs,

@@ -7,7 +7,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.options import KV_STORES, WORKER_STORES
+from gluon_tricks.options import KV_STORES, WORKER_STORES, range_problem
 
 _KEYS = 10 ** 6  # keys of `Workers` in the store; those below are the parameters'
 
@@ -35,6 +35,9 @@ def find_devices(names='', num_gpus=None):
         if kind == 'gpu' and number >= visible:
             raise UsageError('--devices %s: gpu(%d) is not one of the %d GPUs that MXNet can use'
                              % (names, number, visible))
+        problem = range_problem('cpu', number) if kind == 'cpu' else None
+        if problem:
+            raise UsageError('--devices %s: the number of a CPU device must be %s' % (names, problem))
         devices.append(mx.Context(kind, number))
     if len(set(devices)) < len(devices):
         raise UsageError('--devices %s: a device stands there twice' % names)

@@ -6,6 +6,7 @@ import os
 from gluon_tricks import config as configuration
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
+from gluon_tricks.options import check_ranges
 
 
 def parser():
@@ -66,12 +67,7 @@ def load_net(facts, devices, dtype='float32', hybridize=True):
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)
-    for name in ('batch_size', 'num_classes', 'input_size', 'num_workers'):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise UsageError('--%s %d must be at least 1' % (name.replace('_', '-'), value))
-    if arguments.crop_ratio is not None and not 0 < arguments.crop_ratio <= 1:
-        raise UsageError('--crop-ratio %g must be above 0 and at most 1' % arguments.crop_ratio)
+    check_ranges(arguments, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'num_workers', 'num_gpus')
     facts = open_run(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
                      arguments.crop_ratio, arguments.use_se)
     config = facts['config']

@@ -22,6 +22,7 @@ import time
 
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
+from gluon_tricks.options import range_problem
 
 _SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3'
 # What the processes on other hosts take over from the launcher's environment: names that begin so.
@@ -65,6 +66,11 @@ def main(argv):
     if arguments.ssh is not None and not (arguments.hostfile and shlex.split(arguments.ssh)):
         raise UsageError('--ssh %r needs a command, and -H FILE with the hosts' % arguments.ssh)
     hosts = read_hosts(arguments.hostfile) if arguments.hostfile else [None]
+    for flag, value in (('-n', arguments.workers), ('-s', arguments.servers)):
+        problem = range_problem('processes', -(-value // len(hosts)))
+        if problem:
+            raise UsageError('%s %d over %d hosts: on each of them there must be %s'
+                             % (flag, value, len(hosts), problem))
     address = address_for(hosts)
     return _run(Job(arguments.workers, arguments.servers, hosts, shlex.split(arguments.ssh or _SSH), address,
                     free_port(address, arguments.port), arguments.grace, argv[split + 1:]))

@@ -15,6 +15,28 @@ KV_STORES = ('device', 'local', 'nccl')
 WORKER_STORES = ('dist_sync', 'dist_device_sync', 'dist_sync_device', 'horovod')  # of several processes
 
 
+# Ranges of what several commands take, both ends allowed. A greater value would take the machine's memory, or its time,
+# before anything is computed; a smaller image is less than one pixel in every network's last stage, and a smaller share
+# of the short side would enlarge each image to hundreds of times what the network sees.
+RANGES = {'input_size': (8, 2048), 'crop_ratio': (0.25, 1), 'batch_size': (1, 65536), 'num_classes': (1, 1000000),
+          'num_workers': (1, 1024), 'num_gpus': (0, 64), 'num_epochs': (1, 1000000), 'side': (8, 4096),
+          'loss_scale': (1, 2 ** 24), 'cpu': (0, 63), 'processes': (1, 64), 'loaders': (0, 64)}
+
+
+def range_problem(name, value):
+    """What a value of `RANGES` must be, in words, or None where it is, or is None: not given."""
+    least, greatest = RANGES[name]
+    return None if value is None or least <= value <= greatest else 'at least %s and at most %s' % (least, greatest)
+
+
+def check_ranges(arguments, *names):
+    """Raise UsageError for a parsed argument of these names that is outside its range."""
+    for name in names:
+        problem = range_problem(name, getattr(arguments, name))
+        if problem:
+            raise UsageError('--%s %s must be %s' % (name.replace('_', '-'), getattr(arguments, name), problem))
+
+
 def option(default, help, flags=None, choices=None, type=None, group='run'):
     """A dataclass field that knows its flag. ``type``: what makes the value from the flag's text."""
     return dataclasses.field(default=default, metadata=dict(help=help, flags=flags, choices=choices, type=type,
@@ -71,8 +93,9 @@ class Options:
             self.rule(name, getattr(self, name) >= 0, '0 or more')
         self.rule('divergence_factor', self.divergence_factor == 0 or self.divergence_factor > 1, '0, or above 1')
         self.rule('log_interval', self.log_interval >= 0, '0 or more')
-        self.rule('loss_scale', self.loss_scale == 'dynamic' or _positive(self.loss_scale),
-                  'dynamic or a positive number')
+        scale = 1.0 if self.loss_scale == 'dynamic' else _number(self.loss_scale)
+        self.rule('loss_scale', not range_problem('loss_scale', scale),
+                  'dynamic, or a positive number, at least %d and at most %d' % RANGES['loss_scale'])
         self.rule('logging_file', self.logging_file and '/' not in self.logging_file,
                   'a file name without a directory: the log goes to SAVE_DIR')
         self.rule('save_dir', bool(self.save_dir), 'a directory, such as params')
@@ -88,6 +111,11 @@ class Options:
         if not holds:
             field = next(each for each in self.fields() if each.name == name)
             raise UsageError('%s %s must be %s' % (flags_of(field)[-1], getattr(self, name), rule))
+
+    def in_range(self, name, kind=None):
+        """Raise UsageError, as `rule`, unless option `name` is within `RANGES`, where it goes by the name `kind`."""
+        problem = range_problem(kind or name, getattr(self, name))
+        self.rule(name, not problem, problem)
 
     def replace(self, **changes):
         """A copy with some options changed; an unknown name is a TypeError."""
@@ -146,11 +174,11 @@ def _is_of_type(value, field):
     return isinstance(value, (int, float) if field.type is float else field.type)
 
 
-def _positive(text):
+def _number(text):
     try:
-        return 0 < float(text) < math.inf
+        return float(text)
     except ValueError:
-        return False
+        return math.nan
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from gluon_tricks import config as configuration
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.evaluate import load_net, open_run
 from gluon_tricks.files import open_file
+from gluon_tricks.options import check_ranges
 
 _AS_STORED = 1 | 128  # OpenCV's IMREAD_COLOR and IMREAD_IGNORE_ORIENTATION
 
@@ -129,9 +130,9 @@ def write_submission(facts, rec, path, batch_size):
 def main(argv):
     """Predict and print; returns the exit code."""
     arguments = parser().parse_args(argv)
-    for name in ('top', 'batch_size'):
-        if getattr(arguments, name) < 1:
-            raise UsageError('--%s %d must be at least 1' % (name.replace('_', '-'), getattr(arguments, name)))
+    check_ranges(arguments, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
+    if arguments.top < 1:
+        raise UsageError('--top %d must be at least 1' % arguments.top)
     if bool(arguments.places_submission) != bool(arguments.rec_test) or \
             bool(arguments.places_submission) == bool(arguments.images):
         raise UsageError('give image files, or --places-submission FILE together with --rec-test FILE.rec')

@@ -41,7 +41,8 @@ def test_devices_by_name():
 
 @pytest.mark.parametrize('names, number, part', [
     ('', 2, '--num-gpus 2'), ('gpu(0)', None, 'gpu(0)'), ('cpu(0),cpu(0)', None, 'twice'), ('tpu(0)', None, 'tpu(0)'),
-    ('cpu(0);cpu(1)', None, 'cpu(0);cpu(1)'), (',', None, "''")])
+    ('cpu(0);cpu(1)', None, 'cpu(0);cpu(1)'), (',', None, "''"),
+    ('cpu(99999999999)', None, 'at most 63')])
 def test_wrong_devices_are_named(names, number, part):
     with pytest.raises(UsageError) as error:
         find_devices(names, number)

@@ -53,6 +53,8 @@ def test_a_params_file_needs_its_network(run_dir, tiny_data, capsys):
 
 @pytest.mark.parametrize('arguments, part', [
     (['missing.params', '--model', 'resnet50_v1d'], 'missing.params'), (['.', '--batch-size', '0'], '--batch-size 0'),
+    (['.', '--input-size', '3'], '--input-size 3 must be'), (['.', '--crop-ratio', '0.001'], '--crop-ratio 0.001 must'),
+    (['.', '--num-gpus', '-1'], '--num-gpus -1 must be'), (['.', '-j', '1000000000'], 'must be at least 1'),
     (['.'], 'manifest.json')])
 def test_wrong_usage_is_one_sentence(arguments, part, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -381,6 +381,7 @@ def test_a_host_that_cannot_be_reached(ssh, tmp_path):
 # Wrong usage
 
 @pytest.mark.parametrize('words, part', [
+    (['-n', '100000', '--', 'x'], '-n 100000'),
     ([], '-n'), (['-n', '2'], 'no COMMAND'), (['-n', '2', '--'], 'no COMMAND'), (['-n', '0', '--', 'x'], '-n 0'),
     (['-n', '1', '-s', '0', '--', 'x'], '-s 0'), (['-n', 'x', '--', 'x'], "'x'"), (['-n', '1', 'x', '--', 'x'], 'x'),
     (['-n', '1', '-H', '/nowhere', '--', 'x'], '/nowhere'), (['-n', '1', '--ssh', 'x', '--', 'x'], '-H'),

@@ -1,4 +1,6 @@
+import argparse
 import dataclasses
+import math
 
 import pytest
 
@@ -70,3 +72,17 @@ def test_epochs():
     assert options.epochs('14, 20') == (14, 20) and options.epochs('') == ()
     with pytest.raises(UsageError, match='such as 30,60,90'):
         options.epochs('a')
+
+
+@pytest.mark.parametrize('name', sorted(options.RANGES))
+def test_both_ends_of_a_range_are_in_it(name):
+    least, greatest = options.RANGES[name]
+    assert all(options.range_problem(name, value) is None for value in (None, least, greatest))
+    assert all(options.range_problem(name, value) == 'at least %s and at most %s' % (least, greatest)
+               for value in (least - 1, greatest + 1, -math.inf, math.inf, math.nan))
+
+
+def test_an_argument_outside_its_range_is_named():
+    options.check_ranges(argparse.Namespace(input_size=None, crop_ratio=0.5), 'input_size', 'crop_ratio')
+    with pytest.raises(UsageError, match='--input-size -5 must be at least 8 and at most 2048'):
+        options.check_ranges(argparse.Namespace(input_size=-5), 'input_size')

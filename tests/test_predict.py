@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -191,3 +192,11 @@ def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
     last = done.stderr.decode().strip().splitlines()[-1]
     assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last
+
+
+@pytest.mark.parametrize('flag, value', [('--crop-ratio', '-1'), ('--crop-ratio', '1e-9'), ('--crop-ratio', 'nan'),
+                                         ('--input-size', '-5'), ('--input-size', '100000'), ('--batch-size', '0'),
+                                         ('--num-classes', '1000000000000')])
+def test_a_value_outside_its_range_is_named(flag, value, capsys):
+    assert main(['predict', '--params', 'x', 'a.jpg', flag, value]) == 2
+    assert re.search('%s .* must be at least' % flag, capsys.readouterr().err)

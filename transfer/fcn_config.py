@@ -113,17 +113,17 @@ def save_dir_of(config):
 def _check(config):
     """Ranges of single options, then the options that need or exclude each other."""
     rule = config.rule
-    for name in ('batch_size', 'test_batch_size', 'num_epochs', 'num_classes', 'workers'):
-        value = getattr(config, name)
-        rule(name, value is None or value >= 1, 'at least 1')
+    for name, kind in (('batch_size', None), ('test_batch_size', 'batch_size'), ('num_epochs', None),
+                       ('num_classes', None), ('workers', 'num_workers'), ('num_gpus', None), ('base_size', 'side'),
+                       ('crop_size', 'side')):
+        config.in_range(name, kind)
     rule('num_classes', config.num_classes is None or config.num_classes <= 255, 'at most 255: a mask has 8 bits')
-    for name in ('base_size', 'crop_size'):
-        rule(name, getattr(config, name) >= 8, 'at least 8')
     rule('scales', len(config.scales) == 2 and 0 < config.scales[0] <= config.scales[1],
          'two positive numbers, the smaller one first, such as 0.5,2')
+    rule('scales', config.base_size * config.scales[1] <= 4 * options.RANGES['side'][1],
+         'such that no image is scaled beyond %d pixels' % (4 * options.RANGES['side'][1]))
     for name in ('warmup_epochs', 'weight_decay', 'save_frequency', 'aux_weight'):
         rule(name, getattr(config, name) >= 0, '0 or more')
-    rule('num_gpus', config.num_gpus is None or config.num_gpus >= 0, '0 or more')
     rule('lr', config.lr > 0, 'above 0')
     rule('momentum', 0 <= config.momentum < 1, 'at least 0 and below 1')
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,

@@ -95,10 +95,13 @@ class RCNNConfig(options.Options):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ('num_epochs', 'rpn_channel', 'rpn_train_pre_nms', 'rpn_train_post_nms', 'rpn_test_pre_nms',
+        for name, kind in (('num_epochs', None), ('batch_size', None), ('image_short', 'side'),
+                           ('image_max_size', 'side'), ('num_workers', 'loaders')):
+            self.in_range(name, kind)
+        for name in ('rpn_channel', 'rpn_train_pre_nms', 'rpn_train_post_nms', 'rpn_test_pre_nms',
                      'rpn_test_post_nms', 'rpn_min_size', 'num_sample', 'val_interval'):
             self.rule(name, getattr(self, name) >= 1, 'at least 1')
-        for name in ('calibrate', 'num_workers', 'wd', 'clip_gradient', 'save_frequency'):
+        for name in ('calibrate', 'wd', 'clip_gradient', 'save_frequency'):
             self.rule(name, getattr(self, name) >= 0, '0 or more')
         for name in ('lr', 'lr_decay', 'rpn_smoothl1_rho', 'rcnn_smoothl1_rho'):
             self.rule(name, getattr(self, name) > 0, 'above 0')
@@ -108,7 +111,6 @@ class RCNNConfig(options.Options):
         self.rule('momentum', 0 <= self.momentum < 1, 'at least 0 and below 1')
         self.rule('lr_warmup_factor', 0 <= self.lr_warmup_factor <= 1, 'between 0 and 1')
         self.rule('anchor_scales', min(self.anchor_scales) > 0, 'positive numbers')
-        self.rule('batch_size', self.batch_size is None or self.batch_size >= 1, 'at least 1')
         self.rule('dtype', self.dtype != 'bfloat16', 'float32 or float16: MXNet has no bfloat16 form of the detector')
         self.rule('save_prefix', '/' not in self.save_prefix, 'a beginning of names without a directory')
         drops = self.decay_epochs

@@ -4,8 +4,10 @@ ResNet-B, -C, -D and the demo network are built by ``resnet``; everything else (
 Table 1's rivals) by GluonCV's model zoo. Nothing is downloaded unless ``pretrained`` is asked for. Detection and
 segmentation networks are built in ``transfer/``.
 """
+import contextlib
 import difflib
 import inspect
+import io
 import os
 import re
 
@@ -213,9 +215,21 @@ def stored_params(net):
     return {name: param for name, param in net._collect_params_with_prefix().items() if not name.startswith('_')}
 
 
-def know_shapes(net, input_size):
-    """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded."""
-    net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()
+def know_shapes(net, input_size, name=None):
+    """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded.
+
+    name: of a classifier. Raises UsageError for images that the network cannot take, or of which less than a pixel is
+    left in its last stage: all but those for small images halve the side five times.
+    """
+    if name and input_size < 32 < default_input_size(name):
+        raise UsageError('--input-size %d: %s leaves less than one pixel of such images; give 32 or more'
+                         % (input_size, name))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints its arguments before it raises
+            net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()
+    except (mx.MXNetError, ValueError) as error:
+        raise UsageError('--input-size %d: %s cannot take such images; give its own size, %d'
+                         % (input_size, name or net.name, default_input_size(name or net.name))) from error
 
 
 def trained_net(name, params, classes, input_size, devices, low_precision, hybridize=True, use_se=False):
@@ -226,7 +240,7 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
     net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
     _fitting(net, params)  # before a number of classes, which a run's file may say, takes memory
     net.initialize()
-    know_shapes(net, input_size)
+    know_shapes(net, input_size, name)
     load_params(net, params)
     net.collect_params().setattr('grad_req', 'null')
     place(net, devices, low_precision, hybridize)

@@ -300,3 +300,20 @@ def test_a_run_cannot_ask_for_any_number_of_classes(demo, tmp_path):
     path = saved(demo, tmp_path / 'net.params')
     with pytest.raises(UsageError, match='--num-classes 4'):
         zoo.trained_net(zoo.DEMO, path, 2 ** 40, 32, [mx.cpu()], None)
+
+
+@pytest.mark.parametrize('name, size, words', [
+    ('resnet50_v1d', 16, 'less than one pixel'), ('inceptionv3', 48, 'cannot take such images; give its own size, 299'),
+    ('densenet121', 64, 'cannot take such images'), ('mobilenet1.0', 8, 'less than one pixel')])
+def test_images_too_small_for_a_network_are_told(name, size, words, capsys):
+    net = zoo.get_model(name, classes=2)
+    net.initialize()
+    with pytest.raises(UsageError, match=words):
+        zoo.know_shapes(net, size, name)
+    assert not capsys.readouterr().out
+
+
+def test_a_network_for_small_images_takes_them():
+    net = zoo.get_model(zoo.DEMO, classes=2)
+    net.initialize()
+    zoo.know_shapes(net, 24, zoo.DEMO)

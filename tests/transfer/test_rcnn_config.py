@@ -34,6 +34,7 @@ def test_gluoncvs_other_flags():
     ('--resume x_0003.params', '--eval --params'), ('--dtype bfloat16', 'float32 or float16'),
     ('--amp --dtype float32', 'give one of them'), ('--lr 0', 'above 0'), ('--lr-decay-epoch 3,2', 'increasing'),
     ('--image-short 600 --image-max-size 500', 'at least --image-short 600'), ('--epochs 0', 'at least 1'),
+    ('--image-max-size 100000', 'at most 4096'), ('-j 1000', 'at most 64'),
     ('--gpus 0 --devices cpu(0)', 'twice'), ('--save-prefix a/b', 'without a directory'),
     ('--anchor-scales 0,2', 'positive'), ('--clip-gradient -1', '0 or more'), ('--kv-store nonsense', 'device, local')])
 def test_what_has_no_meaning_is_refused(words, part):
