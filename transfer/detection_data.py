@@ -12,6 +12,8 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.data import prepare_voc
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import open_file
+from transfer.backbone import MOST_CLASSES
 
 from gluoncv.data import VOCDetection
 from gluoncv.data.batchify import FasterRCNNTrainBatchify
@@ -30,9 +32,7 @@ def open_voc(root, processes=1):
     damaged or empty, or has an unknown class or a box outside its image that the certificate does not tell of.
     """
     root = os.path.expanduser(root)
-    facts = _certificate(root)
-    names = tuple(facts.get('classes') or prepare_voc.CLASSES)
-    known = {line for each in facts.get('sets', {}).values() for line in each['quirks']}
+    names, known = _certificate(root)
     for year, part in TRAIN + TEST:
         folder = 'VOC%d' % year
         try:
@@ -51,11 +51,21 @@ def open_voc(root, processes=1):
 
 
 def _certificate(root):
+    """(names of the classes, what is known to be strange) of the tree's certificate. Raises UsageError for a forged
+    one."""
+    path = os.path.join(root, 'voc.certificate.json')
     try:
-        with open(os.path.join(root, 'voc.certificate.json')) as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
-        return {}
+        with open_file(path) as stream:
+            facts = json.loads(stream.read().decode())
+        names, quirks = facts['classes'], [line for each in facts['sets'].values() for line in each['quirks']]
+        if not 0 < len(names) <= MOST_CLASSES or not all(isinstance(text, str) for text in list(names) + quirks):
+            raise ValueError('its classes and quirks are no names')
+    except FileNotFoundError:
+        return prepare_voc.CLASSES, set()
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError('%s is not a certificate (%s: %s): prepare the tree again'
+                         % (path, type(error).__name__, error)) from error
+    return tuple(names), set(quirks)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

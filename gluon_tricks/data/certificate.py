@@ -17,14 +17,48 @@
 import hashlib
 import json
 import os
+import re
 
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import open_file
+from gluon_tricks.options import RANGES
 
-_TEXT, _NUMBER, _LIST = (str, type(None)), (int, type(None)), (list, type(None))
-_FIELDS = {'images': int, 'num_classes': int, 'class_counts': list, 'classes': _LIST, 'classes_sha256': _TEXT,
-           'bytes': int, 'sha256': _TEXT, 'index_sha256': _TEXT, 'list_sha256': _TEXT, 'resize': _NUMBER,
-           'quality': _NUMBER, 'quirks': dict, 'seed': _NUMBER, 'source': dict, 'plan': _TEXT, 'decoder': _TEXT}
+_LARGEST = 1 << 28  # bytes of a certificate; the names of a million images take less
+_MOST = 1 << 62
+_NO_TEXT = re.compile('[\ud800-\udc7f\udd00-\udfff]')  # what stands for no byte of any name
+
+
+def _whole(least, most=_MOST):
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _none_or(holds):
+    return lambda value: value is None or holds(value)
+
+
+def _is_digest(value):
+    return isinstance(value, str) and re.fullmatch('[0-9a-f]{64}', value)
+
+
+def _is_label_map(value):
+    return isinstance(value, list) and all(isinstance(name, str) and not _NO_TEXT.search(name) for name in value)
+
+
+def _are_quirks(value):
+    return isinstance(value, dict) and {'png', 'cmyk'} <= set(value) and all(map(_is_label_map, value.values()))
+
+
+# field -> whether a value may stand there
+_FIELDS = {
+    'images': _whole(1), 'num_classes': _whole(*RANGES['num_classes']), 'bytes': _whole(0),
+    'class_counts': lambda value: isinstance(value, list) and all(map(_whole(0), value)),
+    'classes': _none_or(_is_label_map), 'classes_sha256': _none_or(_is_digest), 'sha256': _none_or(_is_digest),
+    'index_sha256': _none_or(_is_digest), 'list_sha256': _none_or(_is_digest), 'plan': _none_or(_is_digest),
+    'resize': _none_or(_whole(0, 1 << 20)), 'quality': _none_or(_whole(0, 100)), 'seed': _none_or(_whole(0)),
+    'quirks': _are_quirks,
+    'source': lambda value: isinstance(value, dict) and all(each is None or isinstance(each, str)
+                                                            for each in value.values()),
+    'decoder': _none_or(lambda value: isinstance(value, str) and value.isprintable() and len(value) <= 200)}
 
 
 def path_of(rec):
@@ -43,13 +77,19 @@ def to_bytes(facts):
 
 
 def read(rec):
-    """The certificate of a record file as a dict, None without one. Raises UsageError for one that is damaged."""
+    """The certificate of a record file as a dict, None without one.
+
+    Raises UsageError for one that is damaged, or that cannot be true.
+    """
     path = path_of(rec)
     try:
         with open_file(path) as stream:
-            facts = json.loads(stream.read().decode())
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError('it has more than %d bytes' % _LARGEST)
+        facts = json.loads(content.decode())
         _check_fields(facts)
-        return facts
+        return {name: facts[name] for name in _FIELDS}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -58,19 +98,21 @@ def read(rec):
 
 
 def _check_fields(facts):
-    """Raise ValueError that names the fields that a certificate lacks, or that hold something else than they should."""
+    """Raise ValueError that names the fields that a certificate lacks, that hold something else than they should, or
+    that contradict each other."""
     if not isinstance(facts, dict):
         raise ValueError('it is no table of fields')
-    wrong = [name for name, kinds in _FIELDS.items() if name not in facts or not isinstance(facts[name], kinds)]
-    if 'quirks' not in wrong and not _are_quirks(facts['quirks']):
-        wrong.append('quirks')
+    wrong = [name for name, holds in _FIELDS.items() if name not in facts or not holds(facts[name])]
     if wrong:
         raise ValueError('it lacks %s, or has something else there' % ', '.join(wrong))
-
-
-def _are_quirks(quirks):
-    return {'png', 'cmyk'} <= set(quirks) and all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in quirks.values())
+    counts, classes = facts['class_counts'], facts['classes']
+    if len(counts) != facts['num_classes'] or sum(counts) != facts['images']:
+        raise ValueError('its class_counts, %d of %d classes in %d numbers, do not fit its %d images'
+                         % (sum(counts), facts['num_classes'], len(counts), facts['images']))
+    if classes is not None and len(classes) != facts['num_classes']:
+        raise ValueError('its classes are %d names of %d classes' % (len(classes), facts['num_classes']))
+    if facts['classes_sha256'] != classes_sha256(classes):
+        raise ValueError('its classes are not those of its classes_sha256')
 
 
 def digest(rec):

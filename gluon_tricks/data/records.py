@@ -17,13 +17,13 @@ from tqdm import tqdm
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.images import frame, is_image, size_problem
 from gluon_tricks.errors import UsageError
+from gluon_tricks.options import RANGES
 
 MAGIC = 0xced7230a
 _MAGIC = struct.pack('<I', MAGIC)
 _CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
-_MANY_CLASSES = 10000000  # a label beyond this is no class, whatever the others are
 _HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
@@ -89,8 +89,8 @@ def label_problem(label, num_classes):
     """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
     if label != int(label) or label < 0:
         return 'has the label %.9g, which is no class' % label
-    if label >= (num_classes or _MANY_CLASSES):
-        return 'has the label %d, beyond %d classes' % (label, num_classes or _MANY_CLASSES)
+    if label >= (num_classes or RANGES['num_classes'][1]):
+        return 'has the label %d, beyond %d classes' % (label, num_classes or RANGES['num_classes'][1])
     return None
 
 

@@ -28,6 +28,7 @@ from gluon_tricks.data.records import (NO_END, find_start, head_of, label_proble
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.files import check_writable, file_digest, unwritable, write_whole
+from gluon_tricks.options import check_ranges
 
 _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
@@ -214,6 +215,9 @@ def _check_drop(out, stems):
 
 def _verify(rec, idx, num_classes, processes, drop, progress):
     old = certificate.read(rec)
+    if old and num_classes and num_classes != old['num_classes']:
+        raise UsageError('--num-classes %d: the certificate of %s says %d; leave it out, or remove %s'
+                         % (num_classes, rec, old['num_classes'], certificate.path_of(rec)))
     problems, size = [], os.path.getsize(rec)
     names, listed, list_digest = _read_list(os.path.splitext(rec)[0] + '.lst', problems)
     try:
@@ -495,9 +499,9 @@ def _copy(rec, entries, path, facts):
 def main(argv):
     """Verify, print what is wrong; returns the exit code: 0, or 1 where anything is wrong."""
     arguments = parser().parse_args(argv)
-    for name in ('processes', 'num_classes'):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise UsageError('--%s %d must be at least 1' % (name.replace('_', '-'), getattr(arguments, name)))
+    check_ranges(arguments, 'num_classes')
+    if arguments.processes is not None and arguments.processes < 1:
+        raise UsageError('--processes %d must be at least 1' % arguments.processes)
     problems, facts = verify(arguments.rec, arguments.idx, arguments.num_classes,
                              arguments.processes or available_cores(), arguments.drop, progress=True)
     if arguments.json:

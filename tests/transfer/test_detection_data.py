@@ -116,3 +116,15 @@ def test_a_batch_larger_than_the_set_is_refused(tree):
     train, _ = open_voc(str(tree))
     with pytest.raises(UsageError, match='--batch-size'):
         DetectionStream(train, build(classes=train.classes), 1, 17, seed=0)
+
+
+@pytest.mark.parametrize('content', [
+    '', '{', '[]', '3', '{}', '[' * 100000, '{"classes": 3, "sets": {}}', '{"classes": [], "sets": {}}',
+    '{"classes": [1], "sets": {}}', '{"classes": ["a"], "sets": []}', '{"classes": ["a"], "sets": {"x": 1}}',
+    '{"classes": ["a"], "sets": {"x": {}}}', '{"classes": ["a"], "sets": {"x": {"quirks": [[]]}}}',
+    '{"classes": ["a"], "sets": {"x": {"quirks": 1}}}', '{"classes": null, "sets": null}',
+    '{"classes": ["a%s"], "sets": {}}' % ('", "a' * 70000)])
+def test_a_forged_certificate_is_named(content, tree):
+    (tree / 'voc.certificate.json').write_text(content)
+    with pytest.raises(UsageError, match='voc.certificate.json is not a certificate'):
+        open_voc(str(tree))
