@@ -14,6 +14,7 @@ from gluon_tricks.experiments.recipes import RECIPES, get, main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT.parent / 'shared' / 'paper.txt'
+PUBLISHED = ROOT.parent / 'shared' / 'published'
 
 # The paper's tables, typed from its text.
 TABLE2 = {'resnet50_v1': (75.87, 92.70), 'inceptionv3': (77.32, 93.43), 'mobilenet1.0': (69.03, 88.71)}
@@ -30,9 +31,20 @@ TABLE6 = {'efficient': (77.16, 93.52, 77.50, 93.60, 71.90, 90.53), 'cosine': (77
           'distill': (78.67, 94.36, 78.26, 94.01, 71.97, 90.89), 'mixup': (79.15, 94.58, 78.77, 94.39, 73.28, 91.30),
           'distill_mixup': (79.29, 94.63, 78.34, 94.16, 72.51, 91.02)}
 TABLE7 = {'efficient': (56.34, 86.87, 57.18, 87.28), 'best': (56.70, 87.33, 57.63, 87.82)}
-TABLE1 = {'resnext50_32x4d': (4.2, 77.8, None), 'se_resnet50': (3.9, 76.71, 93.38),
+TABLE1 = {'resnet50_v1': (3.9, 75.3, 92.2), 'resnext50_32x4d': (4.2, 77.8, None), 'se_resnet50': (3.9, 76.71, 93.38),
           'se_resnext50_32x4d': (4.3, 78.90, 94.51), 'densenet201': (4.3, 77.42, 93.66)}
 TABLE6_NETWORKS = ('resnet50_v1d', 'inceptionv3', 'mobilenet1.0')
+
+# GluonCV's published networks: top-1 and top-5 of its model zoo and the hash of the .params.
+GLUONCV = {
+    'resnet50_v1': (77.36, 93.57, 'cc729d95'), 'resnet50_v1b': (77.67, 93.82, '0ecdba34'),
+    'resnet50_v1c': (78.03, 94.09, '2a4e0708'), 'resnet50_v1d': (78.48, 94.20, '00319ddc'),
+    'resnet50_v1d-mixup': (79.15, 94.58, '117a384e'), 'resnet101_v1d': (79.78, 94.80, '8659a9d6'),
+    'resnet101_v1d-mixup': (80.51, 95.12, '1b2b825f'), 'resnet152_v1d': (80.26, 95.00, 'cfe0220d'),
+    'resnet152_v1d-mixup': (80.61, 95.34, 'cddbc86f'), 'inceptionv3': (78.41, 94.13, 'e132adf2'),
+    'inceptionv3-mixup': (78.77, 94.39, 'a5050dbc'), 'mobilenet1.0': (72.93, 91.14, 'cce75496'),
+    'mobilenet1.0-mixup': (73.28, 91.30, 'efbb2ca3'), 'resnext50_32x4d': (79.32, 94.53, '4ecf62e2'),
+    'se_resnext50_32x4d': (79.95, 94.93, '7906e0e1')}
 
 # What each recipe changes in the row above: option -> new value. SAVE_DIR is each run's own.
 EFFICIENT = dict(batch_size=128, dtype='float16', warmup_epochs=5, last_gamma=True, no_wd=True)
@@ -57,7 +69,7 @@ CHANGES = {
     'teacher/resnet152_v1d': dict(model='resnet152_v1d', dtype='float32', batch_size=64),
     'teacher/resnet152_v1d_mixup': dict(model='resnet152_v1d', dtype='float32', batch_size=32),
     'b_standard': dict(model='resnet50_v1b'),
-    'table1/resnet50_v1d': {}, 'table1/resnext50_32x4d': dict(model='resnext50_32x4d'),
+    'table1/resnet50_v1': {}, 'table1/resnet50_v1d': {}, 'table1/resnext50_32x4d': dict(model='resnext50_32x4d'),
     'table1/se_resnet50': dict(model='se_resnet50_v1'), 'table1/se_resnext50_32x4d': dict(model='se_resnext50_32x4d'),
     'table1/densenet201': dict(model='densenet201', last_gamma=False),
     'slides/baseline': dict(num_epochs=300, lr_decay_epoch='75,150,225'),
@@ -68,6 +80,21 @@ CHANGES.update({'table4/%s/%s' % (size, name): change for size in ('bs256', 'bs1
                 for name, change in TABLE4_CHANGES.items()})
 CHANGES.update({'table6/%s/%s' % (network, name): change for network in TABLE6_NETWORKS
                 for name, change in TABLE6_CHANGES.items()})
+
+
+FLOAT32 = dict(dtype='float32', loss_scale='dynamic')
+CHANGES.update({
+    'gluoncv/resnet50_v1d': dict(init='msra', smoothing='gluoncv', schedule='gluoncv-2018', loss_scale='1'),
+    'gluoncv/resnet50_v1d-mixup': dict(mixup=True, mixup_pairs='reverse', num_epochs=200),
+    'gluoncv/resnet152_v1d': dict(FLOAT32, model='resnet152_v1d', batch_size=64),
+    'gluoncv/resnet152_v1d-mixup': dict(FLOAT32, model='resnet152_v1d', batch_size=32),
+    'gluoncv/resnext50_32x4d': dict(model='resnext50_32x4d', last_gamma=False),
+    'gluoncv/se_resnext50_32x4d': dict(FLOAT32, model='se_resnext50_32x4d', last_gamma=False)})
+CHANGES.update({'gluoncv/' + name: dict(model=name.split('-')[0]) for name in GLUONCV
+                if name.startswith(('resnet50_v1', 'resnet101')) and not name.startswith('resnet50_v1d')})
+for mixup in ('', '-mixup'):
+    CHANGES['gluoncv/inceptionv3' + mixup] = dict(model='inceptionv3', input_size=299, last_gamma=False)
+    CHANGES['gluoncv/mobilenet1.0' + mixup] = dict(model='mobilenet1.0', last_gamma=False)
 
 
 def top(name):
@@ -172,9 +199,30 @@ def test_published_runs_of_the_model_zoo():
            'teacher/resnet152_v1d_mixup': ('cddbc86f', 80.61, 95.34),
            'table1/resnext50_32x4d': ('4ecf62e2', 79.32, 94.53),
            'table1/se_resnext50_32x4d': ('7906e0e1', 79.95, 94.93)}
+    zoo.update({'gluoncv/' + name: (digest, top1, top5) for name, (top1, top5, digest) in GLUONCV.items()})
     found = {recipe.name: (recipe.gluoncv['hash'], recipe.gluoncv['top1'], recipe.gluoncv['top5'])
              for recipe in RECIPES.values() if 'hash' in recipe.gluoncv}
     assert found == zoo
+
+
+@pytest.mark.parametrize('name', [name for name in GLUONCV if name not in ('inceptionv3', 'resnet152_v1d')])
+def test_figures_of_the_published_logs(name):
+    found = get('gluoncv/' + name).gluoncv
+    figures = [found['log_%s_top%d' % (which, k)] for which in ('last', 'best') for k in (1, 5)]
+    assert abs(figures[2] - found['top1']) < (0.55 if name == 'inceptionv3-mixup' else 0.07)
+    path = PUBLISHED / (name + '.log')
+    if not path.exists():
+        pytest.skip('the published log %s is not here' % path.name)
+    text = path.read_text()
+    errors = re.findall(r'validation: err-top1=([\d.]+) err-top5=([\d.]+)', text)
+    rows = [tuple(100 - 100 * float(error) for error in row) for row in errors]
+    config = get('gluoncv/' + name).config
+    assert len(rows) == config.num_epochs and figures == pytest.approx(rows[-1] + max(rows), abs=0.00501)
+    for option in ('model', 'batch_size', 'num_epochs', 'num_gpus', 'lr_mode', 'dtype', 'warmup_epochs', 'no_wd',
+                   'label_smoothing', 'mixup', 'momentum', 'wd'):
+        assert '%s=%r' % (option, getattr(config, option)) in text, option
+    assert 'last_gamma=%r' % (config.last_gamma or 'resnext' in name) in text
+    assert 'lr=%r,' % get('gluoncv/' + name).lr in text
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -187,6 +235,7 @@ def test_every_row_of_the_tables_is_there():
     expected |= {'table6/%s/%s' % (n, s) for n in TABLE6_NETWORKS for s in TABLE6}
     expected |= {'table1/' + n for n in TABLE1} | {'table1/resnet50_v1d', 'b_standard', 'demo'}
     expected |= {'teacher/resnet152_v1d', 'teacher/resnet152_v1d_mixup'}
+    expected |= {'gluoncv/' + n for n in GLUONCV}
     expected |= {'slides/' + n for n in ('baseline', 'mixup', 'cutout', 'cutmix')}
     assert set(RECIPES) == expected
     assert all(name == recipe.name for name, recipe in RECIPES.items())
@@ -239,6 +288,18 @@ def test_learning_rates_follow_linear_scaling():
     assert (get('demo').total_batch_size, get('demo').lr) == (32, 0.0125)
 
 
+@pytest.mark.parametrize('name', list(GLUONCV))
+def test_gluoncvs_networks_are_made_as_its_code_of_2018_made_them(name):
+    config = get('gluoncv/' + name).config
+    assert (config.init, config.smoothing, config.schedule, config.nag) == ('msra', 'gluoncv', 'gluoncv-2018', 'paper')
+    assert config.mixup_pairs == ('reverse' if config.mixup else 'random')
+    assert config.loss_scale == ('1' if config.dtype == 'float16' else 'dynamic')  # none in float32
+    assert config.mixup == ('-mixup' in name or 'resnext' in name)
+    assert config.num_epochs == (200 if config.mixup else 120)
+    assert config.last_gamma == name.startswith('resnet') and not config.teacher
+    assert config.lr_mode == 'cosine' and config.warmup_epochs == 5 and config.no_wd and config.label_smoothing
+
+
 def test_equal_rows_are_one_run():
     for first, second in [('table2/resnet50_v1', 'table3/baseline/resnet50_v1'),
                           ('table2/resnet50_v1', 'table4/bs256/linear_scaling'),
@@ -246,6 +307,7 @@ def test_equal_rows_are_one_run():
                           ('table3/efficient/resnet50_v1', 'table5/resnet50_v1'),
                           ('table5/resnet50_v1d', 'table6/resnet50_v1d/efficient'),
                           ('table3/efficient/inceptionv3', 'table6/inceptionv3/efficient'),
+                          ('table2/resnet50_v1', 'table1/resnet50_v1'),
                           ('table6/resnet50_v1d/distill_mixup', 'table1/resnet50_v1d')]:
         assert get(first).config == get(second).config
         assert get(first).config.save_dir == 'runs/' + first
