@@ -32,6 +32,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('make test', 'it runs the tests, of which this is one'),
     ('python train_imagenet.py --mode hybrid', 'ImageNet'),
     ('python train_imagenet.py --recipe table6/', 'ImageNet'),
+    ('python train_imagenet.py --recipe gluoncv/', 'ImageNet'),
     ('python transfer/train_faster_rcnn.py', 'VOC'),
     ('python transfer/train_fcn.py', 'ADE20K, or a network trained on it'),
     ('python transfer/matrix.py', 'VOC and ADE20K'),
