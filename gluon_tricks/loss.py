@@ -10,7 +10,7 @@ def cross_entropy(output, target):
     works under ``autograd.record()`` and does not wait for the device.
 
     Paper: equation 3 prints the two distributions in each other's place; its next line shows what is meant.
-    GluonCV: the same loss, in the type of the network's output; in float16 a log-softmax can be 0.03 off.
+    GluonCV: the same loss, in the type of the network's output; in float16 a log-softmax can be 0.05 off.
     Here: float32 from the cast of the scores on.
     """
     log_q = mx.nd.log_softmax(mx.nd.cast(output, dtype='float32'), axis=-1)

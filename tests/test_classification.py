@@ -120,13 +120,15 @@ def test_mixup_stops_for_the_last_epochs():
 
 
 def test_draws_depend_on_seed_and_update_alone():
-    def draws(seed, update):
+    def draws(seed, update, worker=0):
         example = task(mixup=True, seed=seed)
+        example.workers.rank = worker
         example.begin_batch(update)
         return example.mixing.lam, example.mixing.partners[0].tolist()
 
     assert draws(0, 1) == draws(0, 1)
     assert len({str(draws(seed, update)) for seed in (0, 1) for update in (1, 2, 3)}) == 6
+    assert len({draws(0, 1, worker)[0] for worker in range(8)}) == 8  # each its own lambda
 
 
 def test_mixup_and_cutmix_take_turns():

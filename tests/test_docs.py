@@ -1,6 +1,9 @@
 import dataclasses
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,27 +134,70 @@ def test_warmup_rates_at_update_50():
     updates = 5 * (1281167 // 1024)
     assert updates == 6255
     assert holds(*['%.6f' % rate for rate in (0.4 * 50 / updates, 0.4 * 49 / updates, 0.4 * 50 / (updates - 1))])
-    assert 0.4 * math.pi / (2 * (115 * 1251 - 1)) == pytest.approx(4.4e-6, rel=0.01)
     assert 1281167 % 1024 == 1281167 % 256 == 143 and holds('143')
 
 
-def _ways(rates, gradient=1.0, momentum=0.9):
-    """How far the paper's NAG and MXNet 1.9.1's go at a constant gradient, after each update."""
-    paper, mxnet, velocity, step = [0.0], [0.0], 0.0, 0.0
+def test_the_two_cosines():
+    from gluon_tricks.schedule import Schedule
+    paper, last = (Schedule(0.4, 'cosine', 1251, 120, warmup_epochs=5, form=form) for form in ('paper', 'gluoncv'))
+    most, update = max((abs(paper(update) - last(update)), update) for update in range(6256, 120 * 1251 + 1))
+    one_update = 0.4 * math.pi / (2 * (115 * 1251 - 1))
+    assert 'at most %.2f · η · π / (2 (T - 1)): %.2e at' % (most / one_update, most) in TEXT.replace('e-6', 'e-06')
+    assert round(update / 1251) == 70 and 'near epoch 70' in TEXT
+
+
+def _ways(rates, gradient=1.0, momentum=0.9, wd=0.0, start=0.0):
+    """How far the paper's NAG and MXNet 1.9.1's go downhill at a constant gradient, after each update."""
+    paper, mxnet, velocity, step = [start], [start], 0.0, 0.0
     for rate in rates:
-        velocity = momentum * velocity + gradient
-        paper.append(paper[-1] + rate * (gradient + momentum * velocity))
-        step = momentum * step + rate * gradient
-        mxnet.append(mxnet[-1] + rate * gradient + momentum * step)
+        slope = gradient - wd * paper[-1]
+        velocity = momentum * velocity + slope
+        paper.append(paper[-1] + rate * (slope + momentum * velocity))
+        ahead = momentum * step + rate * (gradient - wd * mxnet[-1])
+        mxnet.append(mxnet[-1] - momentum * step + (momentum + 1) * ahead)
+        step = momentum * step + rate * (gradient - wd * mxnet[-1])  # the weight that has just changed
     return paper[1:], mxnet[1:]
 
 
 def test_the_formula_of_mxnets_nag():
     rates = [0.1] * 10 + [0.01] * 10
-    weight, state, gradient = mx.nd.zeros((1,)), mx.nd.zeros((1,)), mx.nd.ones((1,))
-    for rate, way in zip(rates, _ways(rates)[1]):
-        mx.nd.nag_mom_update(weight, gradient, state, lr=rate, momentum=0.9, wd=0, out=weight)
-        assert -float(weight.asscalar()) == pytest.approx(way, rel=1e-5)
+    for wd in (0.0, 0.1):
+        weight, state, gradient = mx.nd.zeros((1,)), mx.nd.zeros((1,)), mx.nd.ones((1,))
+        for rate, way in zip(rates, _ways(rates, wd=wd)[1]):
+            mx.nd.nag_mom_update(weight, gradient, state, lr=rate, momentum=0.9, wd=wd, out=weight)
+            assert -float(weight.asscalar()) == pytest.approx(way, rel=1e-5)
+
+
+def test_weight_decay_of_the_two_nags():
+    for start, gradient, words in ((1.0, 0.0, ', %.1e of the weight'), (0.0, 1.0, ' %.1e of the way that it goes')):
+        paper, mxnet = _ways([0.1] * 100, gradient, wd=0.0001, start=start)
+        part = abs(paper[-1] - mxnet[-1]) / (start or paper[-1])
+        assert words % part in TEXT.replace('e-7', 'e-07').replace('e-5', 'e-05')
+
+
+def test_float16s_softmax():
+    """MXNet reads the switch once, and this project switches it on: hence a process of its own."""
+    code = (
+        'import numpy as np\n'
+        'from gluon_tricks.compat import mx\n'
+        'sums = []\n'
+        'for deviation in (1, 2, 4):\n'
+        '    draws = [np.random.RandomState(seed).normal(scale=deviation, size=(128, 1000)) for seed in range(20)]\n'
+        '    scores = np.concatenate(draws).astype("float16")\n'
+        '    z = scores.astype("float64") - scores.max(axis=1).astype("float64")[:, None]\n'
+        '    exact = z - np.log(np.exp(z).sum(axis=1))[:, None]\n'
+        '    scores = mx.nd.array(scores, dtype="float16")\n'
+        '    print(abs(mx.nd.log_softmax(scores).asnumpy() - exact).max())\n'
+        '    sums.append(mx.nd.softmax(scores / 20).asnumpy().astype("float64").sum(axis=1))\n'
+        'print(np.min(sums), np.max(sums))\n')
+    found = {}
+    for safe in '01':
+        done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
+                              env=dict(os.environ, MXNET_SAFE_ACCUMULATION=safe), universal_newlines=True, check=True)
+        found[safe] = [float(word) for word in done.stdout.split()]
+    assert ('%.3f, %.3f and %.3f, and the softmax at T = 20 sums to %.3f to %.3f' % tuple(found['0'])
+            in ' '.join(TEXT.split()))
+    assert found['1'][3:] == pytest.approx([1, 1], abs=5e-4)
 
 
 def test_ways_of_the_two_nags():

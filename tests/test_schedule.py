@@ -45,6 +45,32 @@ def test_published_learning_rates(name):
     assert all('%f' % by_form['paper'](update) == lr for update, lr in rows if update > 6255)
 
 
+def test_every_published_log_that_is_here():
+    """Each log of GluonCV's train_imagenet.py by the script of its time; a log may hold several starts of a run.
+
+    The script of 2018 counts 1281167 // B updates in each epoch; the later one counts the batches of its reader, which
+    fills up the last one of an epoch from the next epoch.
+    """
+    logs = [(path, path.read_text(errors='replace')) for path in sorted(PUBLISHED.glob('*.log'))]
+    logs = [(path, text) for path, text in logs if 'lr_mode=' in text]
+    if not logs:
+        pytest.skip('no published log is here')
+    for path, text in logs:
+        for start in text.split('Namespace(')[1:]:
+            options = dict(re.findall(r"(\w+)='?([^',)]*|[\d,]+(?='))'?[,)]", start.split('\n')[0]))
+            rows = re.findall(r'Epoch\[(\d+)\] Batch \[(\d+)\]\t.*\tlr=(\d+\.\d{6})\b', start)
+            batch = int(options['batch_size']) * int(options['num_gpus'])
+            epochs, warmup = int(options['num_epochs']), int(options['warmup_epochs'])
+            drops = re.search(r"lr_decay_epoch='([\d,]+)'", start)
+            schedules = {form: Schedule(float(options['lr']), options['lr_mode'], 1281167 // batch, epochs, warmup,
+                                        tuple(map(int, drops.group(1).split(','))), float(options['lr_decay']),
+                                        form=form) for form in ('gluoncv-2018', 'gluoncv')}
+            before = {'gluoncv-2018': lambda epoch: epoch * (1281167 // batch),
+                      'gluoncv': lambda epoch: -(-epoch * 1281167 // batch)}
+            assert any(all('%f' % schedule(before[form](int(epoch)) + int(number) + 1) == lr
+                           for epoch, number, lr in rows) for form, schedule in schedules.items()), path.name
+
+
 @pytest.mark.parametrize('mode', ['step', 'cosine', 'poly'])
 @pytest.mark.parametrize('warmup_epochs', [0, 1, 5])
 @pytest.mark.parametrize('updates_per_epoch', [2, 7])

@@ -5,7 +5,7 @@
 * Paper: random pairs, alpha = 0.2, 200 epochs instead of 120. GluonCV: one lam for the batch of all devices; pairs by
   reversal inside each device's slice, so that each pair comes twice, as (lam, 1 - lam), and the middle image of an odd
   slice is mixed with itself.
-* Default: off; ``--mixup-alpha`` 0.2; one lam for the whole batch, a random permutation inside each device's slice;
+* Default: off; ``--mixup-alpha`` 0.2; one lam for a worker's batch, a random permutation inside each device's slice;
   ``--mixup-pairs reverse`` for GluonCV's.
 * Cost: a second batch of float32 images on the device; about 6 ms for 16 images at 224 on two CPU cores.
 * With others: commutes with label smoothing; the teacher of a distillation sees the mixed images; with CutMix one of
