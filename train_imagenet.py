@@ -140,12 +140,13 @@ def open_data(config, batch_size, workers):
         pack_folder(folder, processes=config.num_workers)
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing:
-        raise UsageError('%s is missing: give the records with --rec-train and --rec-val, or a folder of images '
-                         'with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to '
-                         'try the program without ImageNet, type `make demo`' % missing[0])
+        raise UsageError('%s is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` (docs/data.md '
+                         'tells how), give other records with --rec-train and --rec-val, or a folder of images with '
+                         '--data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to try the '
+                         'program without ImageNet, type `make demo`' % missing[0])
     if not workers.rank:
         workers.gather([0])
-    watch([files['train'], files['val']], config.replace(resume='auto').command())
+    watch([files['train'], files['val']], config.going_on())
     for part in ('train', 'val'):
         facts = certificate.check(files[part][0], config.num_classes)
         check_records(*files[part], num_classes=config.num_classes)

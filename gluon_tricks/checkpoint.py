@@ -107,6 +107,9 @@ def _first_line(error):
 def point(save_dir, link, name):
     """Make SAVE_DIR/link a link to the checkpoint `name`, atomically. Raises UsageError."""
     path, partial = os.path.join(save_dir, link), os.path.join(save_dir, '.%s-%d' % (link, os.getpid()))
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise UsageError('%s is a directory, where a link to a checkpoint is to be: move it away, and go on with '
+                         '--resume auto' % path)
     try:
         if os.path.lexists(partial):
             os.remove(partial)
@@ -114,6 +117,18 @@ def point(save_dir, link, name):
         os.replace(partial, path)
     except OSError as error:
         raise unwritable(path, error, remedy_for(error)) from error
+
+
+def best_of(path):
+    """The checkpoint that a run's directory stands for, its best, else the directory itself.
+
+    Raises UsageError for a ``best`` that leads to none.
+    """
+    link = os.path.join(path, 'best')
+    if os.path.islink(link) and not os.path.isdir(link):
+        raise UsageError('%s is a link to %s, which is not there: give a checkpoint of %s, such as %s'
+                         % (link, os.readlink(link), path, os.path.join(path, (names(path) or ['epoch-0000'])[-1])))
+    return link if os.path.isdir(link) else path
 
 
 def target(save_dir, link):

@@ -121,8 +121,8 @@ class Classification:
 
     @property
     def accuracy_name(self):
-        """``accuracy``; under mixup and CutMix the lambda-weighted accuracy, named so."""
-        return 'lambda_weighted_accuracy' if self.config.mixup or self.config.cutmix else 'accuracy'
+        """``accuracy``; ``mix_acc``, weighted by lambda, under mixup and CutMix."""
+        return 'mix_acc' if self.config.mixup or self.config.cutmix else 'accuracy'
 
     def train_metrics(self):
         """{accuracy, loss} of the images of all workers since the last call. Waits for them."""
@@ -157,12 +157,11 @@ class Classification:
 
     # -- log lines, in GluonCV's format -----------------------------------------------------------------------------
 
-    def batch_line(self, epoch, batch, speed, metrics, lr, wait, scaler):
-        line = 'Epoch[%d] Batch [%d]\tSpeed: %f samples/sec\t%s=%f\tlr=%f\tloss=%f\twait=%.1f%%' % (
-            epoch, batch, speed, self.accuracy_name, metrics[self.accuracy_name], lr, metrics['loss'], 100 * wait)
-        if scaler is not None:
-            line += '\tscale=%g\tskipped=%d' % (scaler.scale, scaler.skipped)
-        return line
+    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
+        """At most 100 columns; io is the share of the time that was spent waiting for data. log.jsonl has all digits."""
+        return 'Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\t%s=%.4f\tlr=%f loss=%.2f io=%d%%' % (
+            epoch, batch, speed, self.accuracy_name, metrics[self.accuracy_name], lr, metrics['loss'],
+            min(round(100 * wait), 99))
 
     def epoch_lines(self, epoch, facts, metrics):
         lines = ['[Epoch %d] training: %s=%f' % (epoch, self.accuracy_name, facts['metrics'][self.accuracy_name]),

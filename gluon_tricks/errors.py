@@ -12,7 +12,13 @@ class UsageError(ValueError):
 
 def exit_code(program, *arguments):
     """The exit code that program(*arguments) returns, None for 0; 2 after a UsageError, told in its sentence, and 130
-    after Ctrl-C."""
+    after Ctrl-C.
+
+    A name that the terminal's encoding does not hold, such as a Latin-1 folder's, is printed with escapes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
     try:
         return program(*arguments) or 0
     except UsageError as error:

@@ -39,8 +39,7 @@ def open_run(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
     facts, config, manifest = {'params': path}, configuration.TrainConfig(), {}
     if os.path.isdir(path):
         from gluon_tricks import checkpoint
-        link = os.path.join(path, 'best')
-        path = link if os.path.isdir(link) else path
+        path = checkpoint.best_of(path)
         manifest = checkpoint.read(path)
         config = configuration.TrainConfig.from_dict(manifest.get('config'))
         facts['params'], model = os.path.join(path, 'net.params'), model or config.model

@@ -245,7 +245,7 @@ class Fit:
         progress.read(metrics)
         if self.plan.log_interval:
             speed, wait, scaler = clock.images / clock.seconds, clock.waited / clock.seconds, self.scaler
-            self.record.line(self.task.batch_line(epoch, progress.batch, speed, metrics, lr, wait, scaler))
+            self.record.line(self.task.batch_line(epoch, progress.batch, speed, metrics, lr, wait))
             self.record.event('batch', epoch=epoch, batch=progress.batch, update=update, lr=lr, speed=speed, wait=wait,
                               skipped=scaler.skipped if scaler else 0, scale=scaler.scale if scaler else 1.0,
                               **metrics)
@@ -269,6 +269,9 @@ class Fit:
             metrics = self.task.evaluate(self.guard.beat)
         for line in self.task.epoch_lines(epoch, dict(figures, lr=lr), metrics):
             self.record.line(line)
+        if self.scaler:
+            self.record.line('[Epoch %d] loss scale: %g, %d updates skipped so far' % (
+                epoch, self.scaler.scale, self.scaler.skipped))
         self.record.event('epoch', epoch=epoch, lr=lr, speed=figures['speed'], time=figures['time'],
                           wait=figures['wait'], evaluation_time=time.time() - began, train=figures['metrics'],
                           skipped=self.scaler.skipped if self.scaler else 0, validation=metrics)

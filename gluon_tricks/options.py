@@ -6,7 +6,10 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import shlex
+import shutil
+import sys
 
 from gluon_tricks.errors import Parser, UsageError
 
@@ -145,9 +148,14 @@ class Options:
             words += ['%s=%s' % (flag, text)] if text.startswith('-') else [flag, text]
         return words
 
-    def command(self):
-        """The plain command of this run, as a user would type it."""
-        return ' '.join(['python', self.PROGRAM] + [shlex.quote(word) for word in self.arguments()])
+    def command(self, start=None):
+        """The plain command of this run, as a user would type it; start: other words for `python PROGRAM`."""
+        return ' '.join([start or 'python ' + self.PROGRAM] + [shlex.quote(word) for word in self.arguments()])
+
+    def going_on(self):
+        """The command that goes on after this run's last checkpoint, with the interpreter and the program that run."""
+        typed = sys.argv[0] if os.path.basename(sys.argv[0]) == os.path.basename(self.PROGRAM) else self.PROGRAM
+        return self.replace(resume='auto').command('%s %s' % (interpreter(), shlex.quote(typed)))
 
     @classmethod
     def from_dict(cls, values):
@@ -179,6 +187,15 @@ def _number(text):
         return float(text)
     except ValueError:
         return math.nan
+
+
+def interpreter():
+    """The Python that runs, as it is typed: by its name where that starts it, else by its path."""
+    for name in ('python', os.path.basename(sys.executable)):
+        if shutil.which(name) == sys.executable:
+            return name
+    inside = os.path.relpath(sys.executable)
+    return shlex.quote(sys.executable if inside.startswith(os.pardir) else inside)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

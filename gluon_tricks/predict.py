@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import sys
 
 from tqdm import tqdm
 
@@ -99,7 +100,7 @@ def write_submission(facts, rec, path, batch_size):
     watch([(rec, stem + '.idx')])
     number = check_records(rec, stem + '.idx')
     try:
-        with open(stem + '.lst', encoding='utf-8') as stream:
+        with open(stem + '.lst', encoding='utf-8', errors='surrogateescape') as stream:
             names = [line.rstrip('\n').split('\t')[2].split('/')[-1] for line in stream]
     except (OSError, IndexError) as error:
         raise UsageError('%s.lst cannot be read: it names the images; prepare them again' % stem) from error
@@ -119,7 +120,7 @@ def write_submission(facts, rec, path, batch_size):
                       for row, labels in enumerate(best)]
             bar.update(valid)
     try:
-        write_whole(path, ''.join(lines).encode())
+        write_whole(path, ''.join(lines).encode('utf-8', 'surrogateescape'))
     except OSError as error:
         raise UsageError('--places-submission %s cannot be written (%s): free space, or give a file on another disk'
                          % (path, error.strerror)) from error
@@ -128,7 +129,7 @@ def write_submission(facts, rec, path, batch_size):
 
 
 def main(argv):
-    """Predict and print; returns the exit code."""
+    """Predict and print; returns the exit code, 2 where an image could not be read."""
     arguments = parser().parse_args(argv)
     check_ranges(arguments, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
     if arguments.top < 1:
@@ -143,16 +144,24 @@ def main(argv):
         return write_submission(facts, os.path.expanduser(arguments.rec_test), arguments.places_submission,
                                 arguments.batch_size)
     net, _ = load_net(facts, [mx.cpu()], hybridize=False)
-    names, results = class_names(facts), []
+    names, results, code = class_names(facts), [], 0
     for path in arguments.images:
-        x = preprocess(path, facts['input_size'], facts['crop_ratio'], facts['config'].rgb_mean,
-                       facts['config'].rgb_std)
+        try:
+            x = preprocess(path, facts['input_size'], facts['crop_ratio'], facts['config'].rgb_mean,
+                           facts['config'].rgb_std)
+        except UsageError as error:  # the others are predicted
+            print('error: %s' % error, file=sys.stderr)
+            code = 2
+            continue
         probability = mx.nd.softmax(net(x).astype('float32')).asnumpy()[0]
         order = probability.argsort(kind='stable')[::-1][:arguments.top]
         results.append({'image': path, 'classes': [
             {'name': names[k], 'index': int(k), 'probability': float(probability[k])} for k in order]})
-    print(json.dumps(results, indent=1) if arguments.json else '\n'.join(map(_text, results)))
-    return 0
+        if not arguments.json:
+            print(_text(results[-1]), flush=True)
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    return code
 
 
 def _text(result):

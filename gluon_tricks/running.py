@@ -40,7 +40,7 @@ class Run:
         """
         config, workers = self.config, self.workers
         record = (Silence if workers.rank else Record)(config)
-        goes_on = config.replace(resume='auto').command() + ('' if workers.number == 1 else ', under the same launcher')
+        goes_on = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
         try:
             with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
                 record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))

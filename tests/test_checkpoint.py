@@ -168,3 +168,9 @@ def test_nothing_is_pickled(tmp_path):
     for name in os.listdir(str(tmp_path / 'epoch-0000')):
         content = (tmp_path / 'epoch-0000' / name).read_bytes()
         assert not content.startswith(b'\x80'), name
+
+
+def test_a_latest_that_is_a_directory_is_named(tmp_path):
+    (tmp_path / 'latest').mkdir()
+    with pytest.raises(UsageError, match='latest is a directory, where a link to a checkpoint is to be'):
+        checkpoint.point(str(tmp_path), 'latest', 'epoch-0001')

@@ -96,3 +96,11 @@ def test_records_of_more_classes_are_refused(run_dir, tmp_path, capsys):
     rec = str(make_records(tmp_path, train=4, val=27, classes=5) / 'rec' / 'val.rec')
     assert main(['evaluate', str(run_dir), '--rec-val', rec, '--num-gpus', '0']) == 2
     assert 'has 5 classes' in capsys.readouterr().err
+
+
+def test_a_best_that_leads_nowhere_is_named(run_dir, tmp_path, capsys):
+    (tmp_path / 'best').symlink_to('epoch-0007')
+    (tmp_path / 'epoch-0001').symlink_to(run_dir / 'epoch-0001')
+    assert main(['evaluate', str(tmp_path), '--num-gpus', '0']) == 2
+    err = capsys.readouterr().err
+    assert 'best is a link to epoch-0007, which is not there' in err and str(tmp_path / 'epoch-0001') in err

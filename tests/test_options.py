@@ -1,6 +1,9 @@
 import argparse
 import dataclasses
 import math
+import os
+import shlex
+import sys
 
 import pytest
 
@@ -86,3 +89,16 @@ def test_an_argument_outside_its_range_is_named():
     options.check_ranges(argparse.Namespace(input_size=None, crop_ratio=0.5), 'input_size', 'crop_ratio')
     with pytest.raises(UsageError, match='--input-size -5 must be at least 8 and at most 2048'):
         options.check_ranges(argparse.Namespace(input_size=-5), 'input_size')
+
+
+def test_the_command_that_goes_on_starts_this_interpreter(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, 'argv', ['pytest'])
+    monkeypatch.setenv('PATH', str(tmp_path))
+    words = shlex.split(Bread(seed=3).going_on())
+    assert os.path.abspath(words[0]) == os.path.abspath(sys.executable)
+    assert words[1:] == ['bakery/bake.py', '--seed', '3', '--resume', 'auto']
+    monkeypatch.setattr(sys, 'argv', ['/a b/bake.py', '--crust'])
+    assert shlex.split(Bread().going_on())[1] == '/a b/bake.py'
+    (tmp_path / 'python').symlink_to(sys.executable)
+    monkeypatch.setattr(sys, 'executable', str(tmp_path / 'python'))
+    assert options.interpreter() == 'python'

@@ -200,3 +200,39 @@ def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
 def test_a_value_outside_its_range_is_named(flag, value, capsys):
     assert main(['predict', '--params', 'x', 'a.jpg', flag, value]) == 2
     assert re.search('%s .* must be at least' % flag, capsys.readouterr().err)
+
+
+def test_what_can_be_predicted_is_and_the_others_are_named(run_dir, tmp_path, capsys):
+    for name, content in (('a.jpg', make_jpeg(0, 1)), ('half.jpg', make_jpeg(0, 2)[:-200]), ('b.jpg', make_jpeg(1, 3))):
+        (tmp_path / name).write_bytes(content)
+    paths = [str(tmp_path / name) for name in ('a.jpg', 'half.jpg', 'none.jpg', 'b.jpg')]
+    capsys.readouterr()
+    assert main(['predict', '--params', str(run_dir), '--top', '1'] + paths) == 2
+    captured = capsys.readouterr()
+    assert [line for line in captured.out.splitlines() if not line.startswith(' ')] == ['a.jpg', 'b.jpg']
+    assert ['half.jpg' in line or 'none.jpg' in line for line in captured.err.splitlines()] == [True, True]
+    assert main(['predict', '--params', str(run_dir), '--json'] + paths) == 2
+    assert [result['image'] for result in json.loads(capsys.readouterr().out)] == [paths[0], paths[3]]
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'ascii', 'latin-1'])
+def test_a_class_of_a_latin_1_name_is_printed(encoding, tmp_path):
+    """A folder's name that is no UTF-8, and one that the terminal does not hold."""
+    for part in ('train', 'val'):
+        for label, name in enumerate((b'caf\xe9', '\u6c34'.encode())):
+            folder = os.path.join(os.fsencode(str(tmp_path)), part.encode(), name)
+            os.makedirs(folder)
+            for number in range(4):
+                with open(os.path.join(folder, b'%d.jpg' % number), 'wb') as stream:
+                    stream.write(make_jpeg(label, number))
+    run, environment = str(tmp_path / 'run'), dict(os.environ, PYTHONIOENCODING=encoding)
+    programs = [[str(ROOT / 'train_imagenet.py'), '--data-dir', str(tmp_path), '--model', 'resnet10_v1d_demo',
+                 '--num-classes', '2', '--input-size', '32', '--batch-size', '4', '--num-epochs', '1', '--num-gpus', '0',
+                 '--save-dir', run, '-j', '1'],
+                ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
+                    os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]]
+    for words in programs:
+        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert b'caf\\udce9' in done.stdout and b'Traceback' not in done.stderr

@@ -56,7 +56,7 @@ def test_the_log_reads_as_gluoncvs(finished):
     pattern = r'Epoch\[(\d+)\] Batch \[(\d+)\]\tSpeed: ([\d.]+) samples/sec\t(\w+)=([\d.]+)\tlr=([\d.]+)'
     batches = [re.match(pattern, line) for line in lines if line.startswith('Epoch[')]
     assert [match.group(1, 2, 4) for match in batches] == [
-        (epoch, batch, 'lambda_weighted_accuracy') for epoch in '01' for batch in '24']
+        (epoch, batch, 'mix_acc') for epoch in '01' for batch in '24']
     assert float(batches[1].group(6)) == 0.05  # the end of the warmup
     for text in ('training: ', 'speed: ', 'validation: err-top1='):
         assert sum(line.startswith('[Epoch 1] ' + text) for line in lines) == 1
@@ -327,3 +327,10 @@ def test_a_label_that_is_no_class_ends_a_training_with_the_record(part, label, o
     assert train(tiny_arguments, tmp_path / 'run', '--data-dir', str(tmp_path / 'data'), '--num-epochs', '1') == 2
     assert 'record 13 at offset' in capsys.readouterr().err
     assert opened == 20000 or not list((tmp_path / 'run').glob('epoch-*'))
+
+
+def test_without_data_the_command_that_prepares_them_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert train(['--mode', 'hybrid', '--dtype', 'float16'], tmp_path / 'run') == 2
+    err = capsys.readouterr().err
+    assert '`python -m gluon_tricks prepare imagenet`' in err and 'docs/data.md' in err and '`make demo`' in err

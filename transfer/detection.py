@@ -127,13 +127,10 @@ class Detection:
         return 'Result: mAP %.2f %% (VOC 2007, 11 points) of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
             result['map_voc07'], result['num_images'], result['epoch'], best['map_voc07'], best['epoch'])
 
-    def batch_line(self, epoch, batch, speed, metrics, lr, wait, scaler):
-        line = '[Epoch %d][Batch %d], Speed: %.3f samples/sec, %s, lr=%g, wait=%.1f%%' % (
+    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
+        return '[Epoch %d][Batch %d], Speed: %.3f samples/sec, %s, lr=%g, wait=%.1f%%' % (
             epoch, batch - 1, speed, ','.join('%s=%.3f' % (name, metrics[name]) for name in LOSSES + METRICS), lr,
             100 * wait)
-        if scaler is not None:
-            line += ', scale=%g, skipped=%d' % (scaler.scale, scaler.skipped)
-        return line
 
     def epoch_lines(self, epoch, facts, metrics):
         lines = ['[Epoch %d] Training cost: %.3f, %s' % (

@@ -2,6 +2,8 @@
 import json
 import os
 
+import numpy as np
+
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import write_whole
@@ -52,7 +54,8 @@ def draw_detections(net, photograph, image, scale, device, precision, classes, o
     ids, scores, boxes = ids[keep], scores[keep], boxes[keep] * scale
     zoom = min(-(-_READABLE // min(photograph.shape[:2])), _MOST_ZOOM)  # so that the words have room
     enlarged = cv2.resize(photograph, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    drawn = cv_plot_bbox(enlarged, boxes * zoom, scores, ids, thresh=_SHOWN, class_names=classes)
+    percents = np.round(100 * scores.astype('float64'))  # as they are printed; GluonCV cuts off what follows the point
+    drawn = cv_plot_bbox(enlarged, boxes * zoom, (percents + 0.5) / 100, ids, thresh=0, class_names=classes)
     target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
     try:
         os.makedirs(out, exist_ok=True)

@@ -291,11 +291,11 @@ class Segmentation:
             100 * result['miou'], 100 * result['pix_acc'], result['num_images'], result['epoch'], 100 * best['miou'],
             best['epoch'])
 
-    def batch_line(self, epoch, batch, speed, metrics, lr, wait, scaler):
+    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
         """The loss is the mean since the last line; GluonCV's is the mean since the epoch began."""
-        line = 'Epoch %d iteration %04d/%04d: training loss %.3f\tSpeed: %f samples/sec\tlr=%f\twait=%.1f%%' % (
-            epoch, batch, self.train_stream.updates_per_epoch, metrics['loss'], speed, lr, 100 * wait)
-        return line + ('' if scaler is None else '\tscale=%g\tskipped=%d' % (scaler.scale, scaler.skipped))
+        return 'Epoch %d iteration %04d/%04d: training loss %.3f Speed: %.2f samples/sec lr=%f io=%d%%' % (
+            epoch, batch, self.train_stream.updates_per_epoch, metrics['loss'], speed, lr,
+            min(round(100 * wait), 99))
 
     def epoch_lines(self, epoch, facts, metrics):
         lines = ['[Epoch %d] training: loss=%f' % (epoch, facts['metrics']['loss']),

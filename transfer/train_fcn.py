@@ -70,8 +70,7 @@ class Weights:
         from gluon_tricks import checkpoint
         self.path, self.backbone, self.classes = os.path.expanduser(path), None, None
         if os.path.isdir(self.path):
-            best = os.path.join(self.path, 'best')
-            folder = best if os.path.isdir(best) else self.path
+            folder = checkpoint.best_of(self.path)
             manifest = checkpoint.read(folder)
             self.path, self.classes = os.path.join(folder, 'net.params'), manifest.get('classes')
             self.backbone = manifest['config'].get('backbone')

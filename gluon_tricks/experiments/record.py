@@ -46,7 +46,8 @@ class Record:
         self._bar, self._board = None, None
         try:
             os.makedirs(self.save_dir, exist_ok=True)
-            self._log = open(os.path.join(self.save_dir, config.logging_file), 'a')
+            self._log = open(os.path.join(self.save_dir, config.logging_file), 'a', encoding='utf-8',
+                             errors='backslashreplace')
             self._events = open(os.path.join(self.save_dir, 'log.jsonl'), 'a')
         except OSError as error:
             raise UsageError('--save-dir %s cannot be written (%s): choose another' % (self.save_dir, error.strerror)

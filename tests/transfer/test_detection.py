@@ -266,7 +266,7 @@ def test_evaluation_skips_epochs_and_counts_every_image(sets):
 def test_lines_are_gluoncvs(sets):
     task = task_of(build(classes=sets[0].classes), sets)
     metrics = dict.fromkeys(('loss',) + LOSSES + METRICS, 0.25)
-    line = task.batch_line(3, 100, 11.7352, metrics, 0.001, 0.1, None)
+    line = task.batch_line(3, 100, 11.7352, metrics, 0.001, 0.1)
     assert line.startswith('[Epoch 3][Batch 99], Speed: 11.735 samples/sec, RPN_Conf=0.250,RPN_SmoothL1=0.250,'
                            'RCNN_CrossEntropy=0.250,RCNN_SmoothL1=0.250,RPNAcc=0.250,RPNL1Loss=0.250,RCNNAcc=0.250,'
                            'RCNNL1Loss=0.250')

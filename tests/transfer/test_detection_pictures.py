@@ -9,6 +9,7 @@ from conftest import make_jpeg
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks.low_precision import precision
+from transfer import detection_pictures
 from transfer.detection_pictures import draw_detections, load_image, stored_classes
 
 
@@ -47,6 +48,18 @@ def test_what_is_no_image_and_what_cannot_be_written(tmp_path):
         draw_detections(finds, *load_image(str(tmp_path / 'photo.jpg'), 60, 100), device=mx.cpu(),
                         precision=precision('float32', [mx.cpu()]), classes=('cat', 'dog'),
                         out=str(tmp_path / 'x.jpg'), path='photo.jpg')
+
+
+@pytest.mark.parametrize('score, percent', [(0.9951, '100%'), (0.29 + 0.5, '79%'), (0.505, '50%'), (0.5, '50%')])
+def test_picture_and_line_round_alike(score, percent, tmp_path, monkeypatch):
+    import cv2
+    words = []
+    monkeypatch.setattr(cv2, 'putText', lambda image, text, *more, **options: words.append(text))
+    monkeypatch.setattr(detection_pictures, 'detect', lambda *arguments: (
+        np.array([0]), np.array([score], 'float32'), np.array([[2.0, 2, 30, 30]])))
+    _, ((_, found),) = draw_detections(None, np.zeros((60, 60, 3), 'uint8'), None, 1.0, mx.cpu(), None, ('cat',),
+                                       str(tmp_path), 'a.jpg')
+    assert words == ['cat %s' % percent] and '%.0f%%' % (100 * found) == percent
 
 
 def test_classes_stand_beside_the_weights(tmp_path):

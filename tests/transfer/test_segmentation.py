@@ -334,8 +334,9 @@ def test_lines_and_names_are_gluoncvs():
     task = make_task([mx.cpu()])
     task.train_stream = type('Stream', (), {'updates_per_epoch': 50})
     metrics = {'miou': 0.39514, 'pix_acc': 0.79049, 'num_images': 2000}
-    line = task.batch_line(3, 20, 11.5, {'loss': 1.2345}, 0.01, 0.02, None)
-    assert line.startswith('Epoch 3 iteration 0020/0050: training loss 1.234\t') and line.endswith('wait=2.0%')
+    line = task.batch_line(3, 20, 11.5, {'loss': 1.2345}, 0.01, 0.02)
+    assert line.startswith('Epoch 3 iteration 0020/0050: training loss 1.234 ') and line.endswith('io=2%')
+    assert len(task.batch_line(999, 9999, 999.99, {'loss': 9.999}, 0.123456, 1.0)) <= 100
     facts = {'metrics': {'loss': 1.0}, 'speed': 11.5, 'time': 3.0}
     assert 'Epoch 3 validation pixAcc: 0.790, mIoU: 0.395' in task.epoch_lines(3, facts, metrics)
     assert 'centre crop 16 x 16' in task.epoch_lines(3, facts, metrics)[-1]
