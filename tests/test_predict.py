@@ -227,8 +227,8 @@ def test_a_class_of_a_latin_1_name_is_printed(encoding, tmp_path):
                     stream.write(make_jpeg(label, number))
     run, environment = str(tmp_path / 'run'), dict(os.environ, PYTHONIOENCODING=encoding)
     programs = [[str(ROOT / 'train_imagenet.py'), '--data-dir', str(tmp_path), '--model', 'resnet10_v1d_demo',
-                 '--num-classes', '2', '--input-size', '32', '--batch-size', '4', '--num-epochs', '1', '--num-gpus', '0',
-                 '--save-dir', run, '-j', '1'],
+                 '--num-classes', '2', '--input-size', '32', '--batch-size', '4', '--num-epochs', '1',
+                 '--num-gpus', '0', '--save-dir', run, '-j', '1'],
                 ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
                     os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]]
     for words in programs:
