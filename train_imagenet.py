@@ -108,7 +108,7 @@ def train(config):
     # Algorithm 1
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
                      total_batch_size, notices, config.resume_epoch, {'classes': data.get('classes')}, data=data,
-                     precision=low_precision.description, parts=train_stream.parts)
+                     precision=low_precision.description)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -157,13 +157,14 @@ def open_data(config, batch_size, workers):
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
     train_stream = TrainStream(*files['train'], total_batch_size=batch_size, input_size=config.input_size,
-                               seed=config.seed, parts=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
+                               seed=config.seed, threads=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
                                jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
-                               mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number)
+                               mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number,
+                               num_classes=config.num_classes)
     eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
-                             parts=config.num_workers)
-    images = sum(train_stream.sizes)
+                             threads=config.num_workers, num_classes=config.num_classes)
+    images = len(train_stream.reader)
     workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
     if config.num_training_samples not in (None, images):
         raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'

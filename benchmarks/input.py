@@ -123,7 +123,6 @@ def view(array):
 def ours(parts):
     def read(rec, idx, batch_size, mean, std):
         from gluon_tricks.data import pipeline
-        pipeline._FEW = 0  # as with ImageNet: no part is so small that its images are turned in every second epoch
         for batch in pipeline.TrainStream(rec, idx, batch_size, SIDE, 0, parts, mean, std).epoch(0):
             yield [view(piece) for piece in batch.data]
     return read

@@ -9,7 +9,6 @@ import math
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.records import find_bad_label
 from gluon_tricks.distributed import Workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.loss import cross_entropy
@@ -45,9 +44,9 @@ class Classification:
     def reseed(self, seed):
         self.seed = self.train_stream.seed = seed
 
-    def begin_epoch(self, epoch):
+    def begin_epoch(self, epoch, first=0):
         self.epoch = epoch
-        return self.train_stream.epoch(epoch)
+        return self.train_stream.epoch(epoch, first)
 
     @property
     def mixes(self):
@@ -116,8 +115,7 @@ class Classification:
     def _add(self, shard, output, loss):
         best = output.astype('float32').argmax(axis=1)
         hits = shard.lam * (best == shard.label) + (1 - shard.lam) * (best == shard.partner_label)
-        wrong = wrong_labels(shard.label, self.config.num_classes)
-        self.sums.add(shard.device, [loss.sum(), hits.sum(), wrong], shard.label.shape[0])
+        self.sums.add(shard.device, [loss.sum(), hits.sum()], shard.label.shape[0])
 
     @property
     def accuracy_name(self):
@@ -128,9 +126,7 @@ class Classification:
         """{accuracy, loss} of the images of all workers since the last call. Waits for them."""
         rows, images = self.sums.read()
         total = self.workers.gather(np.append(rows.sum(axis=0), images)).sum(axis=0)
-        if total[2]:
-            raise find_bad_label(*self.train_stream.files, num_classes=self.config.num_classes)
-        return collections.OrderedDict([(self.accuracy_name, total[1] / total[3]), ('loss', total[0] / total[3])])
+        return collections.OrderedDict([(self.accuracy_name, total[1] / total[2]), ('loss', total[0] / total[2])])
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
@@ -187,20 +183,14 @@ class Classification:
         return epoch >= max(self.config.warmup_epochs, 1) and metrics['top1'] <= self._chance + 3 * spread
 
 
-def wrong_labels(label, num_classes):
-    """(1,) how many of the (B,) float32 labels are none of the classes 0 to num_classes - 1; does not wait."""
-    return ((label < 0) + (label >= num_classes) + (label != label.floor()) > 0).sum()
-
-
 def evaluate(net, stream, devices, precision, beat=lambda: None):
     """Exact validation metrics of a network over a data.pipeline.EvalStream.
 
     Returns {'top1', 'top5' (percent), 'num_images', 'loss' (mean cross-entropy with the plain labels), 'gap_mean',
     'gap_std', 'gap_histogram'}. The gap is the largest score less the mean of the others (Figure 4b). Rows that only
-    fill up the last batch are not counted; the host waits once, at the end. beat() is called after each batch. Raises
-    UsageError that names the record for a label that is no class.
+    fill up the last batch are not counted; the host waits once, at the end. beat() is called after each batch.
     """
-    seen, hits, gaps, pending, classes = 0, {}, [], collections.deque(), None
+    seen, hits, gaps, pending = 0, {}, [], collections.deque()
     for batch, valid in stream.batches():
         if len(pending) >= 2:
             pending.popleft().wait_to_read()
@@ -211,7 +201,6 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
             if real:
                 output = net(precision.cast_input(x))[:real].astype('float32')
                 figures, gap = _score(output, label[:real])
-                classes = output.shape[1]
                 device = label.context
                 hits[device] = figures if device not in hits else hits[device] + figures
                 gaps.append(gap)
@@ -221,8 +210,6 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
     if seen == 0:
         raise UsageError('no validation image was counted: the validation records are empty')
     totals = sum(value.asnumpy().astype('float64') for value in hits.values())
-    if totals[3]:
-        raise find_bad_label(*stream.files, num_classes=classes)
     gaps = np.concatenate([gap.asnumpy() for gap in gaps])
     if len(gaps) != stream.num_images or seen != stream.num_images:
         raise RuntimeError('%d of %d validation images were counted' % (seen, stream.num_images))
@@ -233,12 +220,11 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
 
 
 def _score(output, label):
-    """(4,) [top-1 hits, top-5 hits, summed cross-entropy, labels that are no class] and the (B,) logit gaps of (B, K)
-    float32 scores."""
+    """(3,) [top-1 hits, top-5 hits, summed cross-entropy] and the (B,) logit gaps of (B, K) float32 scores."""
     classes = output.shape[1]
     best = mx.nd.topk(output, k=min(5, classes), ret_typ='indices', dtype='int32').astype('float32')
     match = best == label.reshape((-1, 1))
     loss = -mx.nd.log_softmax(output).pick(label).sum()
     largest = output.max(axis=1)
     gap = largest - (output.sum(axis=1) - largest) / max(classes - 1, 1)
-    return mx.nd.concat(match[:, 0].sum(), match.sum(), loss, wrong_labels(label, classes), dim=0), gap
+    return mx.nd.concat(match[:, 0].sum(), match.sum(), loss, dim=0), gap

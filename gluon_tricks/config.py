@@ -44,7 +44,7 @@ class TrainConfig(options.Options):
     num_training_samples: int = option(None, 'number of training images: records that hold another number are '
                                        'refused (default: what the index says; synthetic: 1281167)', type=int,
                                        group='data')
-    num_workers: int = option(None, 'parts of the record file that are decoded at the same time (default: all cores)',
+    num_workers: int = option(None, 'threads that decode images (default: all cores)',
                               flags=('-j', '--num-data-workers'), type=int, group='data')
     crop_ratio: float = option(0.875, 'validation: side of the crop over the resized short side', group='data')
     rgb_mean: tuple = option((123.68, 116.779, 103.939), 'mean of the channels', type=floats, group='data')

@@ -23,7 +23,7 @@ def parser():
     result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
     result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
     result.add_argument('--dtype', default='float32', choices=('float32', 'float16'), help='precision (float32)')
-    result.add_argument('-j', '--num-data-workers', dest='num_workers', type=int, help='decoding parts (all cores)')
+    result.add_argument('-j', '--num-data-workers', dest='num_workers', type=int, help='threads that decode (all cores)')
     result.add_argument('--gluoncv-padding', action='store_true',
                         help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
                              'count twice')
@@ -92,7 +92,8 @@ def main(argv):
     def score(**options):
         stream = EvalStream(records, index, total_batch_size=arguments.batch_size * len(devices),
                             input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
-                            std=config.rgb_std, parts=arguments.num_workers or available_cores(), **options)
+                            std=config.rgb_std, threads=arguments.num_workers or available_cores(),
+                            num_classes=facts['num_classes'], **options)
         return evaluate(net, stream, devices, low_precision)
 
     metrics = score()

@@ -2,7 +2,7 @@
 
 A task supplies what differs between classification, detection and segmentation:
 
-    begin_epoch(epoch) -> iterator of batches     the data of one epoch
+    begin_epoch(epoch, first) -> iterator         the batches of one epoch, from the batch `first` on
     begin_batch(update)                           draws that every device shares
     shards(batch, devices) -> [arguments of loss] one tuple per device, preprocessed
     loss(*shard) -> NDArray                       summed by `backward`; also adds to the task's `sums`
@@ -180,12 +180,9 @@ class Fit:
 
     def _train(self, epoch, progress):
         plan, task = self.plan, self.task
-        batches = iter(task.begin_epoch(epoch))
+        batches = iter(task.begin_epoch(epoch, progress.batch))
         if progress.batch == plan.updates_per_epoch:  # what was left is to evaluate
             return
-        for _ in range(progress.batch):  # drawn as before, and not trained on again
-            self._next(batches, _Clock(), epoch, progress)
-            self.guard.beat()
         clock = _Clock()
         while progress.batch < plan.updates_per_epoch:
             batch = self._next(batches, clock, epoch, progress)

@@ -34,7 +34,7 @@ def test_images_are_seen_as_in_validation(tmp_path):
     path.write_bytes(make_jpeg(1, 3, size=60))
     pack([(path.read_bytes(), 1, 'a')], str(tmp_path / 'one'))
     stream = EvalStream(str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx'), total_batch_size=1, input_size=32,
-                        crop_ratio=0.875, mean=MEAN, std=STD, parts=1)
+                        crop_ratio=0.875, mean=MEAN, std=STD, threads=1)
     (batch, valid), = list(stream.batches())
     ours = preprocess(str(path), 32, 0.875, MEAN, STD).asnumpy()
     theirs = batch.shards([mx.cpu()])[0][0].asnumpy()

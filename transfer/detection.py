@@ -41,10 +41,10 @@ class Detection:
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def begin_epoch(self, epoch):
+    def begin_epoch(self, epoch, first=0):
         self.epoch = epoch
         self._compile()  # the graph of testing takes other inputs
-        return self.train_stream.epoch(epoch)
+        return self.train_stream.epoch(epoch, first)
 
     def _compile(self):
         if not self.config.disable_hybridization:

@@ -125,10 +125,10 @@ class DetectionStream:
         """Other orders and draws from the next epoch on."""
         self.seed = seed
 
-    def epoch(self, epoch):
-        """Iterator of batches: five tuples with an array for each device."""
+    def epoch(self, epoch, first=0):
+        """Iterator of batches from the batch `first` on: five tuples with an array for each device."""
         _seed(self.seed, epoch)
-        keys = [[(self.seed, epoch, int(index)) for index in batch] for batch in self.sampler]
+        keys = [[(self.seed, epoch, int(index)) for index in batch] for batch in self.sampler][first:]
         return iter(mx.gluon.data.DataLoader(self.dataset, batch_sampler=keys, batchify_fn=self.batchify,
                                              num_workers=self.num_workers))
 

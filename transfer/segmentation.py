@@ -165,18 +165,18 @@ class TrainStream:
             raise UsageError('--batch-size %d: there are only %d training images; give a smaller one'
                              % (batch_size, len(scenes)))
 
-    def epoch(self, epoch):
-        """Generator of exactly `updates_per_epoch` Batches."""
+    def epoch(self, epoch, first=0):
+        """Generator of the Batches from batch `first` of `updates_per_epoch` on."""
         order = np.random.RandomState([self.seed, epoch]).permutation(len(self.scenes))
 
         def sample(index):
             rng = np.random.RandomState([self.seed, epoch, index])
             image, mask = train_transform(*self.scenes.read(index), rng=rng, **self.options)
             return normalise(np.asarray(image)), labels(mask)
-        used = order[:self.updates_per_epoch * self.batch_size].tolist()
+        used = order[first * self.batch_size:self.updates_per_epoch * self.batch_size].tolist()
         samples = in_threads(sample, zip(used), self.threads, 2 * self.batch_size)
         try:
-            yield from _batches(samples, [self.batch_size] * self.updates_per_epoch)
+            yield from _batches(samples, [self.batch_size] * (self.updates_per_epoch - first))
         finally:
             samples.close()
 
@@ -240,8 +240,8 @@ class Segmentation:
     def reseed(self, seed):
         self.train_stream.seed = seed
 
-    def begin_epoch(self, epoch):
-        return self.train_stream.epoch(epoch)
+    def begin_epoch(self, epoch, first=0):
+        return self.train_stream.epoch(epoch, first)
 
     def begin_batch(self, update):
         pass  # all draws are the images'

@@ -100,8 +100,7 @@ def check_records(rec, idx, num_classes=None):
     Looks at the whole index, at the size of the file, at the start and the end of every record (of a spread sample with
     more than 20,000), and decodes the first image. num_classes: the labels of the records that are opened must be
     classes, 0 to num_classes - 1. The sentence names the file, the record and the remedy. A damage inside an image is
-    seen only when it is decoded (see `find_bad_record`), a wrong label outside the sample only when it is used (see
-    `find_bad_label`).
+    seen only when it is decoded, a wrong label outside the sample only when it is read (see `reader`).
     """
     for path in (rec, idx):
         if not os.path.isfile(path):
@@ -112,8 +111,8 @@ def check_records(rec, idx, num_classes=None):
         raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror or error)) from error
 
 
-def _sorted(rec, idx):
-    """(keys, offsets, ends) of the records in the order of the file, as MXNet reads them."""
+def in_file_order(rec, idx):
+    """(keys, begins, ends) of the records in the order of the file, as int64 arrays. Raises UsageError."""
     keys, offsets = read_index(idx)
     order = np.argsort(offsets, kind='stable')
     return keys[order], offsets[order], np.append(offsets[order][1:], os.path.getsize(rec))
@@ -123,7 +122,7 @@ def _check(rec, idx, num_classes):
     size = os.path.getsize(rec)
     if size == 0:
         raise UsageError('%s is empty: copy or pack it again' % rec)
-    keys, offsets, ends = _sorted(rec, idx)
+    keys, offsets, ends = in_file_order(rec, idx)
     if len(np.unique(keys)) != len(keys):
         twice = collections.Counter(keys.tolist()).most_common(1)[0][0]
         raise UsageError('%s: key %d stands there twice; pack the records again' % (idx, twice))
@@ -131,7 +130,7 @@ def _check(rec, idx, num_classes):
                         (offsets % 4 != 0, 'does not begin at a multiple of 4'),
                         (ends - offsets < 8, 'stands in the index twice')):
         if wrong.any():
-            raise _damaged(rec, keys, offsets, int(np.flatnonzero(wrong)[0]), what)
+            raise damaged(rec, keys, offsets, int(np.flatnonzero(wrong)[0]), what)
     sample = range(len(keys))
     if len(keys) > _CHECK_ALL:
         sample = np.unique(np.linspace(0, len(keys) - 1, _CHECK_ALL).astype('int64'))
@@ -139,44 +138,31 @@ def _check(rec, idx, num_classes):
         for row in sample:
             problem, label = _problem(stream, int(offsets[row]), int(ends[row]))
             if problem:
-                raise _damaged(rec, keys, offsets, row, problem)
+                raise damaged(rec, keys, offsets, row, problem)
             if num_classes and label_problem(label, num_classes):
-                raise _mislabelled(rec, keys, offsets, row, label, num_classes)
-        problem = _decode_problem(stream, int(offsets[0]), int(ends[0]))
+                raise mislabelled(rec, keys, offsets, row, label, num_classes)
+        problem = decode_problem(stream, int(offsets[0]), int(ends[0]))
     if problem:
-        raise _damaged(rec, keys, offsets, 0, problem)
+        raise damaged(rec, keys, offsets, 0, problem)
     return len(keys)
 
 
-def _damaged(rec, keys, offsets, row, what):
+def damaged(rec, keys, offsets, row, what):
+    """The UsageError for a record that is not one."""
     return UsageError('%s: record %d at offset %d %s; the file is damaged, or the index belongs to another one: copy '
                       'or pack it again' % (rec, keys[row], offsets[row], what))
 
 
-def _mislabelled(rec, keys, offsets, row, label, num_classes):
+def undecodable(rec, keys, offsets, row, what):
+    """The UsageError for a record whose image is wrong."""
+    return UsageError('%s: record %d at offset %d %s; `python -m gluon_tricks verify %s --drop OUT.rec` lists all that '
+                      'are damaged, and writes a copy without them' % (rec, keys[row], offsets[row], what, rec))
+
+
+def mislabelled(rec, keys, offsets, row, label, num_classes):
+    """The UsageError for a record whose label is no class."""
     return UsageError('%s: record %d at offset %d %s: put its label right and pack again, or give the --num-classes of '
                       'these records' % (rec, keys[row], offsets[row], label_problem(label, num_classes)))
-
-
-def find_bad_label(rec, idx, num_classes):
-    """The UsageError that names the first record whose label is no class; reads the head of every record.
-
-    For a reader that has met such a label, and does not know whose it is.
-    """
-    try:
-        keys, offsets, ends = _sorted(rec, idx)
-        with open(rec, 'rb') as stream:
-            for row in tqdm(range(len(keys)), desc='looking for the wrong label', unit='img', file=sys.stderr,
-                            disable=len(keys) < _CHECK_ALL):
-                problem, label = _problem(stream, int(offsets[row]), int(ends[row]))
-                if problem:
-                    return _damaged(rec, keys, offsets, row, problem)
-                if label_problem(label, num_classes):
-                    return _mislabelled(rec, keys, offsets, row, label, num_classes)
-    except OSError as error:
-        return UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror or error))
-    return UsageError('%s gave a label that is none of %d classes, and holds none now: check that nothing else writes it'
-                      % (rec, num_classes))
 
 
 def _problem(stream, begin, end):
@@ -300,7 +286,7 @@ def head_of(content):
     return Head(label, key, start)
 
 
-def _decode_problem(stream, begin, end):
+def decode_problem(stream, begin, end):
     """What is wrong with the record from `begin` to `end`, its label or its image as OpenCV decodes it, or None."""
     import cv2
     try:
@@ -330,17 +316,15 @@ def find_bad_record(rec, idx):
 
 
 def _find_bad_record(rec, idx):
-    keys, offsets, ends = _sorted(rec, idx)
+    keys, offsets, ends = in_file_order(rec, idx)
 
     def problem(row):
         with open(rec, 'rb') as stream:
-            return _decode_problem(stream, int(offsets[row]), int(ends[row]))
+            return decode_problem(stream, int(offsets[row]), int(ends[row]))
     with concurrent.futures.ThreadPoolExecutor(available_cores()) as threads:
         for begin in tqdm(range(0, len(keys), 256), desc='looking for the damaged record', unit='x256 img',
                           file=sys.stderr, disable=len(keys) < _SLOW):
             for row, found in enumerate(threads.map(problem, range(begin, min(begin + 256, len(keys)))), begin):
                 if found:
-                    return '%s: record %d at offset %d %s; `python -m gluon_tricks verify %s --drop OUT.rec` lists ' \
-                           'all that are damaged, and writes a copy without them' % (rec, keys[row], offsets[row],
-                                                                                    found, rec)
+                    return str(undecodable(rec, keys, offsets, row, found))
     return None

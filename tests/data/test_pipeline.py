@@ -2,6 +2,8 @@ import collections
 import hashlib
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 
@@ -10,10 +12,9 @@ import pytest
 
 from conftest import ROOT, make_jpeg
 from gluon_tricks.compat import mx
-from gluon_tricks.data import pipeline
 from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
 from gluon_tricks.data.packing import pack
-from gluon_tricks.data.records import read_index
+from gluon_tricks.data.records import MAGIC, read_index, record
 from gluon_tricks.errors import UsageError
 
 CPU = [mx.cpu(0)]
@@ -63,7 +64,7 @@ STREAM = '''
 import collections, hashlib, json, sys
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import TrainStream
-stream = TrainStream(sys.argv[1], sys.argv[2], 32, 32, seed=int(sys.argv[3]), parts=2)
+stream = TrainStream(sys.argv[1], sys.argv[2], 32, 32, seed=int(sys.argv[3]), threads=int(sys.argv[4]))
 whole, crops = hashlib.sha256(), collections.defaultdict(list)
 once = True
 for epoch in range(4):
@@ -76,24 +77,24 @@ for epoch in range(4):
             seen.append(int(label))
     once = once and sorted(seen) == list(range(512))
 distinct = sum(len(set(found)) for found in crops.values()) / sum(map(len, crops.values()))
-print(json.dumps([whole.hexdigest(), distinct, once, stream.parts]))
+print(json.dumps([whole.hexdigest(), distinct, once]))
 '''
 
 
 @pytest.mark.parametrize('sides', [(48, 64), (64, 64)], ids=['many sizes', 'one size'])
 def test_the_stream(sides, tmp_path):
-    """512 images, 2 parts, 4 epochs: equal bytes in two processes, others with another seed, and fresh crops."""
+    """512 images, 4 epochs: equal bytes in two processes with any threads, others with another seed, and fresh crops."""
     files = make_set(tmp_path, 512, sides)
-    runs = [json.loads(subprocess.run([sys.executable, '-c', STREAM, *files, seed], cwd=str(ROOT), check=True,
-                                      stdout=subprocess.PIPE).stdout) for seed in ('0', '0', '1')]
+    runs = [json.loads(subprocess.run([sys.executable, '-c', STREAM, *files, *words], cwd=str(ROOT), check=True,
+                                      stdout=subprocess.PIPE).stdout) for words in (('0', '2'), ('0', '5'), ('1', '2'))]
     assert runs[0] == runs[1] and runs[0][0] != runs[2][0]
-    for _, distinct, once, parts in runs:
-        assert distinct >= 0.99 and once and parts == 2
+    for _, distinct, once in runs:
+        assert distinct >= 0.999 and once
 
 
 def test_an_epoch_does_not_depend_on_those_before(sets):
     def stream(seed):
-        return TrainStream(*sets(60), total_batch_size=12, input_size=24, seed=seed, parts=2)
+        return TrainStream(*sets(60), total_batch_size=12, input_size=24, seed=seed, threads=2)
 
     first = stream(3)
     bytes_of = [hashlib.sha256(epoch_of(first, epoch)[0].tobytes()).hexdigest() for epoch in range(3)]
@@ -102,24 +103,38 @@ def test_an_epoch_does_not_depend_on_those_before(sets):
     assert hashlib.sha256(epoch_of(stream(4), 2)[0].tobytes()).hexdigest() != bytes_of[2]
 
 
-def test_parts_of_equal_size_have_orders_of_their_own(sets):
-    stream = TrainStream(*sets(64), total_batch_size=64, input_size=24, seed=0, parts=2)
-    rows = {label: row for row, label in enumerate(epoch_of(
-        TrainStream(*sets(64), total_batch_size=64, input_size=24, seed=0, parts=2), 0)[1])}
-    keys = np.array([rows[label] for label in epoch_of(stream, 1)[1]])  # where the images of epoch 1 were in epoch 0
-    assert stream.parts == 2 and (keys[:32] < 32).all() and (keys[32:] >= 32).all()  # two parts of 32
-    assert (keys[:32] != keys[32:] - 32).any()
+@pytest.mark.parametrize('batch', [1, 7, 20, 64, 70])
+def test_an_epoch_from_within(batch, sets):
+    """What a resumed run reads has the same bytes, wherever it begins, and whatever pieces the file is read in."""
+    stream = TrainStream(*sets(140), total_batch_size=batch, input_size=16, seed=1, threads=2)
+    x, y = epoch_of(stream, 3)
+    for first in {0, 1, stream.updates_per_epoch // 2, stream.updates_per_epoch - 1, stream.updates_per_epoch}:
+        found = [one.shards(CPU)[0] for one in stream.epoch(3, first)]
+        assert len(found) == stream.updates_per_epoch - first
+        for number, (data, label) in enumerate(found, first):
+            rows = slice(number * batch, (number + 1) * batch)
+            assert (data.asnumpy() == x[rows]).all() and (label.asnumpy() == y[rows]).all()
+
+
+def test_the_order_mixes_the_whole_file(sets):
+    """The images of a first batch of 20 come from everywhere in a file of 140."""
+    first = [next(TrainStream(*sets(140), total_batch_size=20, input_size=16, seed=0).epoch(epoch)).label[0].asnumpy()
+             for epoch in range(5)]
+    stream = EvalStream(*sets(140), total_batch_size=140, input_size=16)
+    order = next(stream.batches())[0].shards(CPU)[0][1].asnumpy().tolist()
+    for labels in first:
+        rows = sorted(order.index(label) for label in labels)
+        assert rows[0] < 35 and rows[-1] >= 105 and max(np.diff(rows)) < 50
 
 
 # -- exact counts -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('images, batch, parts, expected', [
-    (60, 12, 1, 1), (60, 12, 2, 2), (61, 12, 2, 2), (61, 12, 3, 3), (61, 12, 5, 4), (60, 1, 4, 1), (17, 8, 8, 4),
-    (60, 60, 4, 4), (60, 7, 3, 1), (7, 7, 7, 7), (61, 4, 64, 4)])
-def test_an_epoch_is_exact(images, batch, parts, expected, sets):
+@pytest.mark.parametrize('images, batch, threads', [
+    (60, 12, 1), (61, 12, 3), (60, 1, 4), (17, 8, 8), (60, 60, 4), (60, 7, 3), (7, 7, 7), (140, 65, 2), (140, 130, 64)])
+def test_an_epoch_is_exact(images, batch, threads, sets):
     """N // B batches, every image at most once, every image once where B divides N; rows are real images."""
-    stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, parts=parts)
-    assert (stream.parts, stream.num_images, stream.updates_per_epoch) == (expected, images, images // batch)
+    stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, threads=threads)
+    assert (stream.num_images, stream.updates_per_epoch) == (images, images // batch)
     missed = collections.Counter()
     for epoch in range(2):
         labels = epoch_of(stream, epoch)[1]
@@ -129,25 +144,14 @@ def test_an_epoch_is_exact(images, batch, parts, expected, sets):
     assert sum(missed.values()) == 2 * (images % batch)
 
 
-def test_the_images_left_over_are_of_all_parts(sets):
-    """61 images in parts of 16, 16, 16 and 13: 7 batches of 8 leave 5 over."""
-    (batch, _), = EvalStream(*sets(61), total_batch_size=61, input_size=16).batches()
-    order = batch.shards(CPU)[0][1].asnumpy().tolist()  # the file's
-    stream = TrainStream(*sets(61), total_batch_size=8, input_size=16, seed=0, parts=4)
-    over = [set(range(61)) - set(epoch_of(stream, epoch)[1]) for epoch in range(4)]
-    assert [len(labels) for labels in over] == [5] * 4
-    assert {order.index(label) // 16 for labels in over for label in labels} == {0, 1, 2, 3}
-
-
-@pytest.mark.parametrize('images, batch, parts, workers', [(60, 6, 2, 2), (61, 5, 5, 3), (50, 4, 4, 2), (61, 6, 3, 4)])
-def test_workers_share_the_images(images, batch, parts, workers, sets):
+@pytest.mark.parametrize('images, batch, workers', [(60, 6, 2), (61, 5, 3), (50, 4, 2), (61, 6, 4)])
+def test_workers_share_the_images(images, batch, workers, sets):
     """Disjoint shares, and the same number of updates for all: they wait for each other."""
-    streams = [TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=1, parts=parts, worker=worker,
+    streams = [TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=1, worker=worker,
                            num_workers=workers) for worker in range(workers)]
     assert sum(stream.num_images for stream in streams) == images
     updates = min(stream.num_images for stream in streams) // batch
     assert [stream.updates_per_epoch for stream in streams] == [updates] * workers
-    assert len({stream.parts for stream in streams}) == 1
     labels = [epoch_of(stream, 0)[1] for stream in streams]
     assert all(len(found) == updates * batch for found in labels)
     together = np.concatenate(labels)
@@ -157,13 +161,13 @@ def test_workers_share_the_images(images, batch, parts, workers, sets):
 @pytest.mark.parametrize('images, batch, workers', [(7, 8, 1), (17, 9, 2), (7, 1, 9)])
 def test_fewer_images_than_a_batch(images, batch, workers, sets):
     with pytest.raises(UsageError, match='--batch-size'):
-        TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=0, parts=2, num_workers=workers)
+        TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=0, num_workers=workers)
 
 
-@pytest.mark.parametrize('images, batch, parts', [(27, 8, 1), (27, 8, 2), (27, 8, 8), (27, 27, 3), (27, 64, 4),
-                                                  (61, 6, 6), (1, 4, 2), (60, 12, 4)])
-def test_evaluation_counts_every_image_once(images, batch, parts, sets):
-    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=16, parts=parts)
+@pytest.mark.parametrize('images, batch, threads', [(27, 8, 1), (27, 8, 2), (27, 27, 3), (27, 64, 4), (61, 6, 6), (1, 4, 2),
+                                                    (60, 12, 4), (140, 70, 2), (140, 150, 3)])
+def test_evaluation_counts_every_image_once(images, batch, threads, sets):
+    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=16, threads=threads)
     for _ in range(2):  # and again in the next evaluation
         labels = []
         for one, valid in stream.batches():
@@ -173,14 +177,14 @@ def test_evaluation_counts_every_image_once(images, batch, parts, sets):
         assert sorted(labels) == list(range(images)) and stream.num_images == images
 
 
-def test_evaluation_does_not_depend_on_the_parts(sets):
-    def images(parts, batch):
+def test_evaluation_does_not_depend_on_the_threads(sets):
+    def images(threads, batch):
         found = {}
-        for one, valid in EvalStream(*sets(111), total_batch_size=batch, input_size=24, parts=parts).batches():
+        for one, valid in EvalStream(*sets(111), total_batch_size=batch, input_size=24, threads=threads).batches():
             x, y = (array.asnumpy()[:valid] for array in one.shards(CPU)[0])
             found.update((int(label), image.tobytes()) for image, label in zip(x, y))
         return found
-    assert images(1, 111) == images(2, 8) == images(11, 11)  # 11 parts: ten of 11 images, and one of one
+    assert images(1, 111) == images(2, 8) == images(11, 11)
 
 
 @pytest.mark.parametrize('images, batch', [(27, 8), (24, 8), (27, 27)])
@@ -189,7 +193,7 @@ def test_gluoncvs_padding_is_that_of_round_batch(images, batch, sets):
     theirs = mx.io.ImageRecordIter(path_imgrec=sets(images)[0], path_imgidx=sets(images)[1], data_shape=(3, 28, 28),
                                    batch_size=batch, resize=32, round_batch=True, preprocess_threads=1, verbose=False)
     expected = np.concatenate([one.label[0].asnumpy() for one in theirs])
-    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=28, parts=2, gluoncv_padding=True)
+    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=28, threads=2, gluoncv_padding=True)
     counted = np.concatenate([one.shards(CPU)[0][1].asnumpy()[:valid] for one, valid in stream.batches()])
     assert counted.tolist() == expected.tolist()
     assert stream.num_images == len(expected)
@@ -208,21 +212,21 @@ def make_ramp(folder, images, side=200):
 
 def test_step_2_and_3_crop_and_flip(tmp_path):
     files = make_ramp(tmp_path, 600)
-    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, parts=1, **dict(PLAIN, mirror=True))
+    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, **dict(PLAIN, mirror=True))
     x = np.concatenate([epoch_of(stream, epoch)[0] for epoch in range(2)])
     right, down = (x[:, 0, 25, 40] - x[:, 0, 25, 10]) / 30 * 50, (x[:, 1, 40, 25] - x[:, 1, 10, 25]) / 30 * 50
     width, height = np.abs(right), down
     area, ratio = width * height / 200 ** 2, width / height
     assert 0.06 < area.min() < 0.12 and area.max() < 1.05 and 0.42 < area.mean() < 0.56
     assert 0.7 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.42 and abs(np.log(ratio).mean()) < 0.03
-    assert 0.45 < (right[:600] < 0).mean() < 0.55 and (down > 0).all()
-    assert (x[600:] == x[:600, :, :, ::-1]).all()  # images alike, draws alike, but each second epoch is turned
+    assert 0.45 < (right < 0).mean() < 0.55 and (down > 0).all()
+    assert len({image.tobytes() for image in x}) == 1200  # images alike: every draw is another one
     assert (np.abs(x[:, 2]) < 1e-6).all()  # no colour change, and R, G, B in this order
 
 
 def test_options_of_the_crop(tmp_path):
     files = make_ramp(tmp_path, 60)
-    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, parts=1, min_area=0.8, max_ratio=1.0,
+    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, min_area=0.8, max_ratio=1.0,
                              **PLAIN), 1)[0]
     right, down = x[:, 0, 25, 40] - x[:, 0, 25, 10], x[:, 1, 40, 25] - x[:, 1, 10, 25]
     assert (np.abs(right - down) <= 2).all()  # squares, none of them flipped
@@ -231,7 +235,7 @@ def test_options_of_the_crop(tmp_path):
 
 def test_crops_that_never_fit_become_the_centre(tmp_path):
     """Ten times the whole area is drawn, which MXNet finds too large: it takes the centre, and does not shrink."""
-    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0, parts=1, min_area=1,
+    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0, min_area=1,
                                 max_ratio=1.0, **PLAIN), 0)
     assert (x[:, 0, 25] == np.arange(75, 125)).all()
 
@@ -244,7 +248,7 @@ def test_step_4_and_5_colour(tmp_path):
     files = str(tmp_path / 'grey.rec'), str(tmp_path / 'grey.idx')
 
     def values(**options):
-        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, parts=1, **dict(PLAIN, **options))
+        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, **dict(PLAIN, **options))
         return epoch_of(stream, 0)[0][:, :, 8, 8]
 
     assert (values() == 100).all()
@@ -270,7 +274,7 @@ def test_step_6_normalisation(sets):
 
 @pytest.mark.parametrize('size, resize', [(224, 256), (299, 342), (32, 37)])
 def test_validation_resizes_the_short_side(size, resize, sets):
-    assert EvalStream(*sets(7), total_batch_size=7, input_size=size).steps['resize'] == resize
+    assert EvalStream(*sets(7), total_batch_size=7, input_size=size).reader.steps['resize'] == resize
 
 
 def test_validation_takes_the_centre(tmp_path):
@@ -286,7 +290,7 @@ def test_images_of_every_shape_pass(tmp_path):
              for shape in shapes for suffix, channels in (('.jpg', (3,)), ('.jpg', ()), ('.png', (4,)))]
     pack(items, str(tmp_path / 'odd'))
     files = str(tmp_path / 'odd.rec'), str(tmp_path / 'odd.idx')
-    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, parts=2, **PLAIN), 0)
+    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, threads=2, **PLAIN), 0)
     assert x.shape == (12, 3, 24, 24) and (np.abs(x - 90) <= 1).all()
     assert len(list(EvalStream(*files, total_batch_size=5, input_size=24).batches())) == 3
 
@@ -313,7 +317,7 @@ def test_a_batch_that_does_not_divide():
 
 def test_a_batch_that_was_used_is_not_overwritten(sets):
     """Operations that still wait in the engine see the images that were theirs."""
-    stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, parts=2)
+    stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, threads=2)
     expected, labels = epoch_of(stream, 0)
     slow = mx.nd.random.normal(shape=(1200, 1200))
     kept = []
@@ -344,19 +348,13 @@ def test_keywords_are_known_to_mxnet(sets, monkeypatch):
     used = []
     real = mx.io.ImageRecordIter
     monkeypatch.setattr(mx.io, 'ImageRecordIter', lambda **options: used.append(options) or real(**options))
-    list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0, parts=1).epoch(0))
+    list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0).epoch(0))
     list(EvalStream(*sets(7), total_batch_size=7, input_size=16).batches())
     assert len(used) == 2
     for options in used:
         assert all('%s : ' % name in documented for name in options)
-        assert options['preprocess_threads'] == 1 and options['round_batch'] is False and 'seed_aug' not in options
-    assert used[0]['shuffle'] is True and 'seed' in used[0] and used[1]['shuffle'] is False
-
-
-def test_seeds_differ_and_fit():
-    seeds = [pipeline.order_seed(seed, epoch, part) for seed in (0, 1, 2 ** 31 - 1) for epoch in range(50)
-             for part in range(8)]
-    assert len(set(seeds)) > 0.99 * len(seeds) and 0 <= min(seeds) and max(seeds) < 2 ** 30
+        assert options['preprocess_threads'] == 1 and options['round_batch'] is False
+    assert 'seed_aug' in used[0] and 'seed_aug' not in used[1]
 
 
 def resident():
@@ -369,7 +367,7 @@ def resident():
 @pytest.mark.parametrize('stop', [None, 1], ids=['whole epochs', 'left early'])
 def test_epochs_do_not_leak(stop, sets):
     """A batch is 6 MB here: one that each epoch loses would be 120 MB."""
-    stream = TrainStream(*sets(64), total_batch_size=32, input_size=128, seed=0, parts=2)
+    stream = TrainStream(*sets(64), total_batch_size=32, input_size=128, seed=0, threads=2)
 
     def run(epochs):
         for epoch in range(epochs):
@@ -398,7 +396,7 @@ def damaged(folder, row=5, images=24):
 @pytest.mark.parametrize('row', [0, 5, 20])
 def test_a_damaged_image_is_named_in_training(row, tmp_path):
     files, offset = damaged(tmp_path, row)
-    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, parts=2)
+    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, threads=2)
     for _ in range(2):
         with pytest.raises(UsageError, match='record %d at offset %d .*cannot be decoded' % (row, offset)):
             list(stream.epoch(0))
@@ -408,30 +406,62 @@ def test_a_failure_without_a_damaged_record(sets, monkeypatch):
     def fail(**options):
         raise mx.MXNetError('a stack\nof lines\nand the reason\n')
     monkeypatch.setattr(mx.io, 'ImageRecordIter', fail)
-    with pytest.raises(UsageError, match=r'every record decodes \(and the reason\)'):
-        list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0, parts=1).epoch(0))
+    with pytest.raises(UsageError, match=r'each of them decodes \(and the reason\)'):
+        list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0).epoch(0))
 
 
 def test_a_file_that_became_shorter(tmp_path):
-    """MXNet ends the epoch early, and says nothing."""
     pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(24)], str(tmp_path / 'set'))
     files = str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx')
     stream = EvalStream(*files, total_batch_size=4, input_size=16)
     offsets = read_index(files[1])[1]
     with open(files[0], 'r+b') as handle:
         handle.truncate(int(offsets[20]))
-    with open(files[1]) as handle:
-        lines = handle.readlines()
-    with open(files[1], 'w') as handle:
-        handle.writelines(lines[:20])
-    with pytest.raises(UsageError, match='ended 4 images before'):
+    with pytest.raises(UsageError, match='record 20 at offset %d does not begin as a record' % offsets[20]):
         list(stream.batches())
 
 
-def test_records_that_are_removed_between_two_epochs_are_told(tmp_path):
-    files = make_set(tmp_path, 12)
-    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, parts=2)
-    list(stream.epoch(0))
-    os.remove(files[0])
-    with pytest.raises(UsageError, match='set.rec cannot be read any more'):
-        list(stream.epoch(1))
+def test_a_file_that_was_removed(sets, tmp_path):
+    """It is open: a run that has begun to read it goes on."""
+    files = [shutil.copy(path, str(tmp_path)) for path in sets(60)]
+    stream = TrainStream(*files, total_batch_size=12, input_size=16, seed=0)
+    expected = epoch_of(stream, 1)[1]
+    for path in files:
+        os.remove(path)
+    assert (epoch_of(stream, 1)[1] == expected).all()
+
+
+def with_label(folder, label, row=5):
+    """(rec, idx) of 24 images of 4 classes, where one record has another label."""
+    pack([(make_jpeg(i % 4, i), i % 4, str(i)) for i in range(24)], str(folder / 'set'), shuffle=False)
+    with open(str(folder / 'set.rec'), 'r+b') as stream:
+        stream.seek(int(read_index(str(folder / 'set.idx'))[1][row]) + 12)
+        stream.write(struct.pack('<f', label))
+    return str(folder / 'set.rec'), str(folder / 'set.idx')
+
+
+@pytest.mark.parametrize('label', [4, -1, 1e9, 3.5, 3.0000002, -0.25, float('inf'), float('nan')])
+def test_a_label_that_is_no_class_is_named(label, tmp_path):
+    files = with_label(tmp_path, label)
+    sentence = 'record 5 at offset .* (has the label .*|does not have one label)'
+    with pytest.raises(UsageError, match=sentence):
+        list(TrainStream(*files, total_batch_size=4, input_size=16, seed=0, num_classes=4).epoch(0))
+    with pytest.raises(UsageError, match=sentence):
+        list(EvalStream(*files, total_batch_size=4, input_size=16, num_classes=4).batches())
+
+
+def test_a_label_list_of_im2rec(tmp_path):
+    """``im2rec --pack-label`` writes the label behind the header; a content with the magic number is in pieces."""
+    jpeg = make_jpeg(0, 0)
+    content = struct.pack('<IfQQf', 1, 0.0, 7, 0, 3.0) + jpeg
+    odd = jpeg[:2] + b'\xff\xfe' + struct.pack('>H', 2 + 4 * 3) + b'\0' * 4 + struct.pack('<I', MAGIC) + b'\0' * 4 \
+        + jpeg[2:]
+    blocks = [struct.pack('<II', MAGIC, len(content)) + content + b'\0' * (-len(content) % 4), record(8, 2.0, odd),
+              record(9, 1.0, b'\0\0'[:0] + jpeg)]
+    begins = np.cumsum([0] + [len(block) for block in blocks])
+    (tmp_path / 'set.rec').write_bytes(b''.join(blocks))
+    (tmp_path / 'set.idx').write_text(''.join('%d\t%d\n' % entry for entry in zip((7, 8, 9), begins)))
+    stream = EvalStream(str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx'), 3, 16, num_classes=4)
+    (batch, valid), = stream.batches()
+    x, labels = (array.asnumpy() for array in batch.shards(CPU)[0])
+    assert labels.tolist() == [3, 2, 1] and (x == x[0]).all()

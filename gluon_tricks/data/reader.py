@@ -1,0 +1,191 @@
+"""Any records of a file, in any order, decoded by MXNet's ImageRecordIter, each with augmentation draws of its own.
+
+ImageRecordIter reads a file from front to back, on half the cores at most, and a thread of it draws every augmentation
+from one stream, which begins alike in every iterator. So here each iterator reads one piece: the records of some
+images, copied into memory one behind the other. Its ``seed_aug`` has the k-th image draw from a generator with the seed
+``seed_aug + k``. An image's pixels then depend on its record and its own seed alone, however the images are cut into
+pieces, and however many threads decode pieces side by side.
+
+The copy is also where each record is looked at before MXNet sees it: its length, its label, its image's first bytes.
+"""
+import contextlib
+import os
+import queue
+import shutil
+import struct
+import tempfile
+
+import numpy as np
+
+from gluon_tricks.compat import mx
+from gluon_tricks.data.images import is_image, size_problem
+from gluon_tricks.data.records import (MAGIC, content_of, damaged, decode_problem, head_of, in_file_order, label_problem,
+                                       mislabelled, undecodable)
+from gluon_tricks.data.workers import in_threads
+from gluon_tricks.errors import UsageError
+
+PIECE = 64  # images that an iterator decodes: setting one up costs as much as decoding one or two
+
+
+class Reader:
+    """The records of an open file, by their row in it.
+
+    rec, idx: files that `records.check_records` has passed; the file stays open, so that a run survives its removal.
+    num_classes: labels are whole numbers below it (None: not checked). threads: pieces decoded side by side. steps:
+    ImageRecordIter's keywords. Raises UsageError, here and in `read`, with a sentence that names the record.
+    """
+
+    def __init__(self, rec, idx, num_classes=None, threads=1, **steps):
+        self.rec, self.num_classes, self.threads = rec, num_classes, threads
+        try:
+            self._file = open(rec, 'rb', buffering=0)
+        except OSError as error:
+            raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror)) from error
+        self.keys, self.begins, self.ends = in_file_order(rec, idx)
+        # MXNet ignores keywords that it does not know: these, and those of the streams, are all known. Without
+        # device_id it takes page-locked memory, anew for each iterator.
+        self.steps = dict(steps, preprocess_threads=1, prefetch_buffer=1, round_batch=False, verbose=False,
+                          device_id=-1)
+
+    def __len__(self):
+        return len(self.keys)
+
+    def read(self, rows, piece, ahead, seed=None):
+        """Generator of (images, labels), NDArrays on the CPU, of `rows` in their order, `piece` rows at a time.
+
+        rows: int array; ahead: pieces that are decoded before they are asked for. seed: of the first row's draws, the
+        next row's is one more; None: the steps draw nothing.
+        """
+        with contextlib.ExitStack() as stack:
+            slots, folder = queue.SimpleQueue(), stack.enter_context(_temporary_folder())
+            for number in range(self.threads):
+                slots.put(stack.enter_context(_Slot(os.path.join(folder, str(number)))))
+            tasks = ((slots, rows[begin:begin + piece], None if seed is None else seed + begin)
+                     for begin in range(0, len(rows), piece))
+            with contextlib.closing(in_threads(self._decode, tasks, self.threads, ahead)) as pieces:
+                yield from pieces
+
+    def _decode(self, slots, rows, seed):
+        slot = slots.get()
+        try:
+            slot.fill(self._copy(slot, rows))
+            try:
+                return self._iterate(slot, len(rows), {} if seed is None else {'seed_aug': int(seed % _SEEDS)})
+            except mx.MXNetError as error:
+                raise self._undecodable(rows, error) from error
+        finally:
+            slots.put(slot)
+
+    def _iterate(self, slot, number, draws):
+        """(images, labels) of the piece in a slot, which the iterator no longer needs."""
+        iterator = mx.io.ImageRecordIter(path_imgrec=slot.rec, path_imgidx=slot.idx, batch_size=number,
+                                         **dict(self.steps, **draws))
+        batch = iterator.next()
+        with contextlib.suppress(StopIteration):
+            iterator.next()  # an iterator that is not drained keeps its last batch for ever
+            raise RuntimeError('MXNet found more than %d images in a piece' % number)
+        return batch.data[0], batch.label[0]
+
+    def _copy(self, slot, rows):
+        """Copy the records of `rows` into the slot's buffer; returns where each begins there, and last, the end."""
+        sizes = (self.ends[rows] - self.begins[rows]).tolist()
+        places = [0] + np.cumsum(sizes).tolist()
+        buffer = slot.room(places[-1])
+        for row, place, size in zip(rows.tolist(), places, sizes):
+            view = buffer[place:place + size]
+            try:
+                found = os.preadv(self._file.fileno(), [view], int(self.begins[row]))
+            except OSError as error:
+                raise UsageError('%s: record %d cannot be read (%s): check the disk, or copy the file'
+                                 % (self.rec, self.keys[row], error.strerror)) from error
+            self._check(row, view[:found])
+        return places
+
+    def _check(self, row, view):
+        """Raise UsageError where `view`, the bytes of a record, is not one, or has no class or a huge image."""
+        place = self.rec, self.keys, self.begins, row
+        try:
+            label, image = self._usual(view) or self._unusual(view)
+        except ValueError as error:
+            raise damaged(*place, error) from error
+        if self.num_classes and label_problem(label, self.num_classes):
+            raise mislabelled(*place, label, self.num_classes)
+        if size_problem(image):
+            raise undecodable(*place, size_problem(image))
+
+    @staticmethod
+    def _usual(view):
+        """(label, image) of a record in one piece with its label in the header, as nearly all are; else None."""
+        if len(view) >= 36:
+            magic, length, flag, label = struct.unpack_from('<IIIf', view)
+            if magic == MAGIC and 8 + length + -length % 4 == len(view) and not flag and abs(label) < 1e9 and \
+                    is_image(bytes(view[32:36])):
+                return label, view[32:]
+        return None
+
+    @staticmethod
+    def _unusual(view):
+        """The same of any record. Raises ValueError, with what is wrong."""
+        content = content_of(bytes(view))
+        head = head_of(content)
+        return head.label, content[head.start:]
+
+    def _undecodable(self, rows, error):
+        for row in rows.tolist():
+            with open(os.dup(self._file.fileno()), 'rb') as stream:
+                wrong = decode_problem(stream, int(self.begins[row]), int(self.ends[row]))
+            if wrong:
+                return undecodable(self.rec, self.keys, self.begins, row, wrong)
+        reason = str(error).strip().splitlines()[-1].strip()
+        return UsageError('%s: %d images cannot be read by MXNet, although each of them decodes (%s): check that '
+                          'nothing else writes the file' % (self.rec, len(rows), reason))
+
+
+_SEEDS = 2 ** 31 - 2 ** 20  # MXNet's seed is an int, to which it adds an image's place in its piece
+
+
+@contextlib.contextmanager
+def _temporary_folder():
+    try:
+        folder = tempfile.mkdtemp(prefix='gluon_tricks-')
+    except OSError as error:
+        raise UsageError('no temporary directory can be made (%s): set TMPDIR to one that can be written'
+                         % error.strerror) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Slot:
+    """Where one piece at a time lies in memory, under two names in `folder` for MXNet, which takes files only."""
+
+    def __init__(self, folder):
+        self.rec, self.idx = (os.path.join(folder, 'piece.' + name) for name in ('rec', 'idx'))
+        self._buffer = memoryview(b'')
+        self._handles = [os.memfd_create(name) for name in ('rec', 'idx')]
+        os.mkdir(folder)
+        for handle, path in zip(self._handles, (self.rec, self.idx)):
+            os.symlink('/proc/self/fd/%d' % handle, path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        for handle in self._handles:
+            os.close(handle)
+
+    def room(self, size):
+        """A writable view of at least `size` bytes, the same from piece to piece."""
+        if len(self._buffer) < size:
+            self._buffer = memoryview(bytearray(size + size // 4))
+        return self._buffer
+
+    def fill(self, places):
+        """Write the first bytes of the buffer, and their index, to the files. places: of the records, last the end."""
+        index = ''.join('%d\t%d\n' % entry for entry in enumerate(places[:-1])).encode()
+        for handle, content in zip(self._handles, (self._buffer[:places[-1]], index)):
+            os.ftruncate(handle, 0)
+            written = 0
+            while written < len(content):
+                written += os.pwrite(handle, content[written:], written)
