@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import top_k_accuracy_score
 
-from conftest import NO_CLASSES
 from gluon_tricks.classification import Classification, evaluate
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
@@ -170,16 +169,6 @@ def test_the_training_accuracy_is_lambda_weighted_and_named_so():
     expected = (lam * (best == label) + (1 - lam) * (best == label[partner])).mean()
     assert list(metrics) == ['mix_acc', 'loss']
     assert metrics['mix_acc'] == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize('label', NO_CLASSES)
-def test_a_label_that_is_no_class_is_an_error(label, packed):
-    example = task()
-    example.train_stream = types.SimpleNamespace(files=(packed + '.rec', packed + '.idx'))
-    x, result = shard(example, (0, 1, 2, label, 0, 1))
-    example.loss(*result._replace(x=mx.nd.zeros((6, 1, 1, 4))))
-    with pytest.raises(UsageError, match=r'record \d+ at offset \d+ has the label .*--num-classes'):
-        example.train_metrics()
 
 
 def test_the_log_lines_are_gluoncvs():

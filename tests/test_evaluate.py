@@ -82,7 +82,7 @@ def test_a_record_that_kills_the_process_is_named(run_dir, tmp_path):
 @pytest.mark.parametrize('opened', [20000, 2], ids=['small file', 'large file'])
 @pytest.mark.parametrize('label', NO_CLASSES)
 def test_a_label_that_is_no_class_ends_it_with_the_record(label, opened, run_dir, tmp_path, capsys, monkeypatch):
-    """Of a large file not every record is opened first: the device sees the label, and the file is searched."""
+    """Of a large file not every record is opened first: the reader sees the label."""
     from gluon_tricks.data import records
     rec = str(make_records(tmp_path, train=4, val=27) / 'rec' / 'val.rec')
     relabel(rec, 13, label)

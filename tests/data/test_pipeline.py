@@ -1,20 +1,16 @@
 import collections
 import hashlib
 import json
-import os
-import shutil
-import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_jpeg
+from conftest import ROOT
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
 from gluon_tricks.data.packing import pack
-from gluon_tricks.data.records import MAGIC, read_index, record
 from gluon_tricks.errors import UsageError
 
 CPU = [mx.cpu(0)]
@@ -380,88 +376,3 @@ def test_epochs_do_not_leak(stop, sets):
 
     before = run(8)
     assert run(20) - before < 60
-
-
-def damaged(folder, row=5, images=24):
-    """A file whose record `row` begins as a JPEG and is none; (files, offset of the record)."""
-    pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(images)], str(folder / 'bad'))
-    files = str(folder / 'bad.rec'), str(folder / 'bad.idx')
-    offsets = read_index(files[1])[1]
-    with open(files[0], 'r+b') as stream:
-        stream.seek(int(offsets[row]) + 34)
-        stream.write(bytes(int(offsets[row + 1] - offsets[row]) - 34))
-    return files, offsets[row]
-
-
-@pytest.mark.parametrize('row', [0, 5, 20])
-def test_a_damaged_image_is_named_in_training(row, tmp_path):
-    files, offset = damaged(tmp_path, row)
-    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, threads=2)
-    for _ in range(2):
-        with pytest.raises(UsageError, match='record %d at offset %d .*cannot be decoded' % (row, offset)):
-            list(stream.epoch(0))
-
-
-def test_a_failure_without_a_damaged_record(sets, monkeypatch):
-    def fail(**options):
-        raise mx.MXNetError('a stack\nof lines\nand the reason\n')
-    monkeypatch.setattr(mx.io, 'ImageRecordIter', fail)
-    with pytest.raises(UsageError, match=r'each of them decodes \(and the reason\)'):
-        list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0).epoch(0))
-
-
-def test_a_file_that_became_shorter(tmp_path):
-    pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(24)], str(tmp_path / 'set'))
-    files = str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx')
-    stream = EvalStream(*files, total_batch_size=4, input_size=16)
-    offsets = read_index(files[1])[1]
-    with open(files[0], 'r+b') as handle:
-        handle.truncate(int(offsets[20]))
-    with pytest.raises(UsageError, match='record 20 at offset %d does not begin as a record' % offsets[20]):
-        list(stream.batches())
-
-
-def test_a_file_that_was_removed(sets, tmp_path):
-    """It is open: a run that has begun to read it goes on."""
-    files = [shutil.copy(path, str(tmp_path)) for path in sets(60)]
-    stream = TrainStream(*files, total_batch_size=12, input_size=16, seed=0)
-    expected = epoch_of(stream, 1)[1]
-    for path in files:
-        os.remove(path)
-    assert (epoch_of(stream, 1)[1] == expected).all()
-
-
-def with_label(folder, label, row=5):
-    """(rec, idx) of 24 images of 4 classes, where one record has another label."""
-    pack([(make_jpeg(i % 4, i), i % 4, str(i)) for i in range(24)], str(folder / 'set'), shuffle=False)
-    with open(str(folder / 'set.rec'), 'r+b') as stream:
-        stream.seek(int(read_index(str(folder / 'set.idx'))[1][row]) + 12)
-        stream.write(struct.pack('<f', label))
-    return str(folder / 'set.rec'), str(folder / 'set.idx')
-
-
-@pytest.mark.parametrize('label', [4, -1, 1e9, 3.5, 3.0000002, -0.25, float('inf'), float('nan')])
-def test_a_label_that_is_no_class_is_named(label, tmp_path):
-    files = with_label(tmp_path, label)
-    sentence = 'record 5 at offset .* (has the label .*|does not have one label)'
-    with pytest.raises(UsageError, match=sentence):
-        list(TrainStream(*files, total_batch_size=4, input_size=16, seed=0, num_classes=4).epoch(0))
-    with pytest.raises(UsageError, match=sentence):
-        list(EvalStream(*files, total_batch_size=4, input_size=16, num_classes=4).batches())
-
-
-def test_a_label_list_of_im2rec(tmp_path):
-    """``im2rec --pack-label`` writes the label behind the header; a content with the magic number is in pieces."""
-    jpeg = make_jpeg(0, 0)
-    content = struct.pack('<IfQQf', 1, 0.0, 7, 0, 3.0) + jpeg
-    odd = jpeg[:2] + b'\xff\xfe' + struct.pack('>H', 2 + 4 * 3) + b'\0' * 4 + struct.pack('<I', MAGIC) + b'\0' * 4 \
-        + jpeg[2:]
-    blocks = [struct.pack('<II', MAGIC, len(content)) + content + b'\0' * (-len(content) % 4), record(8, 2.0, odd),
-              record(9, 1.0, b'\0\0'[:0] + jpeg)]
-    begins = np.cumsum([0] + [len(block) for block in blocks])
-    (tmp_path / 'set.rec').write_bytes(b''.join(blocks))
-    (tmp_path / 'set.idx').write_text(''.join('%d\t%d\n' % entry for entry in zip((7, 8, 9), begins)))
-    stream = EvalStream(str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx'), 3, 16, num_classes=4)
-    (batch, valid), = stream.batches()
-    x, labels = (array.asnumpy() for array in batch.shards(CPU)[0])
-    assert labels.tolist() == [3, 2, 1] and (x == x[0]).all()

@@ -147,7 +147,7 @@ def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
 
 @pytest.mark.parametrize('label', [12, -1, 1e9, 3.5, 3.0000002, -0.5])
 def test_a_label_that_is_no_class_is_named(label, packed, monkeypatch):
-    """Before MXNet reads it; of a record that was not opened, by a scan."""
+    """Before MXNet reads it; that of a record which is not opened here, `reader` names."""
     assert records.check_records(packed + '.rec', packed + '.idx', 12) == 12
     relabel(packed + '.rec', 9, label)
     with pytest.raises(UsageError, match='record 9 at offset .* has the label '):
@@ -155,14 +155,6 @@ def test_a_label_that_is_no_class_is_named(label, packed, monkeypatch):
     assert records.check_records(packed + '.rec', packed + '.idx') == 12  # a test set's labels are not asked
     monkeypatch.setattr(records, '_CHECK_ALL', 2)
     assert records.check_records(packed + '.rec', packed + '.idx', 12) == 12
-    error = records.find_bad_label(packed + '.rec', packed + '.idx', 12)
-    assert isinstance(error, UsageError) and 'record 9 at offset' in str(error)
-
-
-def test_a_label_that_was_put_right_meanwhile_is_told(packed):
-    assert 'nothing else writes it' in str(records.find_bad_label(packed + '.rec', packed + '.idx', 12))
-    os.remove(packed + '.rec')
-    assert 'cannot be read' in str(records.find_bad_label(packed + '.rec', packed + '.idx', 12))
 
 
 def test_the_damaged_record_is_found(packed):
