@@ -115,11 +115,11 @@ def test_a_photograph_is_turned_as_in_training_and_validation(orientation, jfif,
     side = min(ours.shape[:2])
     top, left = (ours.shape[0] - side) // 2, (ours.shape[1] - side) // 2
     files, plain = (str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx')), dict(mean=(0, 0, 0), std=(1, 1, 1))
-    (batch, _), = EvalStream(*files, total_batch_size=1, input_size=side, crop_ratio=1, parts=1, **plain).batches()
+    (batch, _), = EvalStream(*files, total_batch_size=1, input_size=side, crop_ratio=1, threads=1, **plain).batches()
     np.testing.assert_array_equal(batch.data[0].asnumpy()[0].transpose(1, 2, 0),
                                   ours[top:top + side, left:left + side])
     # of a whole image and square crops there is none that fits: its centre is trained on
-    stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, parts=1, jitter=0, pca_noise=0,
+    stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, threads=1, jitter=0, pca_noise=0,
                          mirror=False, min_area=1, max_ratio=1.0, **plain)
     (trained,) = [each.data[0].asnumpy()[0].transpose(1, 2, 0) for each in stream.epoch(0)]
     assert np.abs(trained - ours[top:top + side, left:left + side]).max() <= 2
