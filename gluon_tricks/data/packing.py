@@ -1,9 +1,9 @@
 """Packing images into record files: in shuffled order, by several processes, going on after a kill.
 
-Records are packed shuffled, because each of several training workers reads a contiguous share, which must be a fair sample. The
-images are cut into shards of a few hundred. A worker makes a shard's records in memory, waits until it is known where
-the shard before ends, writes them there in the growing record file, and then a file of facts about them, which says
-that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec, .lst, .idx and
+Records are packed shuffled, because each of several training workers reads a contiguous share, which must be a fair
+sample. The images are cut into shards of a few hundred. A worker makes a shard's records in memory, waits until it is
+known where the shard before ends, writes them there in the growing record file, and then a file of facts about them,
+which says that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec, .lst, .idx and
 .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk, at any point
 loses at most the shards that were being written; the result is the same to the byte.
 """
