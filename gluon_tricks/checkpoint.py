@@ -2,7 +2,7 @@
 
     SAVE_DIR/epoch-0004/net.params         float32 master weights and running statistics, loadable by GluonCV
     SAVE_DIR/epoch-0004/optimizer.params   momentum and float32 masters, as plain arrays
-    SAVE_DIR/epoch-0004/devices.params     running statistics of each device (with several devices)
+    SAVE_DIR/epoch-0004/devices.params     running statistics of each device, where they differ (inside an epoch)
     SAVE_DIR/epoch-0004/manifest.json      counters, configuration, digests of the files and of itself
     SAVE_DIR/epoch-0005-batch-000120       the same, inside the next epoch
     SAVE_DIR/latest, SAVE_DIR/best         links to two of them
@@ -23,6 +23,7 @@ import numpy as np
 
 from gluon_tricks import params_file
 from gluon_tricks.compat import mx
+from gluon_tricks.distributed import mean_of
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import file_digest, remedy_for, sync, unwritable
 from gluon_tricks.models.zoo import stored_params
@@ -225,14 +226,14 @@ def net_arrays(net, trainer=None):
     """{structural name: float32 array} of a network as ``save_parameters`` names them: masters where the optimizer
     keeps them.
 
-    Running statistics are averaged over the devices, as MXNet does.
+    Running statistics are the mean over the devices, which all have it after an epoch (`Workers.average`).
     """
     masters = master_weights(trainer) if trainer is not None else {}
     arrays = {}
     for name, param in stored_params(net).items():
         copies = param.list_data()
         if _is_statistic(param) and len(copies) > 1:
-            value = sum((copy.as_in_context(copies[0].context) for copy in copies[1:]), copies[0]) / len(copies)
+            value = mean_of(copies)
         else:
             value = masters.get(param, copies[0])
         arrays[name] = value.astype('float32', copy=False)
@@ -264,22 +265,21 @@ def save(save_dir, epoch, net, trainer, manifest, batch=None, statistics=None):
 def device_statistics(net, workers=None):
     """{'NUMBER:NAME': array} of the running statistics of each device, those of the first worker first.
 
-    Empty where one device computes. workers: distributed.Workers whose statistics differ, each of which must ask.
+    Empty where they all hold the same, as after an epoch. workers: distributed.Workers, each of which must ask.
     """
     own = [(name, copy) for name, param in stored_params(net).items() if _is_statistic(param)
            for copy in param.list_data()]
     devices = len(net.collect_params().list_ctx())
-    if workers is None or workers.number == 1:
-        return {'%d:%s' % (place % devices, name): copy for place, (name, copy) in enumerate(own)} \
-            if devices > 1 else {}
-    rows = workers.gather(np.concatenate([copy.asnumpy().ravel() for _, copy in own]))
-    found = {}
-    for worker, row in enumerate(rows):
-        ends = np.cumsum([copy.size for _, copy in own])[:-1]
+    if not own or devices == 1 and (workers is None or workers.number == 1):
+        return {}
+    row = np.concatenate([copy.asnumpy().ravel() for _, copy in own])
+    ends, found = np.cumsum([copy.size for _, copy in own])[:-1], {}
+    for worker, row in enumerate([row] if workers is None else workers.gather(row)):
         for place, ((name, copy), values) in enumerate(zip(own, np.split(row, ends))):
-            found['%d:%s' % (worker * devices + place % devices, name)] = mx.nd.array(
-                values.reshape(copy.shape), dtype='float32')
-    return found
+            found['%d:%s' % (worker * devices + place % devices, name)] = values.reshape(copy.shape).astype('float32')
+    if all(np.array_equal(values, found['0:' + key.partition(':')[2]]) for key, values in found.items()):
+        return {}
+    return {key: mx.nd.array(values) for key, values in found.items()}
 
 
 def restore(path, manifest, net, trainer, rank=0):
@@ -304,7 +304,7 @@ def restore(path, manifest, net, trainer, rank=0):
         devices = len(net.collect_params().list_ctx())
         for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
             number, name = key.split(':', 1)
-            if manifest['batch'] is None or int(number) // devices == rank:  # after an epoch all workers agree
+            if int(number) // devices == rank:
                 value.copyto(params[name].list_data()[int(number) % devices])
 
 

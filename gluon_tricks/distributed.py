@@ -79,6 +79,12 @@ def connect(trainer):
         trainer._init_params()
 
 
+def mean_of(copies):
+    """The mean of the devices' arrays, on the first device; equal ones keep their bits."""
+    first = copies[0]
+    return first + sum(copy.as_in_context(first.context) - first for copy in copies[1:]) / len(copies)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Several workers
 
@@ -131,20 +137,21 @@ class Workers:
         return self.total(mx.nd.array(pieces)).asnumpy().astype('uint16').view('float64')
 
     def average(self, params):
-        """Give the running statistics among the Parameters their mean over the workers, for each device.
+        """Give every device of every worker the mean of the running statistics among the Parameters.
 
-        They are moving averages, so that the mean goes on as the mean of what would have been.
+        They are moving averages, so that the mean goes on as the mean of what would have been; and the network that
+        is evaluated is the one that is saved.
         """
-        statistics = [param for param in params if param.name.endswith(('running_mean', 'running_var'))]
-        if self.number == 1 or not statistics:
+        statistics = [param.list_data() for param in params if param.name.endswith(('running_mean', 'running_var'))]
+        if not statistics or self.number == len(statistics[0]) == 1:
             return
         mx.nd.waitall()  # a compiled network of static shape writes them unseen by who reads them
-        for copies in zip(*[param.list_data() for param in statistics]):
-            mean = self.total(mx.nd.concat(*[copy.reshape((-1,)) for copy in copies], dim=0)) / self.number
-            first = 0
+        mean = self.total(mx.nd.concat(*[mean_of(copies).reshape((-1,)) for copies in statistics], dim=0)) / self.number
+        first = 0
+        for copies in statistics:
             for copy in copies:
-                copy[:] = mean[first:first + copy.size].reshape(copy.shape)
-                first += copy.size
+                copy[:] = mean[first:first + copy.size].reshape(copy.shape).as_in_context(copy.context)
+            first += copies[0].size
         mx.nd.waitall()
 
     def check_same(self, numbers, what, remedy):

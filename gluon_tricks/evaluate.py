@@ -6,7 +6,7 @@ import os
 from gluon_tricks import config as configuration
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
-from gluon_tricks.options import check_ranges
+from gluon_tricks.options import DTYPES, check_ranges
 
 
 def parser():
@@ -19,10 +19,10 @@ def parser():
     result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
     result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')
     result.add_argument('--crop-ratio', type=float, default=None, help='crop over resized short side (default: 0.875)')
-    result.add_argument('--batch-size', type=int, default=32, help='images per device (default: 32)')
+    result.add_argument('--batch-size', type=int, help='images per device (default: the run\'s, else 32)')
     result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
     result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
-    result.add_argument('--dtype', default='float32', choices=('float32', 'float16'), help='precision (float32)')
+    result.add_argument('--dtype', choices=DTYPES, help='precision (default: the run\'s, else float32)')
     result.add_argument('-j', '--num-data-workers', dest='num_workers', type=int, help='threads that decode (all cores)')
     result.add_argument('--gluoncv-padding', action='store_true',
                         help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
@@ -82,24 +82,28 @@ def main(argv):
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records import check_records
     from gluon_tricks.distributed import find_devices
+    from gluon_tricks.tricks.low_precision import enable_bfloat16
 
     watch([(records, index)])
     certificate.check(records, facts['num_classes'])
     check_records(records, index, facts['num_classes'])
     devices = find_devices(arguments.devices, arguments.num_gpus)
-    net, low_precision = load_net(facts, devices, arguments.dtype)
+    dtype = arguments.dtype or config.dtype
+    if dtype == 'bfloat16':
+        enable_bfloat16()
+    net, low_precision = load_net(facts, devices, dtype)
 
     def score(**options):
-        stream = EvalStream(records, index, total_batch_size=arguments.batch_size * len(devices),
+        stream = EvalStream(records, index, total_batch_size=(arguments.batch_size or config.batch_size) * len(devices),
                             input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
                             std=config.rgb_std, threads=arguments.num_workers or available_cores(),
                             num_classes=facts['num_classes'], **options)
         return evaluate(net, stream, devices, low_precision)
 
     metrics = score()
-    result = {'params': facts['params'], 'model': facts['model'], 'records': records, 'dtype': arguments.dtype,
-              'resize': int(math.ceil(facts['input_size'] / facts['crop_ratio'])), 'crop': facts['input_size'],
-              'interpolation': 'bilinear', 'top1': metrics['top1'], 'top5': metrics['top5'],
+    result = {'params': facts['params'], 'model': facts['model'], 'records': records, 'dtype': dtype,
+              'emulated': low_precision.emulated, 'resize': int(math.ceil(facts['input_size'] / facts['crop_ratio'])),
+              'crop': facts['input_size'], 'interpolation': 'bilinear', 'top1': metrics['top1'], 'top5': metrics['top5'],
               'num_images': metrics['num_images'], 'loss': metrics['loss']}
     if arguments.gluoncv_padding:
         padded = score(gluoncv_padding=True)
@@ -109,7 +113,8 @@ def main(argv):
 
 
 def _text(result):
-    lines = ['protocol: short side to {resize} ({interpolation}), centre crop {crop}, {dtype}, one crop an image',
+    lines = ['protocol: short side to {resize} ({interpolation}), centre crop {crop}, {dtype}%s, one crop an image'
+             % (' (emulated)' if result['emulated'] else ''),
              '{model}: top-1 {top1:.3f} %  top-5 {top5:.3f} %  of {num_images} images, loss {loss:.4f}']
     if 'gluoncv_padding' in result:
         lines.append('as GluonCV counts: top-1 {gluoncv_padding[top1]:.3f} %  top-5 {gluoncv_padding[top5]:.3f} %  of '

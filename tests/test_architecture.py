@@ -37,7 +37,7 @@ TOGETHER = ('models', 'data')
 ONLY = {
     'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
     'experiments.recipes': {'config', 'tricks.linear_scaling'},
-    'checkpoint': {'optimizer', 'models.zoo', 'params_file'},
+    'checkpoint': {'optimizer', 'models.zoo', 'params_file', 'distributed'},
     'loop': {'optimizer', 'tricks.low_precision', 'distributed', 'guard', 'divergence'},  # it knows no task
     'keeper': {'checkpoint', 'distributed'},
 }

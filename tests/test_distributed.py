@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gluon_tricks import checkpoint, loop
+from gluon_tricks.__main__ import main
 from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
@@ -313,6 +314,49 @@ def test_a_training_with_two_workers_and_its_resumption(kv_store, tiny_arguments
     with pytest.raises(UsageError, match='by 2 workers, and there are 1 now'):
         keeper.find_to_resume(config)
     assert keeper.find_to_resume(config, 2)[0]
+
+
+@pytest.mark.parametrize('kv_store', ['', 'dist_sync', pytest.param('horovod', marks=with_horovod)])
+@pytest.mark.parametrize('devices, dtype', [(2, 'float32'), (4, 'float16')])
+def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_arguments, tmp_path, capsys):
+    """run.json's, the log's, the file's name's and that of `evaluate`: each device had its own running statistics."""
+    place = tiny_arguments.index('--num-gpus')
+    arguments = tiny_arguments[:place] + tiny_arguments[place + 2:] + [
+        '--devices', ','.join('cpu(%d)' % number for number in range(devices)), '--batch-size', '4', '--dtype', dtype,
+        '--kv-store', kv_store or 'device', '--save-frequency', '1', '--save-dir', str(tmp_path)]
+    code, _, err = launch('train_imagenet.py', *arguments, kv_store=kv_store)
+    assert code == 0, err
+    log = (tmp_path / 'train_imagenet.log').read_text()
+    with open(str(tmp_path / 'run.json')) as stream:
+        facts = json.load(stream)
+    best = facts['best']['epoch']
+    assert list(tmp_path.glob('%.4f-imagenet-*-%d-best.params' % (1 - facts['best']['top1'] / 100, best)))
+    for name, epoch in (('best', best), ('epoch-%04d' % (1 - best), 1 - best)):
+        capsys.readouterr()
+        assert main(['evaluate', str(tmp_path / name), '--json', '--num-gpus', '0']) == 0
+        figures = json.loads(capsys.readouterr().out)
+        manifest = checkpoint.read(str(tmp_path / name))
+        assert {key: manifest['metrics'][key] for key in ('top1', 'top5', 'num_images')} == \
+            {key: figures[key] for key in ('top1', 'top5', 'num_images')}
+        assert figures['loss'] == pytest.approx(manifest['metrics']['loss'], rel=1e-5)  # summed in another order
+        assert '[Epoch %d] exact: top-1 %.3f %% top-5 %.3f %%' % (epoch, figures['top1'], figures['top5']) in log
+        assert set(manifest['files']) == {'net.params', 'optimizer.params'} and figures['dtype'] == dtype
+        for result in [facts['best']] * (name == 'best') + [facts['result']] * (epoch == 1):
+            assert (result['top1'], result['top5']) == (figures['top1'], figures['top5'])
+
+
+def test_equal_statistics_keep_their_bits():
+    """Whatever the number of devices: a run stopped in an evaluation averages them once more."""
+    devices = [mx.cpu(number) for number in range(3)]
+    param = mx.gluon.Parameter('bn_running_var', shape=(1000,), init=mx.init.Normal(1), grad_req='null')
+    param.initialize(ctx=devices)
+    before = param.data(devices[0]).asnumpy()
+    Workers().average([param])
+    assert all((copy.asnumpy() == before).all() for copy in param.list_data())
+    param.data(devices[2])[:] = before + 0.75
+    Workers().average([param])
+    for copy in param.list_data():
+        np.testing.assert_allclose(copy.asnumpy(), before + 0.25, rtol=1e-5, atol=1e-6)
 
 
 def train_slowly(seconds, arguments):
