@@ -9,6 +9,7 @@ import sys
 from gluon_tricks import config as configuration
 from gluon_tricks.errors import UsageError, exit_code
 from gluon_tricks.experiments import recipes
+from gluon_tricks.noise import quiet
 
 
 def main(argv=None):
@@ -24,7 +25,8 @@ def run(argv):
     if arguments.print_config:
         print(config.to_json())
         return 0
-    return train(config)
+    with quiet():
+        return train(config)
 
 
 def resolve(config):

@@ -6,6 +6,7 @@ import os
 from gluon_tricks import config as configuration
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
+from gluon_tricks.noise import quiet
 from gluon_tricks.options import DTYPES, check_ranges
 
 
@@ -63,6 +64,7 @@ def load_net(facts, devices, dtype='float32', hybridize=True):
                        low_precision, hybridize, facts['use_se']), low_precision
 
 
+@quiet()
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)

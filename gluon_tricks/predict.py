@@ -10,6 +10,7 @@ from gluon_tricks import config as configuration
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.evaluate import load_net, open_run
 from gluon_tricks.files import open_file
+from gluon_tricks.noise import quiet
 from gluon_tricks.options import check_ranges
 
 _AS_STORED = 1 | 128  # OpenCV's IMREAD_COLOR and IMREAD_IGNORE_ORIENTATION
@@ -128,6 +129,7 @@ def write_submission(facts, rec, path, batch_size):
     return 0
 
 
+@quiet()
 def main(argv):
     """Predict and print; returns the exit code, 2 where an image could not be read."""
     arguments = parser().parse_args(argv)

@@ -20,7 +20,7 @@ EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.f
 # A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its
 # modules. A new module needs a level here.
 LEVELS = {
-    'options': -1, 'params_file': -1, 'config': 0, 'launch': 0, 'loss': 0, 'optimizer': 0,
+    'options': -1, 'params_file': -1, 'noise': -1, 'config': 0, 'launch': 0, 'loss': 0, 'optimizer': 0,
     'distributed': 0, 'guard': 0, 'divergence': 0, 'sums': 0, 'tricks': 0, 'models': 0, 'data': 0,
     'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
     'loop': 2, 'classification': 2, 'keeper': 2,

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 
 from gluon_tricks import options  # noqa: E402
 from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
+from gluon_tricks.noise import quiet  # noqa: E402
 from transfer import rcnn_config  # noqa: E402
 
 
@@ -19,6 +20,7 @@ def main(argv=None):
     return exit_code(run, argv)
 
 
+@quiet()
 def run(argv):
     """The same, with a UsageError for wrong usage."""
     parser = options.parser(rcnn_config.RCNNConfig, description=__doc__.splitlines()[0])

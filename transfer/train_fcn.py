@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
 from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
+from gluon_tricks.noise import quiet  # noqa: E402
 from transfer import fcn_config as configuration  # noqa: E402
 
 
@@ -18,6 +19,7 @@ def main(argv=None):
     return exit_code(run, argv)
 
 
+@quiet()
 def run(argv):
     """The same, with a UsageError for wrong usage."""
     arguments = configuration.parser(__doc__.splitlines()[0]).parse_args(argv)
