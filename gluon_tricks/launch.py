@@ -5,9 +5,10 @@ them when one dies: those that are left would wait for it for ever.
 
 Each process runs under a guard (`guard`), a small process beside it. The launcher holds the guard's standard input: a
 line there is a signal for the process and all its children; its end is their end. That also reaches over ssh, and
-happens by itself when the launcher or the connection is gone.
+happens by itself when the launcher or the connection is gone. A guard that is killed takes all of them with it.
 """
 import collections
+import contextlib
 import ctypes
 import json
 import os
@@ -308,8 +309,10 @@ def guard():
     environment['DMLC_NODE_HOST'] = address_towards(environment['DMLC_PS_ROOT_URI'])
     environment.setdefault('OMP_NUM_THREADS', str(max(1, available_cores() // task['workers'])))
     prctl = getattr(ctypes.CDLL(None), 'prctl', None)  # Linux has it
+    watcher = _watch_over_guard()
 
     def die_with_guard():
+        os.write(watcher, b'%d\n' % os.getpid())
         if prctl:
             prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     try:
@@ -334,7 +337,33 @@ def guard():
     while time.monotonic() < limit and _signal_group(process.pid, 0):
         time.sleep(0.05)
     _signal_group(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.write(watcher, b'0\n')  # its number may be another's from now on
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _watch_over_guard():
+    """Fork a process that kills the group of the guard's process once the guard is gone, whatever ended it: nothing else
+    would reach that process's own children. Returns the pipe that takes the group's number, and 0 for none.
+    """
+    numbers, pipe = os.pipe()
+    if os.fork():
+        os.close(numbers)
+        return pipe
+    try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1, 2):  # the launcher waits for the end of these
+            os.dup2(nowhere, handle)
+        os.close(pipe)
+        with os.fdopen(numbers) as lines:
+            group = int((lines.read().split() or ['0'])[-1])
+        if group:
+            _signal_group(group, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 def _obey(pass_on, grace):

@@ -248,6 +248,18 @@ def test_a_killed_guard_ends_all():
     assert job.end()[0] == 137
 
 
+def test_a_killed_guard_leaves_no_grandchildren():
+    job = Job('-n', '1', '--grace', '2', '--', 'sh', '-c', '"$0" -c "$1" & "$0" -c "$1"; true', sys.executable, IGNORE)
+    seen = ''
+    while seen.count('deaf') < 2:  # the two may write into one line
+        seen += job.process.stdout.readline()
+    shell = next(pid for pid in job.all('worker') if b'sh\0-c' in open('/proc/%d/cmdline' % pid, 'rb').read())
+    with open('/proc/%d/stat' % shell) as stream:
+        os.kill(int(stream.read().rsplit(')', 1)[1].split()[1]), signal.SIGKILL)
+    assert job.process.wait(timeout=40) == 137 and job.all_left(5) == []
+    job.end()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The launcher is asked to end, or killed
 
