@@ -4,12 +4,10 @@
 names end with ``.partial`` were being written.
 """
 import contextlib
-import fcntl
 import os
 import shutil
 
-from gluon_tricks.errors import UsageError
-from gluon_tricks.files import write_whole
+from gluon_tricks.files import LOCK, Lock, write_whole
 
 
 @contextlib.contextmanager
@@ -19,22 +17,20 @@ def parts(folder, plan, what):
 
     what: the thing that is made, for the sentence when another process makes it (UsageError).
     """
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, 'lock'), 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError('%s is being written by another process: wait for it, or choose another place' % what) \
-                from error
-        _clean(folder, plan)
-        try:
-            yield folder
-        except BaseException:
-            if all(name in ('lock', 'plan') or name.endswith('.partial')
-                   or os.path.getsize(os.path.join(folder, name)) == 0 for name in os.listdir(folder)):
-                shutil.rmtree(folder)  # nothing to go on from
-            raise
-        shutil.rmtree(folder)
+    try:
+        with Lock(folder, what, 'wait for it, or choose another place'):
+            _clean(folder, plan)
+            try:
+                yield folder
+            except BaseException:
+                if all(name in (LOCK, 'plan') or name.endswith('.partial')
+                       or os.path.getsize(os.path.join(folder, name)) == 0 for name in os.listdir(folder)):
+                    _empty(folder)  # nothing to go on from
+                raise
+            _empty(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # where nothing is left, and no other process has begun
 
 
 def _clean(folder, plan):
@@ -43,10 +39,13 @@ def _clean(folder, plan):
             same = stream.read() == plan
     except FileNotFoundError:
         same = False
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name == 'lock' or same and not name.endswith('.partial'):
-            continue
-        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    _empty(folder, lambda name: same and not name.endswith('.partial'))
     if not same:
         write_whole(os.path.join(folder, 'plan'), plan.encode())
+
+
+def _empty(folder, kept=lambda name: False):
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name != LOCK and not kept(name):
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
