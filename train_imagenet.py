@@ -62,23 +62,32 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
+    from gluon_tricks.distributed import Workers, find_devices
+    from gluon_tricks.running import Run
+
+    devices, workers = find_devices(config.devices, config.num_gpus), Workers(config.kv_store)
+    with Run(config, workers) as run:
+        return carry_out(config, devices, workers, run)
+
+
+def carry_out(config, devices, workers, run):
+    """The paper's training of a resolved configuration, on these devices; returns the exit code. Raises UsageError."""
     from gluon_tricks.classification import Classification
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import Workers, connect, find_devices
+    from gluon_tricks.data import identity
+    from gluon_tricks.distributed import connect
     from gluon_tricks.optimizer import create_optimizer
-    from gluon_tricks.running import Run
     from gluon_tricks.schedule import Schedule
     from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
-    devices = find_devices(config.devices, config.num_gpus)
-    workers = Workers(config.kv_store)
     batch_size = config.batch_size * len(devices)
     total_batch_size = batch_size * workers.number
-    run = Run(config, workers)
 
     # Section 2.1: the data
     train_stream, eval_stream, data = open_data(config, batch_size, workers)
+    kept = {'classes': data.get('classes'),
+            'data': {part: identity.of_records(*files) for part, files in data.get('files', {}).items()}}
 
     # Sections 2.1, 3.1 (zero gamma, no bias decay), 3.2 (low precision) and 4: the network
     low_precision = precision(config.dtype, devices)
@@ -109,7 +118,7 @@ def train(config):
 
     # Algorithm 1
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
-                     total_batch_size, notices, config.resume_epoch, {'classes': data.get('classes')}, data=data,
+                     total_batch_size, notices, config.resume_epoch, kept, data=data,
                      precision=low_precision.description)
 
 

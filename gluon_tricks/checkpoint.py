@@ -9,6 +9,9 @@
 
 A checkpoint is written under another name, flushed to disk and renamed when it is whole, so a kill or a full disk
 leaves the one before. It is verified by its digests before MXNet's loader reads a byte.
+
+One that its digests prove damaged, or that its disk does not give back, is `Damaged`: the one before it may be used. One
+that cannot be read now (rights, memory, another version's format) stops whoever looks for the newest: it may be whole.
 """
 import contextlib
 import errno
@@ -25,14 +28,25 @@ from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed import mean_of
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import file_digest, remedy_for, sync, unwritable
+from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models.zoo import stored_params
 from gluon_tricks.optimizer import get_states, master_weights, set_states
 
 FORMAT = 2
-_NAME = re.compile(r'epoch-(\d{4,})(?:-batch-(\d{6,}))?')
+_NAME = re.compile(r'epoch-([0-9]{4,9})(?:-batch-([0-9]{6,9}))?')
 _REQUIRED, _OPTIONAL = {'net.params', 'optimizer.params'}, {'devices.params'}
 _LARGEST_MANIFEST = 1 << 24  # bytes
+_BAD_DISK = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)  # to try again does not help
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
+
+
+class Damaged(UsageError):
+    """A checkpoint that is of no use any more."""
+
+
+def is_name(text):
+    """Whether a text is the name of a checkpoint."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def name_of(epoch, batch=None):
@@ -62,7 +76,7 @@ def write(save_dir, name, files, manifest):
     """
     final, partial = os.path.join(save_dir, name), os.path.join(save_dir, '.partial-%s-%d' % (name, os.getpid()))
     try:
-        os.makedirs(partial)
+        os.mkdir(partial)  # in SAVE_DIR, which whoever removed it does not want again
         manifest = dict(manifest, format=FORMAT, files={})
         for file_name, writer in files.items():
             path = os.path.join(partial, file_name)
@@ -141,37 +155,56 @@ def target(save_dir, link):
 def read(path):
     """The manifest of a checkpoint whose every file agrees with its digest.
 
-    Raises UsageError that names the file which is missing or damaged.
+    Raises Damaged that names the file which is missing or damaged, and UsageError for what cannot be read now.
     """
-    manifest = _read_manifest(path, os.path.join(path, 'manifest.json'))
+    manifest = _read_manifest(path)
     for name, facts in manifest['files'].items():
-        file_path = os.path.join(path, name)
-        if not os.path.isfile(file_path) or file_digest(file_path) != facts['sha256']:
-            raise UsageError('checkpoint %s is damaged: %s does not agree with its digest; use an earlier one'
-                             % (path, name))
+        with _reading(path, name):
+            if file_digest(os.path.join(path, name)) != facts['sha256']:
+                raise Damaged('checkpoint %s is damaged: %s does not agree with its digest; use an earlier one'
+                              % (path, name))
     return manifest
 
 
-def _read_manifest(path, manifest_path):
+@contextlib.contextmanager
+def _reading(path, name):
+    """Around the reading of a file of the checkpoint `path`: what is wrong becomes Damaged or another UsageError."""
     try:
-        if os.path.exists(manifest_path) and not os.path.isfile(manifest_path):
-            raise OSError(errno.EINVAL, 'it is no file')
-        if os.path.getsize(manifest_path) > _LARGEST_MANIFEST:
-            raise ValueError
-        with open(manifest_path) as stream:
-            manifest = json.load(stream)
-        whole = isinstance(manifest, dict) and manifest.get('digest') == _self_digest(manifest)
+        regular(os.path.join(path, name))
+        yield
+    except MemoryError as error:
+        raise UsageError('checkpoint %s: there is no memory to read %s; try again when there is' % (path, name)
+                         ) from error
     except OSError as error:
-        raise UsageError('%s is not a checkpoint: manifest.json cannot be read (%s); give a directory that holds one, '
-                         'such as SAVE_DIR/latest' % (path, error.strerror)) from error
-    except (ValueError, RecursionError, MemoryError):
-        whole = False
-    if whole and manifest.get('format') != FORMAT:
+        reason = error.strerror or error
+        if error.errno in _BAD_DISK:
+            raise Damaged('checkpoint %s: its disk does not give %s back (%s); look after the disk, or use an earlier '
+                          'one' % (path, name, reason)) from error
+        if error.errno not in _NOTHING_THERE:
+            raise UsageError('checkpoint %s: %s cannot be read now (%s), though it may be whole; make it readable'
+                             % (path, name, reason)) from error
+        if name == 'manifest.json':
+            raise Damaged('%s is not a checkpoint: manifest.json cannot be read (%s); give a directory that holds one, '
+                          'such as SAVE_DIR/latest' % (path, reason)) from error
+        raise Damaged('checkpoint %s is damaged: %s cannot be read (%s); use an earlier one' % (path, name, reason)
+                      ) from error
+
+
+def _read_manifest(path):
+    content, whole = b'', False
+    with _reading(path, 'manifest.json'):
+        with open(os.path.join(path, 'manifest.json'), 'rb') as stream:
+            content = stream.read(_LARGEST_MANIFEST + 1)
+        with contextlib.suppress(ValueError, RecursionError):
+            manifest = json.loads(content.decode()) if len(content) <= _LARGEST_MANIFEST else None
+            whole = isinstance(manifest, dict) and manifest.get('digest') == _self_digest(manifest)
+    version = manifest.get('format') if whole else None
+    if type(version) is int and version > 0 and version != FORMAT:
         raise UsageError('checkpoint %s has format %.20r, this version reads format %d: use the version that wrote it'
-                         % (path, manifest.get('format'), FORMAT))
-    if not whole or not _is_complete(manifest):
-        raise UsageError('checkpoint %s is damaged: manifest.json does not agree with its digest, or is not complete; '
-                         'use an earlier one' % path)
+                         % (path, version, FORMAT))
+    if not whole or version != FORMAT or not _is_complete(manifest):
+        raise Damaged('checkpoint %s is damaged: manifest.json does not agree with its digest, or is not complete; '
+                      'use an earlier one' % path)
     return manifest
 
 
@@ -186,15 +219,19 @@ def _is_complete(manifest):
 
 def names(save_dir):
     """Names of the checkpoints in SAVE_DIR, the oldest first."""
-    if not os.path.isdir(save_dir):
+    try:
+        return sorted(filter(is_name, os.listdir(save_dir)), key=position_of)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(filter(_NAME.fullmatch, os.listdir(save_dir)), key=position_of)
+    except OSError as error:
+        raise UsageError('--save-dir %s cannot be read (%s): make it readable, or give another'
+                         % (save_dir, error.strerror)) from error
 
 
 def find(save_dir, wanted=lambda manifest: True):
     """(path, manifest, notices) of the newest whole checkpoint in SAVE_DIR that is wanted; path None where there is none.
 
-    Every newer one that is damaged is named in the notices.
+    Every newer one that is damaged is named in the notices. Raises UsageError at one that cannot be read now.
     """
     notices = []
     for name in reversed(names(save_dir)):
@@ -203,15 +240,20 @@ def find(save_dir, wanted=lambda manifest: True):
             manifest = read(path)
             if wanted(manifest):
                 return path, manifest, notices
-        except UsageError as error:
+        except Damaged as error:
             notices.append(str(error))
     return None, None, notices
 
 
 def prune(save_dir, keep):
     """Remove the checkpoints whose names are not in `keep`, and what a killed run left half-written."""
+    with contextlib.suppress(OSError):  # what stays is in nobody's way
+        _remove_others(save_dir, keep)
+
+
+def _remove_others(save_dir, keep):
     for name in os.listdir(save_dir):
-        if name.startswith('.partial-') or _NAME.fullmatch(name) and name not in keep:
+        if name.startswith('.partial-') or is_name(name) and name not in keep:
             shutil.rmtree(os.path.join(save_dir, name), ignore_errors=True)
 
 
@@ -303,7 +345,11 @@ def restore(path, manifest, net, trainer, rank=0):
     if 'devices.params' in manifest['files']:
         devices = len(net.collect_params().list_ctx())
         for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
-            number, name = key.split(':', 1)
+            number, _, name = key.partition(':')
+            if not re.fullmatch('[0-9]{1,6}', number) or name not in params or not _is_statistic(params[name]) \
+                    or value.shape != params[name].shape:
+                raise UsageError('checkpoint %s holds another network: %.60r in devices.params is none of its '
+                                 'statistics' % (path, key))
             if int(number) // devices == rank:
                 value.copyto(params[name].list_data()[int(number) % devices])
 

@@ -37,7 +37,7 @@ class Classification:
         self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
         self.train_stream, self.eval_stream = train_stream, eval_stream
         self.precision, self.workers = precision, workers or Workers()
-        self.seed, self.epoch, self.sums = config.seed, 0, Sums()
+        self.seed, self.epoch, self.sums = config.seed, 0, Sums(3)
 
     # -- data and draws ---------------------------------------------------------------------------------------------
 
@@ -121,6 +121,10 @@ class Classification:
     def accuracy_name(self):
         """``accuracy``; ``mix_acc``, weighted by lambda, under mixup and CutMix."""
         return 'mix_acc' if self.config.mixup or self.config.cutmix else 'accuracy'
+
+    @property
+    def metric_names(self):
+        return self.accuracy_name, 'loss'
 
     def train_metrics(self):
         """{accuracy, loss} of the images of all workers since the last call. Waits for them."""

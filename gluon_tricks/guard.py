@@ -11,7 +11,7 @@ import time
 
 STALLED = 4  # the exit code
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _APART = 2.0  # seconds: a batch system and a launcher may both pass on the same signal
 
 
@@ -24,7 +24,8 @@ class Stopped(BaseException):
 
 
 class Guard:
-    """While it is entered, SIGINT and SIGTERM ask for a stop; another one, seconds later, ends the process where it is.
+    """While it is entered, SIGINT, SIGTERM and SIGHUP ask for a stop; another one, seconds later, ends the process where
+    it is. Under nohup SIGHUP stays unheard.
 
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where `interruptible` is set,
     as before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
@@ -46,7 +47,8 @@ class Guard:
         os.set_blocking(self._ends[1], False)
         self._before = None
         if threading.current_thread() is threading.main_thread():
-            self._before = [signal.signal(number, self._hear) for number in _SIGNALS]
+            self._before = {number: signal.signal(number, self._hear) for number in _SIGNALS
+                            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}
             # The number arrives in the pipe at once, even while Python waits for MXNet.
             self._wakeup = signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
             os.register_at_fork(after_in_child=self._leave)
@@ -57,7 +59,7 @@ class Guard:
     def __exit__(self, *reason):
         if self._before is not None:
             signal.set_wakeup_fd(self._wakeup)
-            for number, handler in zip(_SIGNALS, self._before):
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
         os.write(self._ends[1], b'\0')  # no signal's number: the thread ends
         self._thread.join()
@@ -72,7 +74,8 @@ class Guard:
             self._owner = None
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
             os.setpgid(0, 0)
             if sys.platform == 'linux':
                 ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)

@@ -1,74 +1,25 @@
-"""Which checkpoints a run keeps, which of them is the best, and where a run goes on."""
+"""Which checkpoints a run keeps, and which of them is the best."""
 import math
 import os
 import time
 
 from gluon_tricks import checkpoint
 from gluon_tricks.distributed import Workers
-from gluon_tricks.errors import UsageError
-
-# Options that may differ between a run and its resumption: they change no number.
-FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
-                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers', 'checkpoint_minutes',
-                  'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
-
-
-def find_to_resume(config, workers=1):
-    """((path, manifest) or None, notices): where a run with this configuration starts.
-
-    ``config.resume``: '' starts anew, 'auto' goes on from the newest whole checkpoint in ``config.save_dir``, else it
-    names a checkpoint. workers: how many train. Raises UsageError where a new run would write over another one, where
-    the checkpoint is damaged, and where it was made with other options (the first that differs is named) or by another
-    number of workers.
-    """
-    if config.resume in ('', 'auto'):
-        path, manifest, damaged = checkpoint.find(config.save_dir)
-        if not config.resume:
-            if path or damaged:
-                raise UsageError('--save-dir %s holds the checkpoints of another run: add --resume auto to go on with '
-                                 'it, or give another --save-dir' % config.save_dir)
-            return None, []
-        notices = ['Warning: %s' % sentence for sentence in damaged]
-        if path is None:
-            return None, notices + ['--resume auto: no checkpoint in %s, the run starts at its beginning'
-                                    % config.save_dir]
-    else:
-        path, notices = os.path.realpath(config.resume), []
-        manifest = checkpoint.read(path)
-        _check_place(config, path)
-    missing = [name for name in ('best', 'metrics', 'monitor', 'scaler', 'rewinds') if name not in manifest]
-    if missing:
-        raise UsageError('checkpoint %s is not one of a run: its manifest has no %s; give another' % (path, missing[0]))
-    for name, value in config.to_dict().items():
-        before = manifest['config'].get(name)
-        if name not in FREE_ON_RESUME and before != value:
-            raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '
-                             'with another --save-dir' % (config.resume, name, value, before, path))
-    before = manifest.get('workers', 1)
-    if before != workers:
-        raise UsageError('--resume %s: %s was trained by %d workers, and there are %d now; start as many, or start a '
-                         'new run with another --save-dir' % (config.resume, path, before, workers))
-    batch = manifest['batch']
-    notices.append('resumed from %s: %d of %d epochs are done%s' % (
-        path, manifest['epoch'] + (batch is None), config.num_epochs,
-        '' if batch is None else ', and %d updates of the next' % batch))
-    return (path, manifest), notices
-
-
-def _check_place(config, path):
-    """Raise UsageError where going on from the checkpoint `path` would mix its run with what SAVE_DIR holds."""
-    others = checkpoint.names(config.save_dir)
-    if os.path.realpath(config.save_dir) == os.path.dirname(path):
-        named = checkpoint.position_of(os.path.basename(path))
-        others = [name for name in others if checkpoint.position_of(name) > named]
-    if others:
-        raise UsageError('--resume %s: --save-dir %s also holds %s, which would be lost; give another --save-dir'
-                         % (config.resume, config.save_dir, others[-1]))
 
 
 def is_good(manifest):
     """Whether a run may go back to this checkpoint after a divergence: no loss was too high then."""
-    return not (manifest['monitor'] or {}).get('high')
+    monitor = manifest.get('monitor')
+    return not (isinstance(monitor, dict) and monitor.get('high'))
+
+
+def _later(save_dir, path):
+    """Names of the checkpoints in SAVE_DIR that are further than `path`, one of them."""
+    if os.path.realpath(save_dir) != os.path.dirname(os.path.realpath(path)):
+        return []
+    name = os.path.basename(os.path.realpath(path))
+    return [other for other in checkpoint.names(save_dir) if checkpoint.is_name(name)
+            and checkpoint.position_of(other) > checkpoint.position_of(name)]
 
 
 class Keeper:
@@ -77,7 +28,8 @@ class Keeper:
     task: its ``headline`` is the metric that decides which is best, higher is better; ``file_name(epoch, metrics)`` is
     GluonCV's name of an epoch's weights, ``best_file_name(epoch, metrics)`` that of the best. facts: JSON values for
     every manifest. Kept are the latest two, the newest that a divergence may go back to, the best, the last, and every
-    ``config.save_frequency``-th. Of several workers the first one writes.
+    ``config.save_frequency``-th; and those that a resumed run could not use, until it is further than they are. Of
+    several workers the first one writes.
     """
 
     def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None, workers=None):
@@ -89,6 +41,7 @@ class Keeper:
         record.last_checkpoint = resumed[0] if resumed else None
         self._saved = time.monotonic()
         self._good = os.path.basename(resumed[0]) if resumed and is_good(manifest) else None
+        self._unused = _later(config.save_dir, resumed[0]) if resumed else []
         if resumed and not self.workers.rank:
             self._mend(resumed[0], manifest)
 
@@ -115,6 +68,7 @@ class Keeper:
         self._saved = time.monotonic()
         if self.workers.rank:
             return None
+        self.record.check()
         directory, headline = self.config.save_dir, self.task.headline
         name = checkpoint.name_of(epoch)
         better = bool(metrics) and math.isfinite(metrics[headline]) and (
@@ -141,6 +95,7 @@ class Keeper:
         sums = self.task.sums.of_workers(self.workers)
         if self.workers.rank:
             return None
+        self.record.check()
         manifest = dict(self._manifest(monitor), progress=progress, sums=sums)
         path = checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest, progress['batch'],
                                statistics)
@@ -161,7 +116,8 @@ class Keeper:
         older = [name for name in known if checkpoint.position_of(name) < checkpoint.position_of(newest)]
         if good:
             self._good = newest
-        kept = [newest, self._good] + older[-1:]
+        kept = [newest, self._good] + older[-1:] + [
+            name for name in self._unused if checkpoint.position_of(name) > checkpoint.position_of(newest)]
         checkpoint.prune(directory, [name for name in known if name in kept or self._keeps(name)])
         self.record.last_checkpoint = path
         return path

@@ -8,6 +8,7 @@ A task supplies what differs between classification, detection and segmentation:
     loss(*shard) -> NDArray                       summed by `backward`; also adds to the task's `sums`
     sums                                          sums.Sums: what train_metrics reads, and a checkpoint keeps
     train_metrics() -> {name: value}              reads and clears those sums: the host waits here
+    metric_names                                  the names in it
     evaluate(beat) -> {name: value}               exact, over all validation images; calls beat() now and then
     reseed(seed)                                  other orders and draws from here on
     batch_line(...), epoch_lines(...) -> str      the task's log lines

@@ -10,6 +10,8 @@ updates, and weight decay enters it by way of the weight that was just updated (
 The optimizer runs beside the key-value store, never on it: `master_weights`, `get_states` and `set_states` read the
 states of a ``gluon.Trainer`` made with ``update_on_kvstore=False``.
 """
+import re
+
 import numpy as np
 
 from gluon_tricks.compat import mx
@@ -130,6 +132,9 @@ def set_states(trainer, arrays):
 
     Raises UsageError where the arrays are those of another optimizer or of other parameters.
     """
+    strange = [key for key in arrays if not re.fullmatch('[0-9]{1,9}/[a-z]+', key)]
+    if strange:
+        raise UsageError('the saved optimizer state has %.60r in it: it is none of this program' % strange[0])
     indices = sorted({int(key.split('/')[0]) for key in arrays})
     optimizer = trainer._optimizer
     for number, updater in enumerate(trainer._updaters):
@@ -142,7 +147,10 @@ def set_states(trainer, arrays):
             state = updater.states[index] = optimizer.create_state_multi_precision(index, weight)
             given = {key.split('/')[1]: array for key, array in arrays.items() if int(key.split('/')[0]) == index}
             if isinstance(state, _State) and 'lr' in given:
-                state.lr = float(given.pop('lr').asscalar())
+                rates = given.pop('lr').asnumpy().ravel().tolist()
+                if len(rates) != 1 or not 0 < rates[0] < float('inf'):
+                    raise _other_states(index)
+                state.lr = rates[0]
             wanted = _named(state, _is_half(param))
             wanted.pop('lr', None)
             if set(given) != set(wanted) or any(given[name].shape != wanted[name].shape for name in given):

@@ -1,13 +1,15 @@
 """One training run, whatever the task: resumed, recorded, kept, and ended with an exit code."""
+import contextlib
 import signal
 
-from gluon_tricks import checkpoint
+from gluon_tricks import checkpoint, resume
 from gluon_tricks.distributed import Workers
 from gluon_tricks.divergence import Diverged, Monitor
 from gluon_tricks.errors import UsageError
 from gluon_tricks.experiments.record import Record, Silence
 from gluon_tricks.guard import Guard, Stopped
-from gluon_tricks.keeper import Keeper, find_to_resume, is_good
+from gluon_tricks.files import Lock
+from gluon_tricks.keeper import Keeper, is_good
 from gluon_tricks.loop import Fit, Plan, Progress
 from gluon_tricks.tricks.low_precision import LossScaler
 
@@ -15,31 +17,66 @@ from gluon_tricks.tricks.low_precision import LossScaler
 class Run:
     """A run of a resolved configuration: made before the data are opened, so that a wrong --resume is told at once.
 
-    workers: distributed.Workers; all of them compute the run, and the first writes it down. Raises UsageError as
-    `keeper.find_to_resume`, and where the workers do not find the same checkpoint.
+    SAVE_DIR is this process's alone until `release`, or the end of the ``with`` that the run is entered by. workers:
+    distributed.Workers; all of them compute the run, and the first writes it down. Raises UsageError where another
+    process has SAVE_DIR, as `resume.find_to_resume`, and where the workers do not find the same checkpoint.
     """
 
     def __init__(self, config, workers=None):
         self.config, self.workers = config, workers or Workers()
-        self.resumed, self.notices = find_to_resume(config, self.workers.number)
-        found = int(self.resumed[1]['digest'][:12], 16) if self.resumed else -1
-        self.workers.check_same([found], 'another checkpoint', '--save-dir %s must be on a disk that all workers share'
-                                % config.save_dir)
+        self.lock = None if self.workers.rank else _lock(config.save_dir)
+        try:
+            self.resumed, self.notices = resume.find_to_resume(config, self.workers.number)
+            found = int(self.resumed[1]['digest'][:12], 16) if self.resumed else -1
+            self.workers.check_same([found], 'another checkpoint', '--save-dir %s must be on a disk that all workers '
+                                    'share' % config.save_dir)
+        except BaseException:
+            self.release()
+            raise
+        if self.lock and not self.lock.works:
+            self.notices.append('Warning: the disk of --save-dir %s has no locks: see to it that no second run writes '
+                                'there' % config.save_dir)
         self.scaler = None
         if config.dtype == 'float16':
             dynamic = config.loss_scale == 'dynamic'
             self.scaler = LossScaler() if dynamic else LossScaler(float(config.loss_scale), fixed=True)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        self.release()
+
+    def release(self):
+        """Let other processes have SAVE_DIR."""
+        if self.lock:
+            self.lock.release()
+
+    def _check(self):
+        """Raise UsageError where SAVE_DIR is not the directory any more that this run has begun to write."""
+        if self.lock and not self.lock.holds():
+            raise UsageError('--save-dir %s was removed, moved or replaced while the run wrote there: the run is ended; '
+                             'put it back and go on with --resume auto, or start again' % self.config.save_dir)
+
     def train(self, task, net, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, notices=(),
               start_epoch=0, manifest=None, **facts):
         """Algorithm 1, with everything around it; returns the exit code: 0, 3 for a diverged run, 4 for one that stood
-        still, 130 and 143 for a stop signal.
+        still, 129, 130 and 143 for a stop signal.
 
-        notices: lines for the log; manifest: JSON values for every checkpoint; facts: for run.json. start_epoch: where
-        a run begins that is not resumed. Raises UsageError, which the record then tells as well.
+        notices: lines for the log; manifest: JSON values for every checkpoint, such as `resume.check_fits` compares;
+        facts: for run.json. start_epoch: where a run begins that is not resumed. Raises UsageError, which the record
+        then tells as well, but for a checkpoint that does not fit, before anything is written.
         """
         config, workers = self.config, self.workers
-        record = (Silence if workers.rank else Record)(config)
+        kept = dict(manifest or {}, workers=workers.number, updates_per_epoch=updates_per_epoch)
+
+        def check_fits(path, stored):
+            resume.check_manifest(config, path, stored)
+            resume.check_fits(config, path, stored, task, devices, workers.number, updates_per_epoch, total_batch_size,
+                              kept)
+        if self.resumed:
+            check_fits(*self.resumed)
+        record = Silence(config) if workers.rank else Record(config, self._check)
         goes_on = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
         try:
             with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
@@ -48,11 +85,10 @@ class Run:
                     record.line(line)
                 record.facts(devices=[str(device) for device in devices], updates_per_epoch=updates_per_epoch,
                              workers=workers.number, **facts)
-                keeper = Keeper(config, task, net, trainer, self.scaler, record,
-                                dict(manifest or {}, workers=workers.number), self.resumed, workers)
+                keeper = Keeper(config, task, net, trainer, self.scaler, record, kept, self.resumed, workers)
                 plan = Plan(schedule, epochs, updates_per_epoch, total_batch_size, config.seed, config.log_interval)
                 self._fit(Fit(task, trainer, devices, plan, record, keeper, self.scaler, guard,
-                              Monitor(config.divergence_factor), workers), start_epoch)
+                              Monitor(config.divergence_factor), workers), start_epoch, check_fits)
             workers.finish()
             record.finish('finished', result=keeper.result, best=keeper.best)
             if task.headline in keeper.result:
@@ -72,13 +108,17 @@ class Run:
                 goes_on))
             return 128 + number
         except UsageError as error:
-            record.finish('failed', reason=str(error))
+            with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
+                record.finish('failed', reason=str(error))
             raise
         finally:
             record.close()
 
-    def _fit(self, fit, start_epoch):
-        """Run `fit` from its beginning or from the checkpoint; after a divergence as --on-divergence says."""
+    def _fit(self, fit, start_epoch, check_fits):
+        """Run `fit` from its beginning or from the checkpoint; after a divergence as --on-divergence says.
+
+        check_fits(path, manifest): raises UsageError for a checkpoint that a run cannot go back to.
+        """
         config, epoch, progress, rewinds, resumed = self.config, start_epoch, None, 0, self.resumed
         total = fit.plan.updates_per_epoch * fit.plan.total_batch_size
         while True:
@@ -97,6 +137,7 @@ class Run:
                     raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, '
                                    'or resume from there' % (error, path or 'none yet')) from None
                 resumed, rewinds = (path, checkpoint.read(path)), rewinds + 1
+                check_fits(*resumed)
                 fit.record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
                                 % (error, path, rewinds, config.max_rewinds))
                 fit.record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
@@ -107,7 +148,7 @@ class Run:
         checkpoint.restore(path, stored, fit.keeper.net, fit.trainer, rank)
         if self.scaler:
             self.scaler.restore(stored['scaler'])
-        fit.monitor.restore(stored['monitor'])
+        fit.monitor.restore(stored['monitor'] or Monitor().state())
         fit.task.sums.clear()
         rewinds = max(rewinds, stored['rewinds'])
         if stored['batch'] is None:
@@ -116,3 +157,11 @@ class Run:
             return stored['epoch'], None, rewinds
         fit.task.sums.restore(stored['sums'], fit.devices, rank)
         return stored['epoch'], Progress(**stored['progress']), rewinds
+
+
+def _lock(save_dir):
+    try:
+        return Lock(save_dir, '--save-dir %s' % save_dir, 'wait for its end, or give another --save-dir')
+    except OSError as error:
+        raise UsageError('--save-dir %s cannot be written (%s): choose another' % (save_dir, error.strerror)
+                         ) from error

@@ -5,9 +5,10 @@ from gluon_tricks.compat import mx
 
 
 class Sums:
-    """A row of float32 sums on each device, and a count on the host."""
+    """A row of so many float32 sums (width) on each device, and a count on the host."""
 
-    def __init__(self):
+    def __init__(self, width):
+        self.width = width
         self.clear()
 
     def clear(self):
@@ -15,7 +16,9 @@ class Sums:
         self._rows, self.count = {}, 0
 
     def add(self, number, values, count):
-        """Add arrays of one element each to the sums of device `number`, without waiting for them."""
+        """Add `width` arrays of one element each to the sums of device `number`, without waiting for them."""
+        if len(values) != self.width:
+            raise ValueError('%d values for %d sums' % (len(values), self.width))
         row = mx.nd.concat(*[value.detach().astype('float32', copy=False).reshape((1,)) for value in values], dim=0)
         self._rows[number] = self._rows[number] + row if number in self._rows else row
         self.count += count

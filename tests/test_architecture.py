@@ -23,7 +23,7 @@ LEVELS = {
     'options': -1, 'params_file': -1, 'noise': -1, 'config': 0, 'launch': 0, 'loss': 0, 'optimizer': 0,
     'distributed': 0, 'guard': 0, 'divergence': 0, 'sums': 0, 'tricks': 0, 'models': 0, 'data': 0,
     'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
-    'loop': 2, 'classification': 2, 'keeper': 2,
+    'loop': 2, 'classification': 2, 'keeper': 2, 'resume': 2,
     'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
     'experiments.figures': 3,
     'predict': 4, 'running': 4,
@@ -40,6 +40,7 @@ ONLY = {
     'checkpoint': {'optimizer', 'models.zoo', 'params_file', 'distributed'},
     'loop': {'optimizer', 'tricks.low_precision', 'distributed', 'guard', 'divergence'},  # it knows no task
     'keeper': {'checkpoint', 'distributed'},
+    'resume': {'checkpoint'},
 }
 
 STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.options', 'gluon_tricks.config',

@@ -309,11 +309,11 @@ def test_a_training_with_two_workers_and_its_resumption(kv_store, tiny_arguments
     assert code == 0 and 'epoch-0000: 1 of 2 epochs are done' in out, err
     assert digests(tmp_path / 'run', 'epoch-0001') == before and len(before) == 2
 
-    from gluon_tricks import keeper
+    from gluon_tricks import resume
     config = TrainConfig.from_dict(dict(facts['config'], resume='auto'))
     with pytest.raises(UsageError, match='by 2 workers, and there are 1 now'):
-        keeper.find_to_resume(config)
-    assert keeper.find_to_resume(config, 2)[0]
+        resume.find_to_resume(config)
+    assert resume.find_to_resume(config, 2)[0]
 
 
 @pytest.mark.parametrize('kv_store', ['', 'dist_sync', pytest.param('horovod', marks=with_horovod)])

@@ -51,7 +51,7 @@ def test_the_first_signal_asks(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_where_it_may_interrupt_it_does(number, tmp_path):
     with pytest.raises(Stopped) as stopped:
         with Guard(str(tmp_path)):
@@ -60,7 +60,7 @@ def test_where_it_may_interrupt_it_does(number, tmp_path):
     assert stopped.value.signal == number
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
     code, err = run(WAIT, tmp_path, signals=[number, number])
     assert code == 128 + number
@@ -110,7 +110,8 @@ def test_a_loaders_process_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent(tmp_p
             child = context.Process(target=time.sleep, args=(20,))
             child.start()
             time.sleep(0.3)
-            os.kill(child.pid, signal.SIGINT)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                os.kill(child.pid, number)
             child.join(0.5)
             assert child.is_alive()
             child.terminate()
@@ -119,3 +120,17 @@ def test_a_loaders_process_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent(tmp_p
             time.sleep(0.3)  # nor does the watching thread take it for its own
     '''
     assert run(program, tmp_path) == (0, '')
+
+
+def test_a_hangup_is_not_heard_under_nohup(tmp_path):
+    program = """
+        with guard:
+            print('ready', flush=True)
+            time.sleep(0.7)
+            sys.exit(7 if guard.asked else 0)
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run('import sys\n' + textwrap.dedent(program), tmp_path, signals=[signal.SIGHUP], apart=0.1) == (0, '')
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -8,13 +8,16 @@ from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
-from gluon_tricks.errors import UsageError
-from gluon_tricks.keeper import Keeper, find_to_resume
+from gluon_tricks.keeper import Keeper
 from gluon_tricks.optimizer import create_optimizer
+from gluon_tricks.resume import find_to_resume
 
 
 class Record:
     last_checkpoint = None
+
+    def check(self):
+        pass
 
 
 def make(tmp_path, **options):
@@ -72,31 +75,6 @@ def test_without_validation_there_is_no_best(tmp_path):
     keeper.save(0, {})
     assert keeper.best is None and checkpoint.target(str(tmp_path), 'best') is None
     assert keeper.result == {'epoch': 0}
-
-
-def test_where_a_run_starts(tmp_path):
-    config, keeper = make(tmp_path)
-    assert find_to_resume(config) == (None, [])
-    (resumed, notices) = find_to_resume(config.replace(resume='auto'))
-    assert resumed is None and 'beginning' in notices[0]
-    keeper.save(0, scores(50.0))
-    with pytest.raises(UsageError, match='--resume auto'):
-        find_to_resume(config)
-    (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
-    assert manifest['epoch'] == 0 and '1 of 12' in notices[0]
-    assert find_to_resume(config.replace(resume=str(tmp_path / 'latest')))[0][0] == os.path.realpath(path)
-    with pytest.raises(UsageError, match='wd is 0.5 now and was 0.0001'):
-        find_to_resume(config.replace(resume='auto', wd=0.5))
-    find_to_resume(config.replace(resume='auto', log_interval=7))  # changes no number
-
-
-def test_a_damaged_newest_is_named_and_the_one_before_is_taken(tmp_path):
-    config, keeper = make(tmp_path)
-    keeper.save(0, scores(50.0))
-    keeper.save(1, scores(60.0))
-    (tmp_path / 'epoch-0001' / 'net.params').write_bytes(b'')
-    (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
-    assert manifest['epoch'] == 0 and 'net.params' in notices[0]
 
 
 def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):

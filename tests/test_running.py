@@ -1,6 +1,9 @@
 import json
 import os
+import pty
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from gluon_tricks import loop
+from gluon_tricks import checkpoint, loop
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
@@ -25,13 +28,13 @@ CPU = [mx.cpu()]
 class Task:
     """One weight that is pulled to 3, by batches that depend on seed, epoch and place. fails: raised in an epoch."""
 
-    headline, result_names = 'nearness', ('nearness',)
+    headline, result_names, metric_names = 'nearness', ('nearness',), ('loss',)
 
     def __init__(self, fails=None):
         self.seen, self.fails = [], fails
         self.net = mx.gluon.nn.Dense(1, in_units=1, use_bias=False, weight_initializer='zeros')
         self.net.initialize()
-        self.sums = Sums()
+        self.sums = Sums(1)
 
     def reseed(self, seed):
         self.seed = seed
@@ -79,11 +82,11 @@ class Task:
 
 def train(tmp_path, fails=None, task=None, **options):
     task = task or Task(fails)
-    run = Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options)))
-    trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
-    connect(trainer)
-    code = run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 5, 4, ['a notice'], manifest={'of': 'bread'},
-                     oven='hot')
+    with Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))) as run:
+        trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
+        connect(trainer)
+        code = run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 5, 4, ['a notice'],
+                         manifest={'of': 'bread'}, oven='hot')
     return code, task.net.weight.data().asscalar(), json.loads((tmp_path / 'run.json').read_text())
 
 
@@ -118,7 +121,8 @@ def test_a_users_error_is_recorded_and_raised(tmp_path):
 @pytest.mark.parametrize('options, scale, fixed', [
     ({}, None, None), ({'dtype': 'float16'}, 128, False), ({'dtype': 'float16', 'loss_scale': '8'}, 8, True)])
 def test_float16_has_a_loss_scale(options, scale, fixed, tmp_path):
-    scaler = Run(TrainConfig(save_dir=str(tmp_path), **options)).scaler
+    with Run(TrainConfig(save_dir=str(tmp_path), **options)) as run:
+        scaler = run.scaler
     assert (scaler and (scaler.scale, scaler.fixed)) == (scale and (scale, fixed))
 
 
@@ -160,8 +164,8 @@ def whole(tmp_path_factory):
     return train(folder)[1], history(folder)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('update', range(1, 16))
+@pytest.mark.parametrize('update, number', [(update, number) for number in (signal.SIGINT, signal.SIGTERM)
+                                            for update in range(1, 16)] + [(1, signal.SIGHUP), (8, signal.SIGHUP)])
 def test_a_signal_at_any_update_is_undone_by_a_resume(update, number, whole, tmp_path, capsys):
     stopped = Signalled(number, update=update)
     code, _, run = train(tmp_path, task=stopped)
@@ -290,10 +294,11 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
             self.sums.add(0, [loss.sum()], len(x))
             return loss
     task = Rising()
-    run = Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, on_divergence='rewind', checkpoint_minutes=minutes))
-    trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
-    connect(trainer)
-    assert run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 80, 4) == 0
+    config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, on_divergence='rewind', checkpoint_minutes=minutes)
+    with Run(config) as run:
+        trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
+        connect(trainer)
+        assert run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 80, 4) == 0
     out = capsys.readouterr().out
     assert out.count('to go on with other draws') == 1 and '(1 of at most 3 times)' in out
     back = 'epoch-0001-batch-000019' if minutes else 'epoch-0000,'
@@ -332,3 +337,85 @@ def test_a_resumption_that_would_lose_checkpoints_is_refused(tmp_path):
     with pytest.raises(UsageError, match='also holds epoch-0002'):
         train(tmp_path / 'b', resume=str(tmp_path / 'a' / 'epoch-0001'))
     assert train(tmp_path / 'c', resume=str(tmp_path / 'a' / 'epoch-0001'))[0] == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# SAVE_DIR is one run's, and stays where it is
+
+def test_a_terminal_that_is_closed_is_a_hangup_and_the_run_is_saved(tmp_path):
+    """As by a lost connection: the bar, the lines and the signal come to nobody."""
+    program = ('import sys, time; sys.path[:0] = %r\nfrom pathlib import Path\nimport test_running\n'
+               'class Slow(test_running.Task):\n    def begin_batch(self, update):\n'
+               '        super().begin_batch(update); time.sleep(0.2)\n'
+               'sys.exit(test_running.train(Path(%r), task=Slow())[0])' % ([str(ROOT), str(ROOT / 'tests')],
+                                                                          str(tmp_path)))
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [sys.executable, '-c', program])
+    seen = b''
+    while b'epoch 0' not in seen:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    status = os.waitpid(process, 0)[1]
+    run = json.loads((tmp_path / 'run.json').read_text())
+    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 129
+    assert (run['status'], run['reason']) == ('interrupted', 'SIGHUP')
+    assert checkpoint.names(str(tmp_path))
+
+
+def test_a_second_run_is_refused_and_harms_nothing(tmp_path):
+    class Twice(Task):
+        def begin_batch(self, update):
+            super().begin_batch(update)
+            if update in (1, 8):
+                program = ('import sys; sys.path[:0] = %r\nfrom gluon_tricks.config import TrainConfig\n'
+                           'from gluon_tricks.running import Run\nRun(TrainConfig(save_dir=%r, num_epochs=3, resume=%r))'
+                           % ([str(ROOT)], str(tmp_path), 'auto' if update == 8 else ''))
+                done = subprocess.run([sys.executable, '-c', program], stderr=subprocess.PIPE)
+                self.said = done.stderr.decode().splitlines()[-1]
+                assert done.returncode == 1 and '--save-dir %s is being written by process %d on %s: ' % (
+                    tmp_path, os.getpid(), socket.gethostname()) in self.said, self.said
+    task = Twice()
+    assert train(tmp_path, task=task)[0] == 0 and task.said
+    assert not (tmp_path / '.lock').exists()
+
+
+def test_what_is_refused_leaves_no_directory(tmp_path):
+    with pytest.raises(UsageError):
+        Run(TrainConfig(save_dir=str(tmp_path / 'a' / 'b'), resume=str(tmp_path / 'none')))
+    assert not (tmp_path / 'a').exists()
+
+
+@pytest.mark.parametrize('change', ['removed', 'moved', 'replaced'])
+@pytest.mark.parametrize('update', [2, 8, 15])
+def test_a_save_dir_that_is_gone_ends_the_run(change, update, tmp_path):
+    folder = tmp_path / 'run'
+
+    class Removing(Task):
+        def begin_batch(self, now):
+            super().begin_batch(now)
+            if now == update:
+                folder.rename(tmp_path / 'moved')
+                if change != 'moved':
+                    shutil.rmtree(str(tmp_path / 'moved'))
+                if change == 'replaced':
+                    folder.mkdir()
+    with pytest.raises(UsageError, match='--save-dir %s was removed, moved or replaced while the run wrote' % folder):
+        train(folder, task=Removing())
+    assert not folder.exists() or not os.listdir(str(folder))
+    if change == 'moved':
+        assert train(tmp_path / 'moved', resume='auto' if update > 5 else '')[0] == 0
+
+
+def test_a_save_dir_that_goes_before_a_save_is_not_made_again(tmp_path):
+    class Removing(Task):
+        def evaluate(self, beat):
+            metrics = super().evaluate(beat)
+            shutil.rmtree(str(tmp_path / 'run'))
+            return metrics
+
+        def epoch_lines(self, epoch, facts, metrics):
+            return []
+    with pytest.raises(UsageError, match='was removed, moved or replaced'):
+        train(tmp_path / 'run', task=Removing())
+    assert not (tmp_path / 'run').exists()

@@ -17,7 +17,7 @@ def add(sums, rng):
 
 
 def test_sums_of_each_device_in_float32():
-    sums, rng, again = Sums(), np.random.RandomState(0), np.random.RandomState(0)
+    sums, rng, again = Sums(2), np.random.RandomState(0), np.random.RandomState(0)
     for _ in range(5):
         add(sums, rng)
     expected = np.zeros((2, 2), 'float32')
@@ -29,7 +29,7 @@ def test_sums_of_each_device_in_float32():
 
 
 def test_half_values_are_added_as_float32():
-    sums = Sums()
+    sums = Sums(1)
     for _ in range(4100):
         sums.add(0, [mx.nd.ones((1,), dtype='float16')], 1)
     assert sums.read()[0].tolist() == [[4100.0]]
@@ -37,7 +37,7 @@ def test_half_values_are_added_as_float32():
 
 @pytest.mark.parametrize('before', [0, 3])
 def test_stored_and_restored_they_go_on_with_the_same_bits(before):
-    whole, first, second, rng = Sums(), Sums(), Sums(), np.random.RandomState(1)
+    whole, first, second, rng = Sums(2), Sums(2), Sums(2), np.random.RandomState(1)
     for _ in range(before):
         add(first, rng)
     second.restore(json.loads(json.dumps(first.of_workers(Workers()))), DEVICES)
@@ -51,7 +51,7 @@ def test_stored_and_restored_they_go_on_with_the_same_bits(before):
 
 
 def test_adding_does_not_wait(monkeypatch):
-    sums, value = Sums(), mx.nd.ones((1,))
+    sums, value = Sums(1), mx.nd.ones((1,))
     for name in ('asnumpy', 'asscalar', 'wait_to_read'):
         monkeypatch.setattr(mx.nd.NDArray, name, lambda *_: pytest.fail('waited'))
     sums.add(0, [value], 1)

@@ -30,11 +30,12 @@ class Detection:
     """
 
     headline, result_names = 'map_voc07', ('map_voc07', 'num_images')
+    metric_names = ('loss',) + LOSSES + METRICS
 
     def __init__(self, net, config, devices, train_stream, test_set, precision, classes):
         self.net, self.config, self.devices, self.classes = net, config, devices, classes
         self.train_stream, self.test_set, self.precision = train_stream, test_set, precision
-        self.epoch, self.sums = 0, Sums()
+        self.epoch, self.sums = 0, Sums(12)
         self.losses = (mx.gluon.loss.SigmoidBinaryCrossEntropyLoss(from_sigmoid=False),
                        mx.gluon.loss.HuberLoss(rho=config.rpn_smoothl1_rho),
                        mx.gluon.loss.SoftmaxCrossEntropyLoss(), mx.gluon.loss.HuberLoss(rho=config.rcnn_smoothl1_rho))

@@ -10,7 +10,7 @@ import random
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data import prepare_voc
+from gluon_tricks.data import identity, prepare_voc
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import open_file
 from transfer.backbone import MOST_CLASSES
@@ -48,6 +48,12 @@ def open_voc(root, processes=1):
     class Voc(VOCDetection):
         CLASSES = names
     return tuple(Voc(root=root, splits=splits) for splits in (TRAIN, TEST))
+
+
+def identity_of(dataset):
+    """What a VOC set holds, for checkpoints: `identity.of_files` of its images and boxes."""
+    return identity.of_files(dataset._root, ([path.format(*item) for path in (dataset._image_path, dataset._anno_path)]
+                                             for item in dataset._items))
 
 
 def _certificate(root):

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 
 from gluon_tricks import options  # noqa: E402
 from gluon_tricks.errors import Parser, UsageError, exit_code  # noqa: E402
-from gluon_tricks.files import file_digest, remedy_for, unwritable, write_whole  # noqa: E402
+from gluon_tricks.files import Lock, file_digest, remedy_for, unwritable, write_whole  # noqa: E402
 from transfer import fcn_config, rcnn_config, tables  # noqa: E402
 
 
@@ -63,7 +63,8 @@ def run(words):
     try:
         arguments = _parser().parse_args(_joined(words))
         cells = plan(arguments)
-        fill(cells, arguments.out)
+        with _lock(arguments.out, '--out'):
+            fill(cells, arguments.out)
     except KeyboardInterrupt:
         print('interrupted: go on with python transfer/matrix.py %s' % shlex.join(words), flush=True)
         return 130
@@ -199,7 +200,8 @@ def find_backbone(text):
     records = [_read(os.path.join(*parts)) for parts in ((folder, 'manifest.json'), (run, 'run.json'))]
     sha256 = _digest(text, path)
     in_name = re.search(r'(?:^|-)(resnet\d+_\w+)(?=-|\.params$)', os.path.basename(path))
-    found = [record['config']['model'] for record in records if 'model' in (record.get('config') or {})]
+    found = [record['config'].get('model') for record in records if isinstance(record.get('config'), dict)]
+    found = [name for name in found if isinstance(name, str) and re.fullmatch(r'[\w.]+', name)]
     network = network or next(iter(found + ([in_name.group(1)] if in_name else [])), None)
     if not network:
         raise UsageError('--backbones %s: neither its name nor a manifest.json or run.json beside it tells the '
@@ -224,6 +226,14 @@ def _read(path):
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _lock(folder, flag):
+    """A directory for this process alone; UsageError where another has it, or it cannot be written."""
+    try:
+        return Lock(folder, '%s %s' % (flag, folder), 'wait for its end, or give another --out')
+    except OSError as error:
+        raise unwritable(folder, error, '%s with --out' % remedy_for(error)) from error
 
 
 def _write(path, content):
@@ -258,15 +268,19 @@ def train(cell):
     """
     path = os.path.join(cell.save_dir, 'cell.json')
     origin = json.dumps(cell.origin, indent=1) + '\n'
-    if not os.path.lexists(os.path.join(cell.save_dir, 'latest')):
-        _write(path, origin)
-    elif _read(path).get('sha256', cell.row.sha256) != cell.row.sha256:
-        cell.status, cell.reason = 'failed', ('%s was begun with other weights than %s has now: remove it, or give '
-                                              'another --out' % (cell.save_dir, cell.row.params))
+    try:
+        with _lock(cell.save_dir, 'the run in'):  # a program may go on there that an earlier matrix began
+            if not os.path.lexists(os.path.join(cell.save_dir, 'latest')):
+                _write(path, origin)
+            elif _read(path).get('sha256', cell.row.sha256) != cell.row.sha256:
+                raise UsageError('%s was begun with other weights than %s has now: remove it, or give another --out'
+                                 % (cell.save_dir, cell.row.params))
+    except UsageError as error:
+        cell.status, cell.reason = 'failed', str(error)
         return
     cell.status = 'interrupted'
     code, error = watch(cell.command)
-    if code in (130, 143):
+    if code in (129, 130, 143):
         raise KeyboardInterrupt
     if code == 0 and take_figures(cell):
         _write(path, origin)
@@ -372,5 +386,7 @@ def _texts(cell):
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends the training as well
+    for number in (signal.SIGTERM, signal.SIGHUP):  # these end the training as well
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     sys.exit(main())

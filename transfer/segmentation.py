@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageFilter, ImageOps
 
 from gluon_tricks.compat import mx
+from gluon_tricks.data import identity
 from gluon_tricks.data.prepare_ade20k import read_classes
 from gluon_tricks.data.workers import in_threads
 from gluon_tricks.errors import UsageError
@@ -46,8 +47,8 @@ class Scenes:
     """
 
     def __init__(self, data_dir, part, num_classes):
-        self.num_classes, root = num_classes, os.path.join(data_dir, ROOT)
-        images, masks = (os.path.join(root, kind, part) for kind in ('images', 'annotations'))
+        self.num_classes, self.root = num_classes, os.path.join(data_dir, ROOT)
+        images, masks = (os.path.join(self.root, kind, part) for kind in ('images', 'annotations'))
         if not os.path.isdir(images):
             raise UsageError('%s is missing: %s' % (images, _REMEDY))
         names = sorted(name[:-4] for name in os.listdir(images) if name.endswith('.jpg'))
@@ -60,6 +61,10 @@ class Scenes:
 
     def __len__(self):
         return len(self.pairs)
+
+    def identity(self):
+        """What the scenes are, for checkpoints: `identity.of_files` of photographs and masks."""
+        return identity.of_files(self.root, self.pairs)
 
     def read(self, index):
         """(RGB image, mask) as Pillow images of one size. Raises UsageError, naming the file, for what is damaged."""
@@ -228,12 +233,12 @@ class Segmentation:
     tricks.low_precision.precision(...). pix_acc and miou are 0 to 1, as GluonCV prints them.
     """
 
-    headline, result_names = 'miou', ('miou', 'pix_acc', 'num_images')
+    headline, result_names, metric_names = 'miou', ('miou', 'pix_acc', 'num_images'), ('loss',)
 
     def __init__(self, net, config, devices, train_stream, eval_stream, precision):
         self.net, self.config, self.devices, self.precision = net, config, devices, precision
         self.train_stream, self.eval_stream = train_stream, eval_stream
-        self.sums = Sums()
+        self.sums = Sums(1)
 
     # -- training ---------------------------------------------------------------------------------------------------
 

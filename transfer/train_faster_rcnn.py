@@ -73,18 +73,25 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.compat import mx
-    from gluon_tricks.cores import available_cores
-    from gluon_tricks.distributed import check_kv_store, connect, find_devices
+    from gluon_tricks.distributed import check_kv_store, find_devices
     from gluon_tricks.running import Run
-    from gluon_tricks.tricks.low_precision import precision
-    from transfer.detection import Detection, create_optimizer
-    from transfer.detection_data import DetectionStream, open_voc
-    from transfer.detection_schedule import DetectionSchedule
 
     devices = find_devices(config.devices)
     check_kv_store(config.kv_store)
-    run = Run(config)
+    with Run(config) as run:
+        return carry_out(config, devices, run)
+
+
+def carry_out(config, devices, run):
+    """The training of a resolved configuration on these devices; returns the exit code. Raises UsageError."""
+    from gluon_tricks.compat import mx
+    from gluon_tricks.cores import available_cores
+    from gluon_tricks.distributed import connect
+    from gluon_tricks.tricks.low_precision import precision
+    from transfer.detection import Detection, create_optimizer
+    from transfer.detection_data import DetectionStream, identity_of, open_voc
+    from transfer.detection_schedule import DetectionSchedule
+
     train_set, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
@@ -94,7 +101,8 @@ def train(config):
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
                                  max(config.lr_warmup, 0), config.lr_warmup_factor)
-    trainer = mx.gluon.Trainer(net.collect_train_params(), create_optimizer(config), kvstore=config.kv_store, update_on_kvstore=False)
+    trainer = mx.gluon.Trainer(net.collect_train_params(), create_optimizer(config), kvstore=config.kv_store,
+                               update_on_kvstore=False)
     connect(trainer)
     task = Detection(net, config, devices, stream, test_set, low_precision, train_set.classes)
     notices = [line for line in [low_precision.description] if line]
@@ -103,7 +111,9 @@ def train(config):
     if not config.base_params:
         notices.append('Warning: without --base-params the base network starts with new weights')
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, stream.updates_per_epoch,
-                     config.batch_size, notices, manifest={'classes': list(train_set.classes)},
+                     config.batch_size, notices,
+                     manifest={'classes': list(train_set.classes),
+                               'data': {'train': identity_of(train_set), 'val': identity_of(test_set)}},
                      data={'train': len(train_set), 'test': len(test_set), 'classes': list(train_set.classes)},
                      precision=low_precision.description)
 

@@ -74,8 +74,13 @@ class Weights:
         if os.path.isdir(self.path):
             folder = checkpoint.best_of(self.path)
             manifest = checkpoint.read(folder)
-            self.path, self.classes = os.path.join(folder, 'net.params'), manifest.get('classes')
+            self.path, classes = os.path.join(folder, 'net.params'), manifest.get('classes')
             self.backbone = manifest['config'].get('backbone')
+            if not isinstance(classes, (list, type(None))) or not isinstance(self.backbone, (str, type(None))) or not all(
+                    isinstance(name, str) for name in classes or []):
+                raise UsageError('--params %s: the manifest in %s has no names of classes, or none of a backbone; give '
+                                 'its net.params' % (path, folder))
+            self.classes = classes
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -83,12 +88,8 @@ class Weights:
 
 def train(config, notices):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import check_kv_store, connect, find_devices
+    from gluon_tricks.distributed import check_kv_store, find_devices
     from gluon_tricks.running import Run
-    from gluon_tricks.schedule import Schedule
-    from gluon_tricks.tricks.low_precision import precision
-    from transfer.segmentation import Segmentation
 
     devices = find_devices(config.devices, config.num_gpus)
     check_kv_store(config.kv_store)
@@ -96,7 +97,17 @@ def train(config, notices):
         if size % len(devices):
             raise UsageError('%s %d does not divide over %d devices: it counts the images of all of them'
                              % (flag, size, len(devices)))
-    run = Run(config)
+    with Run(config) as run:
+        return carry_out(config, devices, run, notices)
+
+
+def carry_out(config, devices, run, notices):
+    """The training of a resolved configuration on these devices; returns the exit code. Raises UsageError."""
+    from gluon_tricks.compat import mx
+    from gluon_tricks.distributed import connect
+    from gluon_tricks.schedule import Schedule
+    from gluon_tricks.tricks.low_precision import precision
+    from transfer.segmentation import Segmentation
 
     # The data, and what the user should know of them
     train_stream, eval_stream, facts = open_data(config)
@@ -119,7 +130,8 @@ def train(config, notices):
     # Algorithm 1
     task = Segmentation(net, config, devices, train_stream, eval_stream, low_precision)
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
-                     config.batch_size, [line for line in notices if line], manifest={'classes': facts['classes']},
+                     config.batch_size, [line for line in notices if line],
+                     manifest={'classes': facts['classes'], 'data': facts.pop('identity')},
                      data=facts, precision=low_precision.description)
 
 
@@ -130,12 +142,12 @@ def open_data(config):
     threads = threads_of(config)
     train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads,
                                config.scales, not config.no_mirror)
-    facts = {'train': len(training), 'val': 0, 'classes': names, 'notices': [
+    facts = {'train': len(training), 'val': 0, 'classes': names, 'identity': {'train': training.identity()}, 'notices': [
         'data: %d training images, %d classes' % (len(training), len(names))]}
     if config.no_val:
         return train_stream, None, facts
     validation, _ = open_scenes(config, 'validation')
-    facts['val'] = len(validation)
+    facts['val'], facts['identity']['val'] = len(validation), validation.identity()
     facts['notices'][0] += ', %d validation images' % len(validation)
     return train_stream, EvalStream(validation, config.test_batch_size, config.crop_size, threads), facts
 

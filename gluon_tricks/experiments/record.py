@@ -36,19 +36,19 @@ class Record:
     """Takes every line, figure and result of a run.
 
     save_dir: made if it is not there; config: the resolved TrainConfig; logs are appended to. On a terminal a
-    progress bar shows images/s, loss, learning rate and the time left; elsewhere there are plain lines only.
-    Raises UsageError when SAVE_DIR cannot be written.
+    progress bar shows images/s, loss, learning rate and the time left; elsewhere there are plain lines only. check():
+    called before anything is written; raises UsageError where SAVE_DIR is not this run's any more. Raises UsageError
+    when SAVE_DIR cannot be written.
     """
 
-    def __init__(self, config):
-        self.save_dir = config.save_dir
+    def __init__(self, config, check=lambda: None):
+        self.save_dir, self.check = config.save_dir, check
         self.last_checkpoint = None
         self._bar, self._board = None, None
         try:
             os.makedirs(self.save_dir, exist_ok=True)
-            self._log = open(os.path.join(self.save_dir, config.logging_file), 'a', encoding='utf-8',
-                             errors='backslashreplace')
-            self._events = open(os.path.join(self.save_dir, 'log.jsonl'), 'a')
+            self._log = _appended(os.path.join(self.save_dir, config.logging_file))
+            self._events = _appended(os.path.join(self.save_dir, 'log.jsonl'))
         except OSError as error:
             raise UsageError('--save-dir %s cannot be written (%s): choose another' % (self.save_dir, error.strerror)
                              ) from error
@@ -59,6 +59,7 @@ class Record:
         self._write()
 
     def _write(self):
+        self.check()
         path = os.path.join(self.save_dir, 'run.json')
         try:
             write_json(path, self._run)
@@ -74,10 +75,27 @@ class Record:
             else:
                 print(text, flush=True)
         except OSError:  # who read the console has gone, as `| tee` does at Ctrl-C; the run goes on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            self._leave_console()
         self._append(self._log, text)
 
+    def _leave_console(self):
+        """What is for the console goes to nowhere, the errors as well where it was a terminal with the bar."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in (1,) if self._bar is None else (1, 2):
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+        self._bar = None
+
+    @contextlib.contextmanager
+    def _drawing(self):
+        """Around what draws the bar: its terminal may be closed, as by a lost connection."""
+        try:
+            yield self._bar
+        except OSError:
+            self._leave_console()
+
     def _append(self, stream, text):
+        self.check()
         try:
             stream.write(text + '\n')
             stream.flush()
@@ -125,12 +143,14 @@ class Record:
             self._loss = metrics.get('loss')
         if update is not None:
             loss = getattr(self, '_loss', None)
-            self._bar.set_postfix_str('%slr=%.4g' % ('' if loss is None else 'loss=%.3f ' % loss, lr), refresh=False)
-            self._bar.update(self._images_per_update)
+            with self._drawing() as bar:
+                bar.set_postfix_str('%slr=%.4g' % ('' if loss is None else 'loss=%.3f ' % loss, lr), refresh=False)
+                bar.update(self._images_per_update)
 
     def end_epoch(self):
         if self._bar is not None:
-            self._bar.refresh()
+            with self._drawing() as bar:
+                bar.refresh()
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +161,8 @@ class Record:
 
     def close(self):
         if self._bar is not None:
-            self._bar.close()
+            with self._drawing() as bar:
+                bar.close()
             self._bar = None
         if self._board is not None:
             self._board.close()
@@ -160,6 +181,19 @@ class Silence:
 
     def __getattr__(self, name):
         return lambda *arguments, **values: None
+
+
+def _appended(path):
+    """A text file to append to; a last line that was cut short, as by a full disk, ends where it was cut."""
+    stream = open(path, 'a', encoding='utf-8', errors='backslashreplace')
+    if os.path.getsize(path):
+        with open(path, 'rb') as before:
+            before.seek(-1, os.SEEK_END)
+            torn = before.read() != b'\n'
+        if torn:
+            stream.write('\n')
+            stream.flush()
+    return stream
 
 
 def _now():

@@ -65,3 +65,19 @@ def test_tensorboard(tmp_path):
     record.event('epoch', epoch=0, validation={'top1': 50.0})
     record.close()
     assert list((tmp_path / 'tensorboard').glob('events*'))
+
+
+def test_a_line_that_was_cut_short_ends_where_it_was_cut(tmp_path):
+    """As after a full disk: the next event has a line of its own, and so has the next line of the log."""
+    config = TrainConfig(save_dir=str(tmp_path))
+    (tmp_path / 'log.jsonl').write_text('{"event": "one"}\n{"event": "tw')
+    (tmp_path / config.logging_file).write_bytes(b'one\ntw\xc3')
+    for _ in range(2):
+        record = Record(config)
+        record.event('three')
+        record.line('three')
+        record.close()
+    lines = (tmp_path / 'log.jsonl').read_text().splitlines()
+    assert lines[:2] == ['{"event": "one"}', '{"event": "tw'] and len(lines) == 4
+    assert [json.loads(line)['event'] for line in lines[2:]] == ['three', 'three']
+    assert (tmp_path / config.logging_file).read_bytes() == b'one\ntw\xc3\nthree\nthree\n'
