@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from gluon_tricks import checkpoint, loop
+from gluon_tricks import checkpoint, files, loop
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
@@ -363,21 +363,33 @@ def test_a_terminal_that_is_closed_is_a_hangup_and_the_run_is_saved(tmp_path):
     assert checkpoint.names(str(tmp_path))
 
 
-def test_a_second_run_is_refused_and_harms_nothing(tmp_path):
-    class Twice(Task):
+def sentence_of_another_process(folder, resume):
+    """What a run says that a forked process starts on the directory; '' where it is not refused."""
+    source, target = os.pipe()
+    if not os.fork():
+        try:
+            files._held.clear()  # as in a process of its own
+            Run(TrainConfig(save_dir=str(folder), num_epochs=3, resume=resume))
+        except UsageError as error:
+            os.write(target, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(target)
+    with os.fdopen(source) as said:
+        return said.read()
+
+
+def test_a_second_run_is_refused_and_harms_nothing(whole, tmp_path):
+    class Watched(Task):
+        said = []
+
         def begin_batch(self, update):
             super().begin_batch(update)
-            if update in (1, 8):
-                program = ('import sys; sys.path[:0] = %r\nfrom gluon_tricks.config import TrainConfig\n'
-                           'from gluon_tricks.running import Run\nRun(TrainConfig(save_dir=%r, num_epochs=3, resume=%r))'
-                           % ([str(ROOT)], str(tmp_path), 'auto' if update == 8 else ''))
-                done = subprocess.run([sys.executable, '-c', program], stderr=subprocess.PIPE)
-                self.said = done.stderr.decode().splitlines()[-1]
-                assert done.returncode == 1 and '--save-dir %s is being written by process %d on %s: ' % (
-                    tmp_path, os.getpid(), socket.gethostname()) in self.said, self.said
-    task = Twice()
-    assert train(tmp_path, task=task)[0] == 0 and task.said
-    assert not (tmp_path / '.lock').exists()
+            self.said.append(sentence_of_another_process(tmp_path, 'auto' if update > 5 else ''))
+    assert train(tmp_path, task=Watched(), resume='auto')[:2] == (0, whole[0]) and history(tmp_path) == whole[1]
+    assert Watched.said == ['--save-dir %s is being written by process %d on %s: wait for its end, or give another '
+                            '--save-dir' % (tmp_path, os.getpid(), socket.gethostname())] * 15
+    assert not (tmp_path / '.lock').exists() and sentence_of_another_process(tmp_path, 'auto') == ''
 
 
 def test_what_is_refused_leaves_no_directory(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import ROOT
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import LOCK, Lock
 from transfer import matrix
 
 # What the two programs do, as far as the matrix sees it. The weights' file says how the training goes.
@@ -90,6 +91,28 @@ def stored(tmp_path):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The matrix
+
+def test_one_matrix_at_a_time(run, tmp_path, capfd):
+    a = weights(tmp_path / 'cosine')
+    with Lock(str(tmp_path / 'out'), 'it', 'wait'):
+        assert run(a) == 2
+        assert '--out %s is being written by process %d on ' % (tmp_path / 'out', os.getpid()) in capfd.readouterr().err
+        assert os.listdir(str(tmp_path / 'out')) == [LOCK]
+    with Lock(str(tmp_path / 'out' / 'resnet50_v1d-cosine' / 'voc'), 'it', 'wait'):  # what a killed matrix left running
+        assert run(a) == 1
+        assert 'voc is being written by process %d on ' % os.getpid() in stored(tmp_path)[0]['tasks']['voc']['reason']
+        assert stored(tmp_path)[0]['tasks']['ade20k']['status'] == 'finished'
+        assert not (tmp_path / 'out' / 'resnet50_v1d-cosine' / 'voc' / 'cell.json').exists()
+    assert run(a) == 0 and not (tmp_path / 'out' / LOCK).exists()
+
+
+@pytest.mark.parametrize('config', [[1], 'model', {'model': 7}, {'model': '../x'}, {'model': None}, None])
+def test_a_record_beside_the_weights_that_tells_no_network(config, tmp_path):
+    path = weights(tmp_path / 'run', name='net.params')
+    (tmp_path / 'run' / 'manifest.json').write_text(json.dumps({'config': config}))
+    with pytest.raises(UsageError, match='NETWORK=FILE'):
+        matrix.find_backbone(path)
+
 
 def test_two_classifiers_two_tasks(run, tmp_path, capfd):
     a, b = weights(tmp_path / 'cosine'), weights(tmp_path / 'mixup')
