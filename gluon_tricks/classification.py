@@ -37,7 +37,7 @@ class Classification:
         self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
         self.train_stream, self.eval_stream = train_stream, eval_stream
         self.precision, self.workers = precision, workers or Workers()
-        self.seed, self.epoch, self.sums = config.seed, 0, Sums(3)
+        self.seed, self.epoch, self.sums = config.seed, 0, Sums(2)
 
     # -- data and draws ---------------------------------------------------------------------------------------------
 
