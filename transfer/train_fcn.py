@@ -112,12 +112,12 @@ def carry_out(config, devices, run, notices):
     # The data, and what the user should know of them
     train_stream, eval_stream, facts = open_data(config)
     low_precision = precision(config.dtype, devices)
-    notices = notices + [low_precision.description] + facts.pop('notices')
+    notices = notices + facts.pop('notices')
 
     # The network: the classifier, dilated, with new heads
     mx.random.seed(config.seed)
     net, notice = build_net(config, devices, low_precision)
-    notices += [notice] + loss_notices(config, len(devices))
+    notices = [low_precision.description] + notices + [notice] + loss_notices(config, len(devices))
 
     # SGD, and a learning rate that falls to 0
     schedule = Schedule(lr=config.lr, mode='poly', power=0.9, updates_per_epoch=train_stream.updates_per_epoch,

@@ -7,7 +7,8 @@
   the input are float16; outputs of dense layers, and of convolutions that spend at least `ROUNDED_FROM` multiply-adds
   on each output, are rounded through float16, and so are the gradients that come back through them. Out of range
   becomes infinite, as on a GPU. Arithmetic and the other activations are float32. Rounding takes MXNet some 5 ns a
-  number, forward and backward, on one core; so it is done where it costs little beside the layer itself.
+  number on one core, and takes a convolution's output out of MKLDNN's layout; so it is done where it costs little
+  beside the layer itself. The log says how many of a network's layers that are.
 * bfloat16 on a CPU: MXNet's own mixed precision, fast where the processor has AVX512_BF16. It has float32's range,
   so it needs no loss scale, and its parameters stay float32, so they are their own masters.
 * Default: float32. Flags: ``--dtype``, ``--loss-scale``.
@@ -23,14 +24,14 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
-ROUNDED_FROM = 1024  # multiply-adds per output, from which an emulated convolution rounds its outputs
+ROUNDED_FROM = 512  # multiply-adds per output, from which an emulated convolution rounds its outputs
 DTYPES = ('float32', 'float16', 'bfloat16')
 
 _FLOAT16 = 'float16: weights, activations and gradients are float16; masters, BatchNorm and the loss are float32'
-_EMULATED = ('float16 is emulated, for MXNet has no float16 convolution on a CPU: weights and their gradients, the '
-             'input, and the outputs (and their gradients) of dense layers and of convolutions with at least %d '
-             'multiply-adds an output are rounded to float16; masters, BatchNorm, the loss and all arithmetic are '
-             'float32' % ROUNDED_FROM)
+_EMULATED = ('float16 is emulated, for MXNet has no float16 convolution on a CPU: rounded to float16 are weights and their '
+             'gradients, the input, and the outputs (and their gradients) of %s: dense layers, and convolutions with at '
+             'least %d multiply-adds an output; the outputs of the others, of batch normalisation, additions and average '
+             'pooling, and masters, BatchNorm, the loss and all arithmetic are float32')
 _BFLOAT16 = ('bfloat16: convolutions, dense layers and what lies between them compute in bfloat16; parameters, their '
              'gradients, BatchNorm\'s statistics and the loss are float32')
 _NO_BF16 = '; this CPU has no AVX512_BF16 instructions, float32 will be faster'
@@ -39,12 +40,20 @@ _NO_BF16 = '; this CPU has no AVX512_BF16 instructions, float32 will be faster'
 class Precision:
     """How a run stores numbers: made by `precision`.
 
-    dtype: 'float32', 'float16' or 'bfloat16'; emulated: float16 on a CPU; description: one sentence for the log, empty
-    for float32.
+    dtype: 'float32', 'float16' or 'bfloat16'; emulated: float16 on a CPU; reach: then (rounding layers, all layers) of
+    the first network that was prepared, else None.
     """
 
     def __init__(self, dtype, emulated, description):
-        self.dtype, self.emulated, self.description = dtype, emulated, description
+        self.dtype, self.emulated, self.reach, self._description = dtype, emulated, None, description
+
+    @property
+    def description(self):
+        """One sentence for the log, empty for float32; after `prepare` it has the number of layers that round."""
+        if not self.emulated:
+            return self._description
+        layers = '%d of the %d convolutions and dense layers' % self.reach if self.reach else 'some layers'
+        return self._description % (layers, ROUNDED_FROM)
 
     def prepare(self, net):
         """Give a network its precision, in place, before it is hybridized; names and structure stay.
@@ -53,7 +62,8 @@ class Precision:
         """
         if self.emulated:
             net.cast('float32')  # drops the graphs that MXNet may have kept of the layers as they were
-            _emulate(net)
+            reach = _emulate(net)
+            self.reach = self.reach or reach  # a teacher comes later
         elif self.dtype == 'float16':
             net.cast('float16')  # BatchNorm keeps its parameters float32 by itself
 
@@ -114,6 +124,8 @@ def _is_convolution(block):
 
 
 def _emulate(net):
+    """Give a network's convolutions and dense layers their emulated form; returns (how many round, how many)."""
+    rounding = []
     for block in _layers(net):
         if not (_is_convolution(block) or isinstance(block, mx.gluon.nn.Dense)):
             continue
@@ -124,7 +136,9 @@ def _emulate(net):
         if not hasattr(block, 'emulates_float16'):
             block.__class__ = _emulated_class(type(block))
         block.rounds_output = not _is_convolution(block) or int(np.prod(shape[1:])) >= ROUNDED_FROM
+        rounding.append(block.rounds_output)
         block.cast('float16')
+    return sum(rounding), len(rounding)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -224,6 +224,33 @@ def test_networks_of_gluoncvs_zoo(name, size):
     assert moved > 0.9 * exactly_moved > 20
 
 
+@pytest.mark.parametrize('name, size, words', [
+    ('resnet50_v1d', 64, 'of ResNet-50-D'), ('resnet50_v1b', 64, 'of ResNet-50-B'), ('mobilenet1.0', 64, 'of MobileNet'),
+    ('inceptionv3', 299, 'of Inception-V3'), ('resnet10_v1d_demo', 32, 'of the demo network')])
+def test_the_reach_of_the_rounding_is_told(name, size, words):
+    """In the log of a run, for its network, counted; and on the page."""
+    from gluon_tricks.models.zoo import get_model, know_shapes
+    net, half = get_model(name, classes=10), precision('float16', CPU)
+    net.initialize()
+    know_shapes(net, size)
+    half.prepare(net)
+    layers = [block for block in low_precision._layers(net) if hasattr(block, 'emulates_float16')]
+    seen = []
+    for layer in layers:
+        layer.register_forward_hook(lambda block, inputs, y: seen.append((y.asnumpy() == to_half(y.asnumpy())).all()))
+    with mx.autograd.train_mode():  # batch normalisation keeps the numbers from 0
+        net(half.cast_input(mx.nd.random.normal(shape=(2, 3, size, size)))).wait_to_read()
+    rounding, number = half.reach
+    assert (sum(seen), len(seen)) == (rounding, number)
+    assert '%d of the %d convolutions and dense layers' % (rounding, number) in half.description
+    half.prepare(small_net())  # a teacher: the run's network stays the one that is told of
+    assert half.reach == (rounding, number)
+    page = ' '.join((Path(ROOT) / 'docs' / 'differences.md').read_text(encoding='utf-8').split())
+    told = '%d of %d' % (rounding, number)
+    assert '%s layers %s' % (told, words) in page or '%s %s' % (told, words) in page
+    assert '%d multiply-adds' % ROUNDED_FROM in page
+
+
 def test_descriptions():
     assert precision('float32', CPU).description == '' and not precision('float32', CPU).emulated
     half = precision('float16', CPU)
