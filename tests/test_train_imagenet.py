@@ -38,6 +38,12 @@ def finished(tiny_arguments, tmp_path_factory):
     return path
 
 
+def test_the_log_says_at_once_how_many_layers_round_to_float16(finished):
+    lines = (finished / 'train_imagenet.log').read_text().splitlines()
+    assert lines[0].startswith('Namespace(') and '4 of the 15 convolutions and dense layers' in lines[1]
+    assert json.loads((finished / 'run.json').read_text())['precision'] == lines[1]
+
+
 def test_what_a_run_leaves(finished):
     names = sorted(os.listdir(str(finished)))
     assert [name for name in names if not name.endswith('-best.params')] == [
