@@ -10,8 +10,8 @@ from gluon_tricks.errors import UsageError
 
 # Options that may differ between a run and its resumption: they change no number. Other files must hold the same data.
 FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
-                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'workers', 'checkpoint_minutes',
-                  'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
+                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'num_workers', 'workers',
+                  'checkpoint_minutes', 'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
 _MOST = 2 ** 53  # integers up to here are floats as well
 _PARTS = {'train': 'training', 'val': 'validation'}
 

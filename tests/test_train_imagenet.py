@@ -118,7 +118,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more
     monkeypatch.setattr(loop.Fit, '_train', stopped)
     assert train(arguments, tmp_path / 'parts', *more) == 130
     assert json.loads((tmp_path / 'parts' / 'run.json').read_text())['status'] == 'interrupted'
-    assert train(arguments, tmp_path / 'parts', '--resume', 'auto', *more) == 0
+    assert train(arguments, tmp_path / 'parts', '--resume', 'auto', '-j', '3', *more) == 0  # with other threads
     for name in ('net.params', 'optimizer.params'):
         assert equal(params(tmp_path / 'parts' / 'latest' / name), params(tmp_path / 'whole' / 'latest' / name)), name
     results = [json.loads((tmp_path / part / 'run.json').read_text()) for part in ('whole', 'parts')]
