@@ -3,6 +3,8 @@
 MXNet 1.9.1 is the last release, from 2022. Before its import this module
 
 * chooses the number of CPU threads (MXNet takes half the cores by itself), unless ``OMP_NUM_THREADS`` is set;
+* bounds the arenas of glibc's malloc: each of the threads that come and go while records are read would get its own,
+  and memory would grow for hours;
 * switches safe accumulation on, so that sums of float16 values are formed in float32;
 * gives back the NumPy aliases (``np.bool`` and others) and ``distutils.version``, which later versions of NumPy and
   Python removed and which MXNet and GluonCV still name;
@@ -29,12 +31,21 @@ except ModuleNotFoundError:
     np = None  # then MXNet is not there either, and its import says so
 
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
 def _set_environment():
     threads = os.environ.setdefault('OMP_NUM_THREADS', str(available_cores()))
     if not re.fullmatch(r'[1-9]\d*', threads):  # MXNet would abort, or take another number than the run records
         raise UsageError('OMP_NUM_THREADS (=%r) must be a whole number of at least 1: unset it, or give the number of '
                          'threads' % threads)
     os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')
+
+
+def _bound_arenas():
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # glibc's
+    if mallopt and 'MALLOC_ARENA_MAX' not in os.environ:
+        mallopt(_M_ARENA_MAX, max(2, available_cores() // 8))
 
 
 def _restore_numpy_aliases():
@@ -152,6 +163,7 @@ def _import_mxnet():
 
 
 _set_environment()
+_bound_arenas()
 if np is not None:
     _restore_numpy_aliases()
 _restore_distutils()

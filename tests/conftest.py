@@ -1,8 +1,11 @@
 """Fixtures: the repository on the path, and small record files of real JPEGs."""
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup no run would hear of a hangup
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

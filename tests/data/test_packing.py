@@ -236,7 +236,7 @@ def test_two_processes_cannot_write_the_same(many, tmp_path, monkeypatch):
     seen = []
 
     def second(*arguments):
-        with pytest.raises(UsageError, match='another process'):
+        with pytest.raises(UsageError, match=r'being written by process \d+ on '):
             packing.pack(items, str(tmp_path / 'x'))
         seen.append(True)
         raise Stop
