@@ -9,6 +9,7 @@ pieces, and however many threads decode pieces side by side.
 The copy is also where each record is looked at before MXNet sees it: its length, its label, its image's first bytes.
 """
 import contextlib
+import io
 import os
 import queue
 import shutil
@@ -19,8 +20,8 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.images import is_image, size_problem
-from gluon_tricks.data.records import (MAGIC, content_of, damaged, decode_problem, head_of, in_file_order, label_problem,
-                                       mislabelled, undecodable)
+from gluon_tricks.data.records import (MAGIC, content_of, damaged, decode_problem, head_of, in_file_order,
+                                       label_problem, mislabelled, undecodable)
 from gluon_tricks.data.workers import in_threads
 from gluon_tricks.errors import UsageError
 
@@ -132,8 +133,8 @@ class Reader:
 
     def _undecodable(self, rows, error):
         for row in rows.tolist():
-            with open(os.dup(self._file.fileno()), 'rb') as stream:
-                wrong = decode_problem(stream, int(self.begins[row]), int(self.ends[row]))
+            size = int(self.ends[row] - self.begins[row])
+            wrong = decode_problem(io.BytesIO(os.pread(self._file.fileno(), size, int(self.begins[row]))), 0, size)
             if wrong:
                 return undecodable(self.rec, self.keys, self.begins, row, wrong)
         reason = str(error).strip().splitlines()[-1].strip()
@@ -157,16 +158,23 @@ def _temporary_folder():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _memory_file(path):
+    """A handle of a new file in memory that has the name `path`; of one on disk for a Python built without memfd."""
+    if not hasattr(os, 'memfd_create'):
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.memfd_create(os.path.basename(path))
+    os.symlink('/proc/self/fd/%d' % handle, path)
+    return handle
+
+
 class _Slot:
     """Where one piece at a time lies in memory, under two names in `folder` for MXNet, which takes files only."""
 
     def __init__(self, folder):
         self.rec, self.idx = (os.path.join(folder, 'piece.' + name) for name in ('rec', 'idx'))
         self._buffer = memoryview(b'')
-        self._handles = [os.memfd_create(name) for name in ('rec', 'idx')]
         os.mkdir(folder)
-        for handle, path in zip(self._handles, (self.rec, self.idx)):
-            os.symlink('/proc/self/fd/%d' % handle, path)
+        self._handles = [_memory_file(path) for path in (self.rec, self.idx)]
 
     def __enter__(self):
         return self

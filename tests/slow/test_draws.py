@@ -52,8 +52,7 @@ def test_crops_and_flips(tmp_path):
     def values_of(batch):
         left, right, top, bottom, flipped = crops_of(batch).T
         width, height = right - left + 1, bottom - top + 1
-        return np.stack([np.log(width * height), np.log(width / height), (left + right) / 2, (top + bottom) / 2, flipped],
-                        axis=1)
+        return np.stack([np.log(width * height), np.log(width / height), left + right, top + bottom, flipped], axis=1)
     drawn, ordered = by_image(stream, values_of)
     assert abs(ordered[..., 4].mean() - 0.5) < 4 * 0.5 / np.sqrt(ordered[..., 4].size)
     for value in range(5):
