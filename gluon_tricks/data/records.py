@@ -80,11 +80,6 @@ def read_index(idx):
     return np.array(keys, 'int64'), np.array(offsets, 'int64')
 
 
-def count(idx):
-    """Number of records in an index."""
-    return len(read_index(idx)[0])
-
-
 def label_problem(label, num_classes):
     """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
     if label != int(label) or label < 0:
