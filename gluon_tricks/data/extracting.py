@@ -15,11 +15,11 @@ from gluon_tricks.files import remedy_for, sync, write_whole
 _TASK = 64  # files that a process writes in one go
 
 
-def extract(members, out, name, check, source, processes=1):
+def extract(members, out, name, check, describe, source, processes=1):
     """Write {path below OUT: source} and OUT/NAME.certificate.json; returns the certificate's facts.
 
     check: function(folder, processes) that looks at the finished tree and returns facts about it, or raises UsageError.
-    source: facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first
+    describe: function(facts) -> lines that tell what is there; a certificate for which it fails is not taken. source: facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first
     folders are moved to OUT, the certificate last. A kill at any point loses a few files. What is there already, from
     the same members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written; what
     the check refuses is not kept, so that nothing of it is taken for good the next time.
@@ -31,7 +31,7 @@ def extract(members, out, name, check, source, processes=1):
                           ).hexdigest()
     tops = sorted({path.split('/')[0] for path in members})
     try:
-        facts = _done(certificate, plan)
+        facts = _done(certificate, plan, describe)
         if facts and all(os.path.isfile(os.path.join(out, path)) for path in members):
             shutil.rmtree(os.path.join(out, name + '.parts'), ignore_errors=True)  # a kill may have left it
             return facts
@@ -56,7 +56,7 @@ def extract(members, out, name, check, source, processes=1):
             with open(whole, 'rb') as stream:
                 write_whole(certificate, stream.read())
             sync(out)
-        return _done(certificate, plan)
+        return _done(certificate, plan, describe)
     except OSError as error:
         raise UsageError('%s cannot be written (%s): %s; the same command goes on where it stopped'
                          % (out, error.strerror or error, remedy_for(error))) from error
@@ -76,13 +76,22 @@ def _times(members, source):
     return sorted((path, os.stat(path).st_mtime_ns) for path in paths if os.path.basename(path) in unknown)
 
 
-def _done(certificate, plan):
+def _done(certificate, plan, describe):
     try:
         with open(certificate) as stream:
             facts = json.load(stream)
     except (FileNotFoundError, ValueError, RecursionError):
         return None
-    return facts if isinstance(facts, dict) and facts.get('plan') == plan else None
+    return facts if isinstance(facts, dict) and facts.get('plan') == plan and _is_described(describe, facts) else None
+
+
+def _is_described(describe, facts):
+    """Whether the facts are such as the check returns: `describe` finds in them what it tells."""
+    try:
+        describe(facts)
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _write_all(members, folder, name, processes):

@@ -9,6 +9,7 @@ import struct
 import warnings
 
 MOST_PIXELS = 90000000
+MOST_RATIO = 250  # of an image's sides: the short one is resized to some 256 pixels, the long one with it
 _SIGNATURES = _JPEG, _PNG = b'\xff\xd8', b'\x89PNG'  # the first bytes of a file
 
 
@@ -38,7 +39,7 @@ def frame(content):
 
 
 def size_problem(content):
-    """What is wrong with an image of too many pixels, as far as its first bytes tell its size, or None."""
+    """What is wrong with the size of an image, as far as its first bytes tell it, or None."""
     found = frame(content)
     return _too_large(*found[:2]) if found else None
 
@@ -46,13 +47,15 @@ def size_problem(content):
 def _too_large(width, height):
     if width * height > MOST_PIXELS:
         return 'is an image of %d x %d pixels, more than %d million' % (width, height, MOST_PIXELS // 1000000)
+    if max(width, height) > MOST_RATIO * min(width, height):
+        return 'is an image of %d x %d pixels, one side more than %d times the other' % (width, height, MOST_RATIO)
     return None
 
 
 def open_whole(content):
     """A Pillow image of which every byte was decoded, a JPEG to an eighth of its size.
 
-    Raises ValueError, with what is wrong: too many pixels, another kind of file, damage, a truncated file.
+    Raises ValueError, with what is wrong: too many pixels, a side too long for the other, another kind of file, damage, a truncated file.
     """
     from PIL import Image, ImageFile
     problem = size_problem(content)

@@ -125,6 +125,11 @@ def run(arguments):
     """Write OUT/ADEChallengeData2016; returns the lines that say what is there. Raises UsageError."""
     path, official = os.path.expanduser(arguments.zip), not arguments.no_checksum
     source = archives.check_archives([(path, ('sha1', SHA1) if official else None)])
-    facts = extract(members_of(path), arguments.out, 'ade20k', checker(official), source, arguments.processes)
+    return describe(extract(members_of(path), arguments.out, 'ade20k', checker(official), describe, source,
+                            arguments.processes))
+
+
+def describe(facts):
+    """The lines that say what is there."""
     return ['%-10s %6d images, %d classes' % (name, each['images'], len(facts['classes']))
             for name, each in facts['sets'].items()]

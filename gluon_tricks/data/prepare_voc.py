@@ -152,8 +152,12 @@ def run(arguments):
     classes = tuple(arguments.classes.split(',')) if arguments.classes else CLASSES
     source = archives.check_archives([(path, ('md5', MD5[part]) if official else None)
                                       for part, path in paths.items()])
-    facts = extract(members_of(paths), arguments.out, 'voc', checker(list(SETS), classes, official), source,
-                    arguments.processes)
+    return describe(extract(members_of(paths), arguments.out, 'voc', checker(list(SETS), classes, official), describe,
+                            source, arguments.processes))
+
+
+def describe(facts):
+    """The lines that say what is there."""
     return ['%-17s %6d images, %6d objects of %d classes' % (name, each['images'], sum(each['objects'].values()),
                                                            len(each['objects']))
             for name, each in facts['sets'].items()]

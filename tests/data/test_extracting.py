@@ -16,8 +16,12 @@ def tree(folder):
             for place, _, names in os.walk(str(folder)) for name in names}
 
 
-def extract(out, members=MEMBERS, check=lambda folder, processes: {'checked': True}, **options):
-    return extracting.extract(members, str(out), 'set', check, {'x.tar': None}, **options)
+def extract(out, members=MEMBERS, check=lambda folder, processes: {'checked': True}, describe=None, **options):
+    return extracting.extract(members, str(out), 'set', check, describe or words, {'x.tar': None}, **options)
+
+
+def words(facts):
+    return ['%s' % facts['checked']]
 
 
 class Stop(BaseException):
@@ -32,6 +36,20 @@ def test_the_tree_and_its_certificate(tmp_path):
     extract(tmp_path / 'two', processes=2)
     assert tree(tmp_path / 'two') == tree(tmp_path / 'one')
     assert extract(tmp_path / 'one', check=None) == facts  # kept
+
+
+@pytest.mark.parametrize('forged', [{}, {'checked': None}, [], 'x'])
+def test_a_certificate_of_other_facts_is_not_taken(tmp_path, forged):
+    facts = extract(tmp_path, check=lambda folder, processes: {'checked': {'a': 1}}, describe=sorted_keys)
+    if isinstance(forged, dict):
+        forged = dict({name: facts[name] for name in ('plan', 'source')}, **forged)
+    (tmp_path / 'set.certificate.json').write_text(json.dumps(forged))
+    with pytest.raises(UsageError, match='is there already, and not from these archives'):
+        extract(tmp_path, describe=sorted_keys)
+
+
+def sorted_keys(facts):
+    return sorted(facts['checked'].items())
 
 
 @pytest.mark.parametrize('error', [Stop, OSError(errno.ENOSPC, 'No space left on device')], ids=['kill', 'full disk'])

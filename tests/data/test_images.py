@@ -32,6 +32,22 @@ def test_an_image_of_too_many_pixels_is_told_by_its_first_bytes(kind):
     assert images.size_problem(make_jpeg(0, 0)) is None
 
 
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+def test_an_image_much_longer_than_wide_is_told(kind):
+    """1 x 65,000 pixels are few, but not once the short side is 256."""
+    contents = {}
+    for size in ((1, 251), (65000, 1), (1, 250), (500, 2)):
+        stream = io.BytesIO()
+        Image.new('RGB', size).save(stream, kind)
+        contents[size] = stream.getvalue()
+    for size in ((1, 251), (65000, 1)):
+        assert 'one side more than 250 times the other' in images.size_problem(contents[size])
+        with pytest.raises(ValueError, match='%d x %d pixels' % size):
+            images.open_whole(contents[size])
+    for size in ((1, 250), (500, 2)):
+        assert images.size_problem(contents[size]) is None and images.open_whole(contents[size]).size[0] >= 1
+
+
 @pytest.mark.parametrize('content, words', [
     (make_jpeg(0, 0)[:-40], 'cannot be decoded .*truncated'), (b'', 'cannot be decoded'),
     (b'\xff\xd8 and nothing', 'cannot be decoded')])
