@@ -121,7 +121,7 @@ def test_a_photograph_is_turned_as_in_training_and_validation(orientation, jfif,
     # of a whole image and square crops there is none that fits: its centre is trained on
     stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, threads=1, jitter=0, pca_noise=0,
                          mirror=False, min_area=1, max_ratio=1.0, **plain)
-    (trained,) = [each.data[0].asnumpy()[0].transpose(1, 2, 0) for each in stream.epoch(0)]
+    (trained,) = [each.data[0].asnumpy()[0].transpose(1, 2, 0).astype('int64') for each in stream.epoch(0)]
     assert np.abs(trained - ours[top:top + side, left:left + side]).max() <= 2
 
 
@@ -215,9 +215,8 @@ def test_what_can_be_predicted_is_and_the_others_are_named(run_dir, tmp_path, ca
     assert [result['image'] for result in json.loads(capsys.readouterr().out)] == [paths[0], paths[3]]
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'ascii', 'latin-1'])
-def test_a_class_of_a_latin_1_name_is_printed(encoding, tmp_path):
-    """A folder's name that is no UTF-8, and one that the terminal does not hold."""
+def test_a_class_of_a_latin_1_name_is_printed(tmp_path):
+    """A folder's name that is not UTF-8, and one that the terminal cannot show."""
     for part in ('train', 'val'):
         for label, name in enumerate((b'caf\xe9', '\u6c34'.encode())):
             folder = os.path.join(os.fsencode(str(tmp_path)), part.encode(), name)
@@ -225,14 +224,14 @@ def test_a_class_of_a_latin_1_name_is_printed(encoding, tmp_path):
             for number in range(4):
                 with open(os.path.join(folder, b'%d.jpg' % number), 'wb') as stream:
                     stream.write(make_jpeg(label, number))
-    run, environment = str(tmp_path / 'run'), dict(os.environ, PYTHONIOENCODING=encoding)
-    programs = [[str(ROOT / 'train_imagenet.py'), '--data-dir', str(tmp_path), '--model', 'resnet10_v1d_demo',
-                 '--num-classes', '2', '--input-size', '32', '--batch-size', '4', '--num-epochs', '1',
-                 '--num-gpus', '0', '--save-dir', run, '-j', '1'],
-                ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
-                    os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]]
-    for words in programs:
-        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), env=environment, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
+    run = str(tmp_path / 'run')
+    train = [str(ROOT / 'train_imagenet.py'), '--data-dir', str(tmp_path), '--model', 'resnet10_v1d_demo',
+             '--num-classes', '2', '--input-size', '32', '--batch-size', '4', '--num-epochs', '1', '--num-gpus', '0',
+             '--save-dir', run, '-j', '1']
+    predict = ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
+        os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]
+    for words, encoding in ((train, 'ascii'), (predict, 'utf-8'), (predict, 'ascii'), (predict, 'latin-1')):
+        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=dict(os.environ, PYTHONIOENCODING=encoding))
         assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert b'caf\\udce9' in done.stdout and b'Traceback' not in done.stderr
+        assert words is train or b'caf\\udce9' in done.stdout and b'Traceback' not in done.stderr

@@ -3,8 +3,9 @@
 Training, each image:           1 decode   2 random crop, resized   3 flip   4 colour   5 PCA noise   6 normalise
 Validation, each image:         decode, short side to input_size / crop_ratio, centre crop, normalise
 
-MXNet's ImageRecordIter does this in C++, for pieces of the file that `reader` gives it. Here stand the order and the
-count:
+MXNet's ImageRecordIter does steps 1 to 5 in C++, in 8 bits, for pieces of the file that `reader` gives it. Step 6 is
+done by the device, to which a quarter of the bytes goes so; the pixels are to the bit those of ImageRecordIter's own
+step 6. Here stand the order and the count:
 
 * The order of an epoch is a permutation of the worker's images by (seed, epoch). An image's draws are those of its
   place in the run: the image at place p of epoch e, of a file of N images, has generator e N + p, counted from one that
@@ -30,17 +31,17 @@ STD = (58.393, 57.12, 57.375)
 # Batches
 
 class Batch:
-    """Images (N, 3, S, S) and labels (N,) as lists of consecutive pieces, on the CPU, float32.
+    """Images (N, 3, S, S) and labels (N,) as lists of consecutive pieces, on the CPU.
 
-    `size` is N.
+    data: uint8 with `normalise`, a Normalise; float32 without. `size` is N.
     """
 
-    def __init__(self, data, label):
-        self.data, self.label = list(data), list(label)
+    def __init__(self, data, label, normalise=None):
+        self.data, self.label, self.normalise = list(data), list(label), normalise
         self.size = sum(piece.shape[0] for piece in self.label)
 
     def shards(self, devices):
-        """Equal slices, one per device: [(images, labels), ...], copied without waiting.
+        """Equal slices, one per device: [(images, float32 and normalised, labels), ...], copied without waiting.
 
         Raises UsageError when the batch does not divide evenly.
         """
@@ -48,8 +49,32 @@ class Batch:
             raise UsageError('a batch of %d images does not divide over %d devices: change --batch-size'
                              % (self.size, len(devices)))
         share = self.size // len(devices)
-        return [tuple(_rows(pieces, number * share, (number + 1) * share, device)
-                      for pieces in (self.data, self.label)) for number, device in enumerate(devices)]
+        found = []
+        for number, device in enumerate(devices):
+            images, labels = (_rows(pieces, number * share, (number + 1) * share, device)
+                              for pieces in (self.data, self.label))
+            found.append((self.normalise(images) if self.normalise else images, labels))
+        return found
+
+
+class Normalise:
+    """Step 6: images (N, 3, S, S) of any type to (x - mean) / std in float32, on their device.
+
+    As ImageRecordIter rounds: it multiplies by the inverse of std.
+    """
+
+    def __init__(self, mean, std):
+        self.mean, self.scale = (np.asarray(each, 'float32').reshape(1, 3, 1, 1)
+                                 for each in (mean, 1 / np.asarray(std, 'float32')))
+        self._arrays = {}
+
+    def __call__(self, images):
+        if images.context not in self._arrays:
+            self._arrays[images.context] = [mx.nd.array(each, ctx=images.context) for each in (self.mean, self.scale)]
+        mean, scale = self._arrays[images.context]
+        result = images.astype('float32')
+        mx.nd.broadcast_sub(result, mean, out=result)
+        return mx.nd.broadcast_mul(result, scale, out=result)
 
 
 def _rows(pieces, begin, end, device):
@@ -69,10 +94,10 @@ def _cut(pieces, begin, end):
     return found
 
 
-def read_batches(reader, rows, batch_size, seed=None):
+def read_batches(reader, rows, batch_size, normalise, seed=None):
     """Generator of Batches of `batch_size` of the rows, in their order; as many rows as whole batches hold.
 
-    reader: `reader.Reader`; seed: as its `read`. A batch that trains leaves time to decode the next one.
+    reader: `reader.Reader`; normalise: of the Batches; seed: as the reader's `read`. A batch that trains leaves time to decode the next one.
     """
     pieces = -(-batch_size // PIECE)  # to a batch; or several batches to a piece
     size = -(-batch_size // pieces) if pieces > 1 else max(1, PIECE // batch_size) * batch_size
@@ -81,7 +106,7 @@ def read_batches(reader, rows, batch_size, seed=None):
         data, label, held = data + [images], label + [labels], held + len(labels)
         first = 0
         while held - first >= batch_size:
-            yield Batch(_cut(data, first, first + batch_size), _cut(label, first, first + batch_size))
+            yield Batch(_cut(data, first, first + batch_size), _cut(label, first, first + batch_size), normalise)
             first += batch_size
         data, label, held = _cut(data, first, held), _cut(label, first, held), held - first
 
@@ -114,15 +139,15 @@ class TrainStream:
                  pca_noise=0.1, min_area=0.08, max_ratio=4.0 / 3.0, mirror=True, worker=0, num_workers=1,
                  num_classes=None):
         self.total_batch_size, self.seed, self.worker = total_batch_size, seed, worker
+        self.normalise = Normalise(mean, std)                                                      # step 6
         self.reader = Reader(
             rec, idx, num_classes, threads,
-            # step 1 is MXNet's: decoded, and changed up to step 5, in 8 bits
+            data_shape=(3, input_size, input_size),                                                # (step 1 is MXNet's)
             random_resized_crop=True, min_random_area=min_area, max_random_area=1.0,               # step 2
             min_aspect_ratio=1.0 / max_ratio, max_aspect_ratio=max_ratio, inter_method=1,          # (bilinear)
             rand_mirror=mirror,                                                                    # step 3
             brightness=jitter, contrast=jitter, saturation=jitter,                                 # step 4
-            pca_noise=pca_noise,                                                                   # step 5
-            **_normalised(input_size, mean, std))                                                  # step 6
+            pca_noise=pca_noise)                                                                   # step 5
         shares = [share_of(each, num_workers, len(self.reader)) for each in range(num_workers)]
         smallest = min(last - first for first, last in shares)
         self.first, last = shares[worker]
@@ -138,7 +163,7 @@ class TrainStream:
         size, seen = self.total_batch_size, first * self.total_batch_size
         rows = self.first + np.random.RandomState([self.seed, epoch, self.worker]).permutation(self.num_images)
         seed = int(np.random.RandomState(self.seed).randint(2 ** 31)) + epoch * len(self.reader) + self.first
-        return read_batches(self.reader, rows[seen:self.updates_per_epoch * size], size, seed + seen)
+        return read_batches(self.reader, rows[seen:self.updates_per_epoch * size], size, self.normalise, seed + seen)
 
 
 class EvalStream:
@@ -152,9 +177,9 @@ class EvalStream:
 
     def __init__(self, rec, idx, total_batch_size, input_size, crop_ratio=0.875, mean=MEAN, std=STD, threads=1,
                  gluoncv_padding=False, num_classes=None):
-        self.total_batch_size = total_batch_size
-        self.reader = Reader(rec, idx, num_classes, threads, resize=int(math.ceil(input_size / crop_ratio)),
-                             inter_method=1, **_normalised(input_size, mean, std))
+        self.total_batch_size, self.normalise = total_batch_size, Normalise(mean, std)
+        self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
+                             resize=int(math.ceil(input_size / crop_ratio)), inter_method=1)
         batches = -(-len(self.reader) // total_batch_size)
         self.rows = np.arange(batches * total_batch_size) % len(self.reader)
         self.num_images = len(self.rows) if gluoncv_padding else len(self.reader)
@@ -162,15 +187,9 @@ class EvalStream:
     def batches(self):
         """Generator of (Batch of `total_batch_size` rows, number of its rows that count)."""
         left = self.num_images
-        for batch in read_batches(self.reader, self.rows, self.total_batch_size):
+        for batch in read_batches(self.reader, self.rows, self.total_batch_size, self.normalise):
             yield batch, min(left, batch.size)
             left -= batch.size
-
-
-def _normalised(input_size, mean, std):
-    """ImageRecordIter's keywords for step 6."""
-    return dict(data_shape=(3, input_size, input_size), mean_r=mean[0], mean_g=mean[1], mean_b=mean[2], std_r=std[0],
-                std_g=std[1], std_b=std[2])
 
 
 class SyntheticStream:

@@ -1,5 +1,6 @@
 """Any records of a file, in any order, decoded by MXNet's ImageRecordIter, each with augmentation draws of its own.
 
+It is taken in its 8-bit form, ImageRecordUInt8Iter: images without mean and deviation, in a quarter of the memory.
 ImageRecordIter reads a file from front to back, on half the cores at most, and a thread of it draws every augmentation
 from one stream, which begins alike in every iterator. So here each iterator reads one piece: the records of some
 images, copied into memory one behind the other. Its ``seed_aug`` has the k-th image draw from a generator with the seed
@@ -52,7 +53,8 @@ class Reader:
         return len(self.keys)
 
     def read(self, rows, piece, ahead, seed=None):
-        """Generator of (images, labels), NDArrays on the CPU, of `rows` in their order, `piece` rows at a time.
+        """Generator of (images, labels) of `rows` in their order, `piece` rows at a time: NDArrays on the CPU, uint8 and
+        float32.
 
         rows: int array; ahead: pieces that are decoded before they are asked for. seed: of the first row's draws, the
         next row's is one more; None: the steps draw nothing.
@@ -79,7 +81,7 @@ class Reader:
 
     def _iterate(self, slot, number, draws):
         """(images, labels) of the piece in a slot, which the iterator no longer needs."""
-        iterator = mx.io.ImageRecordIter(path_imgrec=slot.rec, path_imgidx=slot.idx, batch_size=number,
+        iterator = mx.io.ImageRecordUInt8Iter(path_imgrec=slot.rec, path_imgidx=slot.idx, batch_size=number,
                                          **dict(self.steps, **draws))
         batch = iterator.next()
         with contextlib.suppress(StopIteration):

@@ -268,6 +268,19 @@ def test_step_6_normalisation(sets):
     assert z.dtype == np.float32 and 0 <= x.asnumpy().min() and x.asnumpy().max() <= 255
 
 
+def test_pixels_are_those_of_image_record_iter(sets):
+    """Its own step 6 is in float32, here the device's: the same bits, augmentations and all."""
+    rec, idx = sets(27)
+    stream = TrainStream(rec, idx, total_batch_size=27, input_size=28, seed=3)
+    steps = dict(stream.reader.steps, mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12,
+                 std_b=57.375)
+    batch = mx.io.ImageRecordIter(path_imgrec=rec, path_imgidx=idx, batch_size=27, seed_aug=11, **steps).next()
+    bits = mx.io.ImageRecordUInt8Iter(path_imgrec=rec, path_imgidx=idx, batch_size=27, seed_aug=11,
+                                      **stream.reader.steps).next()
+    assert bits.data[0].dtype == np.uint8 and np.ptp(bits.data[0].asnumpy()) > 100
+    np.testing.assert_array_equal(stream.normalise(bits.data[0]).asnumpy(), batch.data[0].asnumpy())
+
+
 @pytest.mark.parametrize('size, resize', [(224, 256), (299, 342), (32, 37)])
 def test_validation_resizes_the_short_side(size, resize, sets):
     assert EvalStream(*sets(7), total_batch_size=7, input_size=size).reader.steps['resize'] == resize
@@ -340,10 +353,10 @@ def test_synthetic_batches():
 
 def test_keywords_are_known_to_mxnet(sets, monkeypatch):
     """The iterator ignores a keyword that it does not know, so a misspelt step would be left out without a word."""
-    documented = mx.io.ImageRecordIter.__doc__
+    documented = mx.io.ImageRecordIter.__doc__  # the other form has the same parser, and leaves out `rand_mirror`
     used = []
-    real = mx.io.ImageRecordIter
-    monkeypatch.setattr(mx.io, 'ImageRecordIter', lambda **options: used.append(options) or real(**options))
+    real = mx.io.ImageRecordUInt8Iter
+    monkeypatch.setattr(mx.io, 'ImageRecordUInt8Iter', lambda **options: used.append(options) or real(**options))
     list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0).epoch(0))
     list(EvalStream(*sets(7), total_batch_size=7, input_size=16).batches())
     assert len(used) == 2

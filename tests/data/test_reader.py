@@ -129,7 +129,7 @@ def test_a_damaged_image_is_named_in_training(row, tmp_path):
 def test_a_failure_without_a_damaged_record(tmp_path, monkeypatch):
     def fail(**options):
         raise mx.MXNetError('a stack\nof lines\nand the reason\n')
-    monkeypatch.setattr(mx.io, 'ImageRecordIter', fail)
+    monkeypatch.setattr(mx.io, 'ImageRecordUInt8Iter', fail)
     with pytest.raises(UsageError, match=r'each of them decodes \(and the reason\)'):
         list(TrainStream(*packed(tmp_path), total_batch_size=7, input_size=16, seed=0).epoch(0))
 
