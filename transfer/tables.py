@@ -68,7 +68,7 @@ _DEMOS = [
     Recipe('demo-detection', 'Demo', 'demo', RCNNConfig(save_dir='runs/demo-detection', **_DEMO), {}),
     Recipe('demo-segmentation', 'Demo', 'demo', FCNConfig(
         backbone='resnet10_v1d_demo', data_dir='runs/demo-scenes/ade', base_size=160, crop_size=112,
-        scales=(0.8, 1.25), no_mirror=True, batch_size=8, test_batch_size=8, num_epochs=12, lr=0.02,
+        scales=(0.8, 1.25), no_mirror=True, batch_size=8, test_batch_size=8, num_epochs=20, lr=0.02,
         log_interval=25, save_dir='runs/demo-segmentation'), {})]
 
 RECIPES = {recipe.name: recipe for recipe in list(_all()) + _DEMOS}
