@@ -49,9 +49,9 @@ def write_scenes(out, processes=1):
     except OSError as error:
         raise UsageError('%s cannot be written (%s): choose another --out' % (out, error.strerror or error)) from error
     voc = extract(prepare_voc.members_of(paths), os.path.join(out, 'voc'), 'voc',
-                  prepare_voc.checker(list(VOC), CLASSES, False), {'scenes': None}, processes)
+                  prepare_voc.checker(list(VOC), CLASSES, False), prepare_voc.describe, {'scenes': None}, processes)
     ade = extract(prepare_ade20k.members_of(ade20k), os.path.join(out, 'ade'), 'ade20k',
-                  prepare_ade20k.checker(False), {'scenes': None}, processes)
+                  prepare_ade20k.checker(False), prepare_ade20k.describe, {'scenes': None}, processes)
     return ['%-18s %5d scenes, %5d digits' % (name, each['images'], sum(each['objects'].values()))
             for name, each in voc['sets'].items()] + ['%-18s %5d scenes' % ('ADE20K ' + name, each['images'])
                                                       for name, each in ade['sets'].items()]

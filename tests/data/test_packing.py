@@ -63,7 +63,7 @@ def test_a_name_that_the_list_cannot_hold(tmp_path):
 
 def test_an_image_that_would_be_too_long(tmp_path):
     import cv2
-    long = cv2.imencode('.png', np.zeros((2, 1000, 3), 'uint8'))[1].tobytes()
+    long = cv2.imencode('.png', np.zeros((4, 1000, 3), 'uint8'))[1].tobytes()
     with pytest.raises(UsageError, match='lower --resize'):
         packing.pack([(long, 0, 'long.png')], str(tmp_path / 'x'), resize=480)
 
