@@ -13,6 +13,7 @@ MXNet 1.9.1 is the last release, from 2022. Before its import this module
 
 The number of threads changes the order of sums and so the last bits of a result: a run records it (`environment`).
 """
+import contextlib
 import ctypes
 import glob
 import os
@@ -147,9 +148,23 @@ def _library_remedy(error):
     return 'type `apt-get install -y libgomp1 libquadmath0` as root'
 
 
+@contextlib.contextmanager
+def _hidden(name):
+    """While it is entered a package that was not imported yet cannot be."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 def _import_mxnet():
     try:
-        import mxnet
+        with _hidden('sklearn'):  # MXNet takes a base class from it where it can, for what nobody needs, in a second
+            import mxnet
     except ModuleNotFoundError as error:
         if error.name not in ('mxnet', 'numpy'):
             raise

@@ -225,3 +225,9 @@ def test_cuda_wheels_are_loaded_for_the_cuda_build_alone(tmp_path, monkeypatch, 
     monkeypatch.setattr(compat.ctypes, 'CDLL', lambda path, mode: seen.append((os.path.basename(path), mode)))
     compat._load_cuda_wheels()
     assert seen == [(name, compat.ctypes.RTLD_GLOBAL) for name in loaded]
+
+
+def test_scikit_learn_is_not_imported_and_can_be_afterwards():
+    code = ('import sys; import gluon_tricks.compat; assert "sklearn" not in sys.modules; '
+            'from sklearn.base import BaseEstimator')
+    assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT)).returncode == 0
