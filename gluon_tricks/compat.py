@@ -9,6 +9,7 @@ MXNet 1.9.1 is the last release, from 2022. Before its import this module
 * gives back the NumPy aliases (``np.bool`` and others) and ``distutils.version``, which later versions of NumPy and
   Python removed and which MXNet and GluonCV still name;
 * lets GluonCV be imported beside PyTorch 2, which it refuses (`_check_gluoncv`);
+* keeps MXNet from importing scikit-learn, which takes a second and of which nothing here needs what MXNet takes;
 * loads the CUDA libraries from their wheels where ``mxnet-cu112`` was installed with them.
 
 The number of threads changes the order of sums and so the last bits of a result: a run records it (`environment`).
@@ -163,7 +164,7 @@ def _hidden(name):
 
 def _import_mxnet():
     try:
-        with _hidden('sklearn'):  # MXNet takes a base class from it where it can, for what nobody needs, in a second
+        with _hidden('sklearn'):
             import mxnet
     except ModuleNotFoundError as error:
         if error.name not in ('mxnet', 'numpy'):

@@ -230,7 +230,7 @@ def test_a_class_of_a_latin_1_name_is_printed(tmp_path):
              '--save-dir', run, '-j', '1']
     predict = ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
         os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]
-    for words, encoding in ((train, 'ascii'), (predict, 'utf-8'), (predict, 'ascii')):
+    for words, encoding in ((train, 'ascii'), (predict, 'utf-8'), (predict, 'ascii'), (predict, 'latin-1')):
         done = subprocess.run([sys.executable] + words, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               env=dict(os.environ, PYTHONIOENCODING=encoding))
         assert done.returncode == 0, done.stderr.decode()[-2000:]

@@ -89,7 +89,7 @@ def _is_described(describe, facts):
     """Whether the facts are such as the check returns: `describe` finds in them what it tells."""
     try:
         describe(facts)
-    except (AttributeError, KeyError, TypeError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # JSON holds NaN and Infinity as well
         return False
     return True
 

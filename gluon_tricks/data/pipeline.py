@@ -97,7 +97,8 @@ def _cut(pieces, begin, end):
 def read_batches(reader, rows, batch_size, normalise, seed=None):
     """Generator of Batches of `batch_size` of the rows, in their order; as many rows as whole batches hold.
 
-    reader: `reader.Reader`; normalise: of the Batches; seed: as the reader's `read`. A batch that trains leaves time to decode the next one.
+    reader: `reader.Reader`; normalise: of the Batches; seed: as the reader's `read`. A batch that trains leaves time to
+    decode the next one.
     """
     pieces = -(-batch_size // PIECE)  # to a batch; or several batches to a piece
     size = -(-batch_size // pieces) if pieces > 1 else max(1, PIECE // batch_size) * batch_size

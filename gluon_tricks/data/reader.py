@@ -82,7 +82,7 @@ class Reader:
     def _iterate(self, slot, number, draws):
         """(images, labels) of the piece in a slot, which the iterator no longer needs."""
         iterator = mx.io.ImageRecordUInt8Iter(path_imgrec=slot.rec, path_imgidx=slot.idx, batch_size=number,
-                                         **dict(self.steps, **draws))
+                                              **dict(self.steps, **draws))
         batch = iterator.next()
         with contextlib.suppress(StopIteration):
             iterator.next()  # an iterator that is not drained keeps its last batch for ever

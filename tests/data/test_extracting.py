@@ -38,18 +38,19 @@ def test_the_tree_and_its_certificate(tmp_path):
     assert extract(tmp_path / 'one', check=None) == facts  # kept
 
 
-@pytest.mark.parametrize('forged', [{}, {'checked': None}, [], 'x'])
+@pytest.mark.parametrize('forged', [{}, {'checked': None}, {'checked': {'a': float('nan')}},
+                                    {'checked': {'a': float('inf')}}, [], 'x'])
 def test_a_certificate_of_other_facts_is_not_taken(tmp_path, forged):
-    facts = extract(tmp_path, check=lambda folder, processes: {'checked': {'a': 1}}, describe=sorted_keys)
+    facts = extract(tmp_path, check=lambda folder, processes: {'checked': {'a': 1}}, describe=counts)
     if isinstance(forged, dict):
         forged = dict({name: facts[name] for name in ('plan', 'source')}, **forged)
     (tmp_path / 'set.certificate.json').write_text(json.dumps(forged))
     with pytest.raises(UsageError, match='is there already, and not from these archives'):
-        extract(tmp_path, describe=sorted_keys)
+        extract(tmp_path, describe=counts)
 
 
-def sorted_keys(facts):
-    return sorted(facts['checked'].items())
+def counts(facts):
+    return ['%s: %d' % pair for pair in facts['checked'].items()]
 
 
 @pytest.mark.parametrize('error', [Stop, OSError(errno.ENOSPC, 'No space left on device')], ids=['kill', 'full disk'])

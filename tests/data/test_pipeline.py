@@ -329,7 +329,7 @@ def test_a_batch_that_was_used_is_not_overwritten(sets):
     """Operations that still wait in the engine see the images that were theirs."""
     stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, threads=2)
     expected, labels = epoch_of(stream, 0)
-    slow = mx.nd.random.normal(shape=(600, 600))
+    slow = mx.nd.random.normal(shape=(1200, 1200))
     kept = []
     for batch in stream.epoch(0):
         for _ in range(3):
