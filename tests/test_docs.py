@@ -190,11 +190,10 @@ def test_float16s_softmax():
         '    print(abs(mx.nd.log_softmax(scores).asnumpy() - exact).max())\n'
         '    sums.append(mx.nd.softmax(scores / 20).asnumpy().astype("float64").sum(axis=1))\n'
         'print(np.min(sums), np.max(sums))\n')
-    found = {}
-    for safe in '01':
-        done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
-                              env=dict(os.environ, MXNET_SAFE_ACCUMULATION=safe), universal_newlines=True, check=True)
-        found[safe] = [float(word) for word in done.stdout.split()]
+    running = {safe: subprocess.Popen([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
+                                      env=dict(os.environ, MXNET_SAFE_ACCUMULATION=safe), universal_newlines=True)
+               for safe in '01'}
+    found = {safe: [float(word) for word in process.communicate()[0].split()] for safe, process in running.items()}
     assert ('%.3f, %.3f and %.3f, and the softmax at T = 20 sums to %.3f to %.3f' % tuple(found['0'])
             in ' '.join(TEXT.split()))
     assert found['1'][3:] == pytest.approx([1, 1], abs=5e-4)

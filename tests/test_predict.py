@@ -230,8 +230,14 @@ def test_a_class_of_a_latin_1_name_is_printed(tmp_path):
              '--save-dir', run, '-j', '1']
     predict = ['-m', 'gluon_tricks', 'predict', '--params', run, os.path.join(
         os.fsencode(str(tmp_path)), b'train', b'caf\xe9', b'0.jpg')]
-    for words, encoding in ((train, 'ascii'), (predict, 'utf-8'), (predict, 'ascii'), (predict, 'latin-1')):
-        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env=dict(os.environ, PYTHONIOENCODING=encoding))
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
-        assert words is train or b'caf\\udce9' in done.stdout and b'Traceback' not in done.stderr
+    training = start(train, 'ascii')
+    errors = training.communicate()[1]
+    assert training.returncode == 0, errors.decode()[-2000:]
+    for process in [start(predict, encoding) for encoding in ('utf-8', 'ascii', 'latin-1')]:
+        output, errors = process.communicate()
+        assert process.returncode == 0 and b'caf\\udce9' in output and b'Traceback' not in errors, errors.decode()[-2000:]
+
+
+def start(words, encoding):
+    return subprocess.Popen([sys.executable] + words, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=dict(os.environ, PYTHONIOENCODING=encoding))
