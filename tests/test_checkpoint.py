@@ -7,34 +7,8 @@ import pytest
 
 from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
-from gluon_tricks.distributed import connect
 from gluon_tricks.errors import UsageError
-from gluon_tricks.optimizer import create_optimizer
-
-
-def make(devices=(mx.cpu(0),), dtype='float32', seed=0):
-    """A small net with BatchNorm and its trainer, one update done."""
-    mx.random.seed(seed)
-    net = mx.gluon.nn.HybridSequential(prefix='net_')
-    with net.name_scope():
-        net.add(mx.gluon.nn.Dense(4, in_units=3), mx.gluon.nn.BatchNorm(in_channels=4))
-    net.initialize(ctx=list(devices))
-    trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 1e-4, dtype == 'float16'),
-                               update_on_kvstore=False)
-    connect(trainer)
-    return net, trainer
-
-
-def update(net, trainer, devices=(mx.cpu(0),), seed=1):
-    rng = np.random.RandomState(seed)
-    for device in devices:
-        x = mx.nd.array(rng.normal(size=(6, 3)), ctx=device)
-        with mx.autograd.record():
-            loss = (net(x) ** 2 * mx.nd.array([1, 2, 3, 4], ctx=device)).sum(axis=1)
-        loss.backward()
-    trainer.set_learning_rate(0.1)
-    trainer.allreduce_grads()
-    trainer.update(6)
+from support.checkpoints import make_net, update
 
 
 def values(net):
@@ -44,13 +18,13 @@ def values(net):
 
 @pytest.mark.parametrize('devices', [(mx.cpu(0),), (mx.cpu(0), mx.cpu(1))])
 def test_a_restored_run_goes_on_bit_for_bit(tmp_path, devices):
-    net, trainer = make(devices)
+    net, trainer = make_net(devices)
     update(net, trainer, devices)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'best': None, 'config': {}})
     update(net, trainer, devices, seed=2)
     expected = values(net)
 
-    other, other_trainer = make(devices, seed=5)
+    other, other_trainer = make_net(devices, seed=5)
     path, manifest, notices = checkpoint.find(str(tmp_path))
     assert manifest['epoch'] == 0 and notices == []
     checkpoint.restore(path, checkpoint.read(path), other, other_trainer)
@@ -61,7 +35,7 @@ def test_a_restored_run_goes_on_bit_for_bit(tmp_path, devices):
 
 
 def test_the_links_follow_the_newest(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     for epoch in range(3):
         checkpoint.save(str(tmp_path), epoch, net, trainer, {'config': {}})
@@ -72,10 +46,10 @@ def test_the_links_follow_the_newest(tmp_path):
 
 
 def test_gluon_loads_the_parameters(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
-    other, _ = make(seed=9)
+    other, _ = make_net(seed=9)
     other.load_parameters(str(tmp_path / 'latest' / 'net.params'))
     for name, copies in values(other).items():
         np.testing.assert_array_equal(copies[0], values(net)[name][0])
@@ -84,7 +58,7 @@ def test_gluon_loads_the_parameters(tmp_path):
 @pytest.mark.parametrize('name', ['net.params', 'optimizer.params', 'manifest.json'])
 @pytest.mark.parametrize('damage', ['flip', 'cut', 'remove'])
 def test_damage_is_named_and_the_one_before_is_found(tmp_path, name, damage):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     checkpoint.save(str(tmp_path), 1, net, trainer, {'config': {}})
@@ -107,7 +81,7 @@ def test_damage_is_named_and_the_one_before_is_found(tmp_path, name, damage):
 @pytest.mark.parametrize('file_number', [0, 1, 2])
 def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
     """Each write in turn fails: no new directory, the old checkpoint whole, one sentence."""
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     calls, real = [], checkpoint.sync
@@ -129,7 +103,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
 
 
 def test_another_network_is_refused(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     other = mx.gluon.nn.Dense(4, in_units=3)
@@ -139,7 +113,7 @@ def test_another_network_is_refused(tmp_path):
 
 
 def test_a_later_format_is_refused(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     path = tmp_path / 'latest' / 'manifest.json'
@@ -152,7 +126,7 @@ def test_a_later_format_is_refused(tmp_path):
 
 
 def test_an_export_outlives_its_checkpoint(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     checkpoint.export(str(tmp_path / 'epoch-0000'), str(tmp_path / 'imagenet-net-0.params'))
@@ -162,7 +136,7 @@ def test_an_export_outlives_its_checkpoint(tmp_path):
 
 def test_nothing_is_pickled(tmp_path):
     """The files hold MXNet arrays and JSON; none starts or ends as a pickle does."""
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     for name in os.listdir(str(tmp_path / 'epoch-0000')):

@@ -15,7 +15,7 @@ import pytest
 from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from test_checkpoint import make, update
+from support.checkpoints import make_net, update
 
 FILES = ('net.params', 'optimizer.params', 'devices.params', 'manifest.json')
 DEVICES = (mx.cpu(0), mx.cpu(1))
@@ -25,7 +25,7 @@ DEVICES = (mx.cpu(0), mx.cpu(1))
 def run(tmp_path_factory):
     """A directory with two checkpoints of a net on two devices; the first is the best."""
     folder = str(tmp_path_factory.mktemp('run'))
-    net, trainer = make(DEVICES)
+    net, trainer = make_net(DEVICES)
     for epoch in range(2):
         update(net, trainer, DEVICES, seed=epoch)
         checkpoint.save(folder, epoch, net, trainer, {'best': None, 'metrics': {}, 'config': {'model': 'x'}})
@@ -300,7 +300,7 @@ def test_a_manifest_that_is_no_json_object(run, tmp_path, kind):
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_loaded(tmp_path):
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     path = checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
     running_mean = net[1].running_mean.data().asnumpy()
@@ -365,7 +365,7 @@ class _Written:
 def saved_run(folder, again=False):
     """(net, trainer) of a run with one checkpoint, the latest and the best; again: a second one is there already."""
     os.makedirs(folder)
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(folder, 0, net, trainer, {'config': {}})
     checkpoint.point(folder, 'best', 'epoch-0000')
@@ -395,7 +395,7 @@ def check_whole(folder, before):
         checkpoint.read(os.path.join(folder, link))
     assert not [name for name in os.listdir(folder) if name[0] != '.' and name not in ('latest', 'best')
                 and not name.startswith('epoch-')]
-    net, trainer = make()
+    net, trainer = make_net()
     update(net, trainer)
     checkpoint.save(folder, 1, net, trainer, {'config': {}})
     assert checkpoint.find(folder)[0].endswith('epoch-0001') and checkpoint.target(folder, 'latest') == 'epoch-0001'
@@ -462,7 +462,7 @@ def test_a_file_may_end_at_any_byte(tmp_path):
                 assert '\n' not in str(error) and not os.path.isdir(os.path.join(folder, 'epoch-0001'))
         for name in checkpoint.names(folder):
             path = os.path.join(folder, name)
-            checkpoint.restore(path, checkpoint.read(path), *make())
+            checkpoint.restore(path, checkpoint.read(path), *make_net())
         checkpoint.point(folder, 'latest', 'epoch-0000')
         shutil.rmtree(os.path.join(folder, 'epoch-0001'), ignore_errors=True)
     check_whole(folder, 0)
@@ -500,7 +500,7 @@ def test_a_disk_that_is_full(small_disk):
         assert checkpoint.read(os.path.join(folder, 'epoch-0000'))['epoch'] == 0
         for name in checkpoint.names(folder):
             path = os.path.join(folder, name)
-            checkpoint.restore(path, checkpoint.read(path), *make())
+            checkpoint.restore(path, checkpoint.read(path), *make_net())
         checkpoint.point(folder, 'latest', 'epoch-0000')
         shutil.rmtree(os.path.join(folder, 'epoch-0001'), ignore_errors=True)
     assert 0 < failed < 7

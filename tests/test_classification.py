@@ -1,5 +1,4 @@
 import re
-import types
 
 import numpy as np
 import pytest

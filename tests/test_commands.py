@@ -12,11 +12,11 @@ import sys
 import pytest
 
 import train_imagenet
-from conftest import ROOT
 from gluon_tricks import config as configuration
 from gluon_tricks.__main__ import main
 from gluon_tricks.errors import UsageError
 from gluon_tricks.experiments import recipes
+from support import ROOT
 from transfer import fcn_config, rcnn_config, tables
 
 PAGES = ['README.md'] + sorted('docs/%s' % path.name for path in (ROOT / 'docs').glob('*.md'))

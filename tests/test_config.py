@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gluon_tricks import config as configuration
 from gluon_tricks.config import TrainConfig, from_namespace, parser
-from gluon_tricks.options import flags_of
 from gluon_tricks.errors import UsageError
+from gluon_tricks.options import flags_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,19 +13,13 @@ import types
 import numpy as np
 import pytest
 
-from gluon_tricks import checkpoint, loop
+from gluon_tricks import checkpoint
 from gluon_tricks.__main__ import main
-from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
-from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.distributed import Workers, check_kv_store, connect, find_devices, number_of_workers
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models.zoo import get_model, know_shapes, place
-from gluon_tricks.optimizer import create_optimizer
-from gluon_tricks.tricks.low_precision import LossScaler, precision
-from gluon_tricks.tricks.zero_gamma import zero_gamma
-from conftest import ROOT
+from support import ROOT
 
 pytestmark = pytest.mark.skipif(mx.context.num_gpus() > 0, reason='written for a machine without GPUs')
 
@@ -152,67 +146,6 @@ def unlabelled(out):
     return sorted(re.sub(r'^\[(worker )?\d\](<stdout>:| )', '', line) for line in out.splitlines())
 
 
-class Slices:
-    """Stored batches, of which a worker takes its rows."""
-
-    def __init__(self, updates):
-        rng = np.random.RandomState(0)
-        self.x = rng.normal(size=(updates, 16, 3, 32, 32)).astype('float32')
-        self.y = rng.randint(10, size=(updates, 16)).astype('float32')
-
-    def batch(self, number, workers):
-        share = 16 // workers.number
-        rows = slice(workers.rank * share, (workers.rank + 1) * share)
-        return Batch([mx.nd.array(self.x[number, rows])], [mx.nd.array(self.y[number, rows])])
-
-
-class Overflowing(Classification):
-    """At one update the gradients of the second half of the images are too large for float16."""
-
-    def begin_batch(self, update):
-        self.update = update
-        super().begin_batch(update)
-
-    def loss(self, *shard):
-        second = self.workers.rank or shard[0]  # on one worker's device, or the second device
-        return super().loss(*shard) * (1e9 if second and self.update == 7 else 1.0)
-
-
-def train_slices(workers, devices, dtype, updates=20):
-    """(weights and statistics as saved, updates skipped) after some updates of a small network."""
-    mx.random.seed(3 + workers.rank)  # the first worker's weights are everybody's
-    low_precision = precision(dtype, devices)
-    net = get_model('resnet10_v1d_demo', classes=10)
-    zero_gamma(net)
-    net.initialize(mx.init.Xavier())
-    know_shapes(net, 32)
-    place(net, devices, low_precision, True)
-    trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 1e-4, dtype == 'float16'),
-                               kvstore=workers.store, update_on_kvstore=False)
-    connect(trainer)
-    config = TrainConfig(num_classes=10, input_size=32, batch_size=8, lr=0.1, dtype=dtype)
-    kind = Overflowing if dtype == 'float16' else Classification
-    task = kind(net, config, devices, None, None, low_precision, workers=workers)
-    scaler, slices = LossScaler() if dtype == 'float16' else None, Slices(updates)
-    for number in range(updates):
-        loop.step(task, slices.batch(number, workers), trainer, devices, number + 1, 0.05, 16, scaler)
-    workers.average(trainer._params)
-    mx.nd.waitall()
-    metrics = task.train_metrics()
-    arrays = {name: array.asnumpy() for name, array in checkpoint.net_arrays(net, trainer).items()}
-    return arrays, scaler.skipped if scaler else 0, metrics
-
-
-def save_slices(kv_store, devices, dtype, prefix):
-    """The program of a worker."""
-    workers = Workers(kv_store)
-    arrays, skipped, metrics = train_slices(workers, find_devices(devices), dtype)
-    np.savez('%s%d.npz' % (prefix, workers.rank), **arrays)
-    with open('%s%d.json' % (prefix, workers.rank), 'w') as stream:
-        json.dump([skipped, metrics], stream)
-    workers.finish()
-
-
 def load_slices(prefix, rank):
     with open('%s%d.json' % (prefix, rank)) as stream:
         return (dict(np.load('%s%d.npz' % (prefix, rank))), *json.load(stream))
@@ -222,7 +155,7 @@ def load_slices(prefix, rank):
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_two_workers_are_one_with_two_devices(dtype, kv_store, tmp_path):
     """The same slices: the same weights, statistics and metrics, and the same update skipped (float16)."""
-    program, prefix = 'import test_distributed; test_distributed.save_slices(%r, %r, %r, %r)', str(tmp_path / 'worker')
+    program, prefix = 'from support import workers; workers.save_slices(%r, %r, %r, %r)', str(tmp_path / 'worker')
     one = str(tmp_path / 'one')
     code, _, err = launch('-c', program % ('device', 'cpu(0),cpu(1)', dtype, one), kv_store='')
     assert code == 0, err
@@ -359,25 +292,12 @@ def test_equal_statistics_keep_their_bits():
         np.testing.assert_allclose(copy.asnumpy(), before + 0.25, rtol=1e-5, atol=1e-6)
 
 
-def train_slowly(seconds, arguments):
-    """The program of a worker that takes its time over each update."""
-    import train_imagenet
-    step = loop.step
-
-    def slow_step(*words):
-        time.sleep(seconds)
-        return step(*words)
-
-    loop.step = slow_step
-    sys.exit(train_imagenet.main(arguments))
-
-
 @both_stores
 def test_a_stop_inside_an_epoch_and_its_resumption(kv_store, tiny_arguments, tmp_path):
     """A SIGTERM to what started the workers: they save, and the run that goes on ends with the same bytes."""
     if kv_store == 'horovod' and 'bash' in os.path.realpath('/bin/sh'):
         pytest.skip('horovodrun gives no time to save where /bin/sh is bash: docs/distributed.md')
-    program = 'import test_distributed; test_distributed.train_slowly(%r, %r)'
+    program = 'from support import workers; workers.train_slowly(%r, %r)'
     arguments = tiny_arguments + ['--kv-store', kv_store, '--batch-size', '2', '--log-interval', '3', '--mixup']
     whole, parts = [arguments + ['--save-dir', str(tmp_path / name)] for name in ('whole', 'parts')]
     code, _, err = launch('-c', program % (0, whole), kv_store=kv_store)

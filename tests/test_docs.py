@@ -12,7 +12,7 @@ from gluon_tricks import config as configuration
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.options import flags_of
-from conftest import ROOT
+from support import ROOT
 
 TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'differences.md').read_text(encoding='utf-8')
 
@@ -255,6 +255,7 @@ def test_the_data_page_gives_the_digests_and_counts_that_are_asserted():
 
 def test_the_data_page_names_commands_and_places_that_exist():
     import os
+
     from gluon_tricks.data import prepare
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     for name, module in prepare._SETS.items():

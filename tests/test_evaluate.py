@@ -5,8 +5,9 @@ import sys
 import pytest
 
 import train_imagenet
-from conftest import NO_CLASSES, ROOT, damaged_records, make_records, relabel
 from gluon_tricks.__main__ import main
+from support import ROOT
+from support.records import NO_CLASSES, damaged_records, make_records, relabel
 
 
 @pytest.fixture(scope='module')

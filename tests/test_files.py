@@ -11,10 +11,10 @@ import threading
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks import files
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import LOCK, Lock
+from support import ROOT
 
 
 def test_a_file_is_written_whole(tmp_path):

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.guard import STALLED, Guard, Stopped
+from support import ROOT
 
 
 def run(program, tmp_path, stall=0.0, signals=(), apart=2.2):

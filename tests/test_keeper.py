@@ -4,38 +4,14 @@ import numpy as np
 import pytest
 
 from gluon_tricks import checkpoint
-from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
-from gluon_tricks.config import TrainConfig
-from gluon_tricks.distributed import connect
 from gluon_tricks.keeper import Keeper
-from gluon_tricks.optimizer import create_optimizer
 from gluon_tricks.resume import find_to_resume
-
-
-class Record:
-    last_checkpoint = None
-
-    def check(self):
-        pass
-
-
-def make(tmp_path, **options):
-    config = TrainConfig(save_dir=str(tmp_path), num_epochs=12, **options)
-    net = mx.gluon.nn.Dense(2, in_units=2)
-    net.initialize()
-    trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 0, False), update_on_kvstore=False)
-    connect(trainer)
-    return config, Keeper(config, Classification(net, config, [mx.cpu()], None, None, None), net, trainer, None,
-                          Record(), {'classes': ['a', 'b']})
-
-
-def scores(top1):
-    return {'top1': top1, 'top5': 99.0, 'num_images': 10, 'gap_histogram': [1, 2]}
+from support.checkpoints import NoRecord, make_keeper, scores
 
 
 def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
-    _, keeper = make(tmp_path, save_frequency=5)
+    _, keeper = make_keeper(tmp_path, save_frequency=5)
     for epoch, top1 in enumerate([10, 20, 90, 30, 40, 50, 60, 70]):
         keeper.save(epoch, scores(top1))
     assert checkpoint.names(str(tmp_path)) == ['epoch-0002', 'epoch-0004', 'epoch-0006', 'epoch-0007']
@@ -46,7 +22,7 @@ def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
 
 
 def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
-    _, keeper = make(tmp_path, save_frequency=1)
+    _, keeper = make_keeper(tmp_path, save_frequency=1)
     keeper.save(0, scores(50.0))
     assert {'0.5000-imagenet-resnet50_v1d-0-best.params', 'imagenet-resnet50_v1d-0.params'} <= set(
         os.listdir(str(tmp_path)))
@@ -54,7 +30,7 @@ def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
 
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bits(dtype, tmp_path):
-    _, keeper = make(tmp_path, save_frequency=1, save_dtype=dtype)
+    _, keeper = make_keeper(tmp_path, save_frequency=1, save_dtype=dtype)
     path = keeper.save(0, scores(50.0))
     exact = keeper.net.weight.data().asnumpy()
     stored, exported = (mx.nd.load(str(file))['weight'] for file in (
@@ -64,24 +40,24 @@ def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bit
 
 
 def test_an_equal_score_is_not_better(tmp_path):
-    _, keeper = make(tmp_path)
+    _, keeper = make_keeper(tmp_path)
     keeper.save(0, scores(50.0))
     keeper.save(1, scores(50.0))
     assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
 
 
 def test_without_validation_there_is_no_best(tmp_path):
-    _, keeper = make(tmp_path)
+    _, keeper = make_keeper(tmp_path)
     keeper.save(0, {})
     assert keeper.best is None and checkpoint.target(str(tmp_path), 'best') is None
     assert keeper.result == {'epoch': 0}
 
 
 def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):
-    config, keeper = make(tmp_path)
+    config, keeper = make_keeper(tmp_path)
     keeper.save(0, scores(50.0), {'losses': [], 'high': 0})
     resumed = find_to_resume(config.replace(resume='auto'))[0]
-    after = Keeper(config, keeper.task, keeper.net, keeper.trainer, None, Record(), {}, resumed)
+    after = Keeper(config, keeper.task, keeper.net, keeper.trainer, None, NoRecord(), {}, resumed)
     for epoch, top1 in ((1, 60.0), (2, 70.0), (3, 80.0)):
         after.save(epoch, scores(top1), {'losses': [], 'high': 7})
     assert checkpoint.names(str(tmp_path)) == ['epoch-0000', 'epoch-0002', 'epoch-0003']

@@ -10,7 +10,7 @@ import pytest
 from gluon_tricks import launch
 from gluon_tricks.__main__ import main
 from gluon_tricks.errors import UsageError
-from conftest import ROOT
+from support import ROOT
 
 pytestmark = pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='looks for processes in /proc')
 

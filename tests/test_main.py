@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from gluon_tricks.__main__ import COMMANDS, main
-from conftest import ROOT
+from support import ROOT
 
 
 def test_help_lists_all_commands_in_one_screen(capsys):

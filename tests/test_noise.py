@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks import noise
+from support import ROOT
 
 NOISY = (b'[17:01:02] ../src/operator/nn/mkldnn/mkldnn_pooling-inl.h:88: MKLDNN Pooling: training with prop_kind is '
          b'forward_scoring', b'libpng warning: iCCP: known incorrect sRGB profile')

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from conftest import HUGE, ROOT, damaged_records, make_jpeg
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
-from gluon_tricks.data.pipeline import EvalStream, TrainStream
 from gluon_tricks.data.packing import pack
+from gluon_tricks.data.pipeline import EvalStream, TrainStream
 from gluon_tricks.errors import UsageError
 from gluon_tricks.predict import class_names, preprocess, read_image
+from support import ROOT
+from support.records import HUGE, damaged_records, make_jpeg
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 

@@ -11,18 +11,18 @@ import sys
 import pytest
 
 import train_imagenet
-from conftest import make_records
 from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.errors import UsageError
 from gluon_tricks.resume import check_fits, find_to_resume
-from test_keeper import make, scores
-from test_running import Signalled, Task, train, whole  # noqa: F401  whole is a fixture
+from support.checkpoints import make_keeper, scores
+from support.records import make_records
+from support.runs import Signalled, Task, train
 
 
 def test_where_a_run_starts(tmp_path):
-    config, keeper = make(tmp_path)
+    config, keeper = make_keeper(tmp_path)
     assert find_to_resume(config) == (None, [])
     (resumed, notices) = find_to_resume(config.replace(resume='auto'))
     assert resumed is None and 'beginning' in notices[0]
@@ -38,7 +38,7 @@ def test_where_a_run_starts(tmp_path):
 
 
 def test_a_damaged_newest_is_named_and_the_one_before_is_taken(tmp_path):
-    config, keeper = make(tmp_path)
+    config, keeper = make_keeper(tmp_path)
     keeper.save(0, scores(50.0))
     keeper.save(1, scores(60.0))
     (tmp_path / 'epoch-0001' / 'net.params').write_bytes(b'')

@@ -6,88 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from gluon_tricks import checkpoint, files, loop
 from gluon_tricks.compat import mx
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.distributed import connect
-from gluon_tricks.errors import UsageError
 from gluon_tricks.divergence import Diverged
+from gluon_tricks.errors import UsageError
 from gluon_tricks.optimizer import create_optimizer
 from gluon_tricks.running import Run
-from gluon_tricks.sums import Sums
+from support import ROOT
+from support.runs import Signalled, Task, history, train
 
 CPU = [mx.cpu()]
-
-
-class Task:
-    """One weight that is pulled to 3, by batches that depend on seed, epoch and place. fails: raised in an epoch."""
-
-    headline, result_names, metric_names = 'nearness', ('nearness',), ('loss',)
-
-    def __init__(self, fails=None):
-        self.seen, self.fails = [], fails
-        self.net = mx.gluon.nn.Dense(1, in_units=1, use_bias=False, weight_initializer='zeros')
-        self.net.initialize()
-        self.sums = Sums(1)
-
-    def reseed(self, seed):
-        self.seed = seed
-
-    def begin_epoch(self, epoch, first=0):
-        if self.fails and epoch == 1:
-            raise self.fails
-        self.epoch = epoch
-        rng = np.random.RandomState([self.seed, epoch])
-        return iter([mx.nd.array(rng.normal(size=(4, 1))) for _ in range(5)][first:])
-
-    def begin_batch(self, update):
-        self.seen.append(update)
-
-    def shards(self, batch, devices):
-        return [(batch,)]
-
-    def loss(self, x):
-        loss = (self.net(x) - 3) ** 2
-        self.sums.add(0, [loss.sum()], len(x))
-        return loss
-
-    def train_metrics(self):
-        rows, count = self.sums.read()
-        return {'loss': rows.sum() / count}
-
-    def evaluate(self, beat):
-        return {'nearness': -abs(float(self.net.weight.data().asnumpy()[0, 0]) - 3), 'in_epoch': self.epoch}
-
-    def batch_line(self, *arguments):
-        return 'batch'
-
-    def epoch_lines(self, epoch, facts, metrics):
-        return ['epoch %d' % epoch]
-
-    def file_name(self, epoch, metrics):
-        return 'weights-%d.params' % epoch
-
-    def best_file_name(self, epoch, metrics):
-        return 'best-%d.params' % epoch
-
-    def result_line(self, result, best):
-        return 'nearness %.3f after epoch %d' % (result['nearness'], result['epoch'])
-
-
-def train(tmp_path, fails=None, task=None, **options):
-    task = task or Task(fails)
-    with Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))) as run:
-        trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
-        connect(trainer)
-        code = run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 5, 4, ['a notice'],
-                         manifest={'of': 'bread'}, oven='hot')
-    return code, task.net.weight.data().asscalar(), json.loads((tmp_path / 'run.json').read_text())
 
 
 def test_a_run_is_recorded_and_kept(tmp_path, capsys):
@@ -128,41 +62,6 @@ def test_float16_has_a_loss_scale(options, scale, fixed, tmp_path):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stops and resumptions inside an epoch
-
-def history(folder):
-    """{(kind, update or epoch): figures} of log.jsonl, without times: a later event takes the place of an earlier."""
-    events = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
-    for event in events:
-        for name in ('time_stamp', 'speed', 'wait', 'time', 'evaluation_time'):
-            event.pop(name, None)
-    return {(event['event'], event.get('update', event['epoch'])): event for event in events if 'epoch' in event}
-
-
-class Signalled(Task):
-    """A signal comes at an update, or in the evaluation of an epoch."""
-
-    def __init__(self, number, update=None, epoch=None):
-        super().__init__()
-        self.number, self.update, self.stop_epoch, self.evaluated = number, update, epoch, 0
-
-    def begin_batch(self, update):
-        super().begin_batch(update)
-        if update == self.update:
-            os.kill(os.getpid(), self.number)
-
-    def evaluate(self, beat):
-        if self.evaluated == self.stop_epoch:
-            os.kill(os.getpid(), self.number)
-            time.sleep(0.1)
-        self.evaluated += 1
-        return super().evaluate(beat)
-
-
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('whole')
-    return train(folder)[1], history(folder)
-
 
 @pytest.mark.parametrize('update, number', [(update, number) for number in (signal.SIGINT, signal.SIGTERM)
                                             for update in range(1, 16)] + [(1, signal.SIGHUP), (8, signal.SIGHUP)])
@@ -272,8 +171,8 @@ def test_a_full_disk_under_the_log_is_one_sentence(tmp_path):
 
 
 def test_a_console_that_is_gone_does_not_end_the_run(tmp_path):
-    program = ('import sys; sys.path[:0] = %r\nfrom pathlib import Path\nimport test_running\n'
-               'sys.exit(test_running.train(Path(%r))[0])' % ([str(ROOT), str(ROOT / 'tests')], str(tmp_path)))
+    program = ('import sys; sys.path[:0] = %r\nfrom pathlib import Path\nfrom support import runs\n'
+               'sys.exit(runs.train(Path(%r))[0])' % ([str(ROOT), str(ROOT / 'tests')], str(tmp_path)))
     process = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     err = process.stderr.read().decode()
@@ -344,10 +243,10 @@ def test_a_resumption_that_would_lose_checkpoints_is_refused(tmp_path):
 
 def test_a_terminal_that_is_closed_is_a_hangup_and_the_run_is_saved(tmp_path):
     """As by a lost connection: the bar, the lines and the signal come to nobody."""
-    program = ('import sys, time; sys.path[:0] = %r\nfrom pathlib import Path\nimport test_running\n'
-               'class Slow(test_running.Task):\n    def begin_batch(self, update):\n'
+    program = ('import sys, time; sys.path[:0] = %r\nfrom pathlib import Path\nfrom support import runs\n'
+               'class Slow(runs.Task):\n    def begin_batch(self, update):\n'
                '        super().begin_batch(update); time.sleep(0.2)\n'
-               'sys.exit(test_running.train(Path(%r), task=Slow())[0])' % ([str(ROOT), str(ROOT / 'tests')],
+               'sys.exit(runs.train(Path(%r), task=Slow())[0])' % ([str(ROOT), str(ROOT / 'tests')],
                                                                           str(tmp_path)))
     process, terminal = pty.fork()
     if not process:

@@ -75,8 +75,9 @@ def test_every_published_log_that_is_here():
 @pytest.mark.parametrize('warmup_epochs', [0, 1, 5])
 @pytest.mark.parametrize('updates_per_epoch', [2, 7])
 def test_gluoncv_of_today(mode, warmup_epochs, updates_per_epoch):
-    from gluon_tricks.compat import mx  # noqa: F401
     from gluoncv.utils import LRScheduler, LRSequential
+
+    from gluon_tricks.compat import mx  # noqa: F401
     epochs, decay_epochs = 12, (3, 6, 9)
     theirs = LRSequential([
         LRScheduler('linear', base_lr=0, target_lr=0.4, nepochs=warmup_epochs, iters_per_epoch=updates_per_epoch),

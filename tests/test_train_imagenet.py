@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from conftest import NO_CLASSES, ROOT, make_records, relabel
 from gluon_tricks import checkpoint
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
+from support import ROOT
+from support.records import NO_CLASSES, make_records, relabel
 
 
 def train(arguments, save_dir, *more):
@@ -263,7 +264,7 @@ def test_wrong_usage_is_one_sentence(tiny_arguments, tmp_path, flags, part, caps
 
 
 def test_a_folder_of_images_is_packed_trained_and_evaluated(tiny_arguments, tmp_path, capsys):
-    from conftest import make_jpeg
+    from support.records import make_jpeg
     for part, number in (('train', 20), ('val', 6)):
         for i in range(number):
             folder = tmp_path / 'images' / part / ('class%d' % (i % 2))

@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from archive_makers import tar_bytes, zip_bytes
 from gluon_tricks.data import archives
 from gluon_tricks.errors import UsageError
+from support.archives import tar_bytes, zip_bytes
 
 FILES = {'a/1.txt': b'one', 'a/2.txt': b'', 'b.txt': b'three' * 1000, 'x' * 150 + '.txt': b'long name'}
 

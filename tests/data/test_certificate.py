@@ -3,11 +3,11 @@ import os
 
 import pytest
 
-from conftest import make_jpeg
 from gluon_tricks.data import certificate
 from gluon_tricks.data.packing import pack
 from gluon_tricks.data.verify import verify
 from gluon_tricks.errors import UsageError
+from support.records import make_jpeg
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import zlib
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_jpeg, make_records
 from gluon_tricks.data import crash
 from gluon_tricks.data.packing import pack
 from gluon_tricks.data.records import check_records, find_bad_record, read_index, record
 from gluon_tricks.errors import UsageError
+from support import ROOT
+from support.records import make_jpeg, make_records
 
 
 def bad_image(rec, idx, row):

@@ -97,8 +97,8 @@ def test_a_tree_that_was_removed_is_made_again(tmp_path):
 
 def test_an_archive_of_ones_own_that_changed_is_another_one(tmp_path):
     """Its files may have the sizes that they had."""
-    from archive_makers import tar_bytes
     from gluon_tricks.data import archives
+    from support.archives import tar_bytes
     path = tmp_path / 'x.tar'
 
     def make(content, time):

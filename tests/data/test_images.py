@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import HUGE, make_jpeg
 from gluon_tricks.data import images
+from support.records import HUGE, make_jpeg
 
 
 @pytest.mark.parametrize('mode, progressive', [('L', False), ('RGB', False), ('RGB', True), ('CMYK', False)])

@@ -1,5 +1,4 @@
 import errno
-import hashlib
 import json
 import os
 import struct
@@ -9,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from archive_makers import cmyk_jpeg, png, read_all
-from conftest import ROOT, make_jpeg
 from gluon_tricks.compat import mx
 from gluon_tricks.data import certificate, packing, records
 from gluon_tricks.errors import UsageError
-
+from support import ROOT
+from support.archives import cmyk_jpeg, contents, png, read_all
+from support.records import make_jpeg
 
 # -- packing ----------------------------------------------------------------------------------------------------------
 
@@ -82,12 +81,6 @@ def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
         (tmp_path / 'file').write_text('not a directory')
         packing.pack([(make_jpeg(0, 0), 0, 'a')], str(tmp_path / 'file' / 'x'))
 
-
-SUFFIXES = ('.rec', '.lst', '.idx', '.certificate.json')
-
-
-def contents(prefix):
-    return {suffix: hashlib.sha256(open(prefix + suffix, 'rb').read()).hexdigest() for suffix in SUFFIXES}
 
 
 @pytest.fixture

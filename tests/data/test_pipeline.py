@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.compat import mx
-from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
 from gluon_tricks.data.packing import pack
+from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
 from gluon_tricks.errors import UsageError
+from support import ROOT
 
 CPU = [mx.cpu(0)]
 PLAIN = dict(jitter=0, pca_noise=0, mirror=False, mean=(0, 0, 0), std=(1, 1, 1))

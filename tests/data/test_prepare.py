@@ -8,12 +8,11 @@ import time
 
 import pytest
 
-from archive_makers import write_ade20k, write_imagenet, write_places365, write_voc
-from conftest import ROOT
-
 from gluon_tricks.__main__ import main
 from gluon_tricks.data.demo import write_digits
 from gluon_tricks.data.records import check_records
+from support import ROOT
+from support.archives import write_ade20k, write_imagenet, write_places365, write_voc
 
 pytest.importorskip('sklearn')
 
@@ -86,7 +85,7 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(name, tmp_path)
             for each in range(number):
                 place = archives / part / str(each % 3)
                 place.mkdir(parents=True, exist_ok=True)
-                from conftest import make_jpeg
+                from support.records import make_jpeg
                 (place / ('%d.JPEG' % each)).write_bytes(make_jpeg(each % 3, each))
         words = [str(archives), '--resize', '60']
 

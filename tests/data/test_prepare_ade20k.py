@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from archive_makers import png, write_ade20k, zip_bytes
 from gluon_tricks.__main__ import main
+from support.archives import png, write_ade20k, zip_bytes
 
 
 def prepare(out, flags, *more):

@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from archive_makers import read_all
-from conftest import make_jpeg
 from gluon_tricks.config import TrainConfig
 from gluon_tricks.data import certificate, records
 from gluon_tricks.data.prepare_folder import find_records, pack_folder
 from gluon_tricks.errors import UsageError
+from support.archives import read_all
+from support.records import make_jpeg
 
 
 def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):

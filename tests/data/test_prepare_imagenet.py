@@ -4,23 +4,16 @@ import tarfile
 
 import pytest
 
-from archive_makers import devkit, read_all, tar_bytes, write_imagenet
 from gluon_tricks.__main__ import main
 from gluon_tricks.data import certificate, prepare_imagenet
 from gluon_tricks.data.records import check_records
 from gluon_tricks.data.verify import verify
 from gluon_tricks.errors import UsageError
-from test_packing import contents
+from support.archives import by_name, contents, devkit, read_all, tar_bytes, write_imagenet
 
 
 def prepare(out, flags, *more):
     return main(['prepare', 'imagenet', '--out', str(out), '--processes', '1', *flags, *more])
-
-
-def by_name(prefix):
-    """{name: label} of a record file's list, and the bytes of each name's record."""
-    lines = [line.rstrip('\n').split('\t') for line in open(prefix + '.lst')]
-    return {name: int(float(label)) for _, label, name in lines}
 
 
 def test_records_of_the_three_archives(tmp_path, capsys):

@@ -2,11 +2,10 @@ import tarfile
 
 import pytest
 
-from archive_makers import tar_bytes, write_places365
 from gluon_tricks.__main__ import main
 from gluon_tricks.data import certificate
 from gluon_tricks.data.verify import verify
-from test_prepare_imagenet import by_name
+from support.archives import by_name, tar_bytes, write_places365
 
 
 def prepare(out, flags, *more):

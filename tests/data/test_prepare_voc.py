@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from archive_makers import tar_bytes, voc_xml, write_voc
 from gluon_tricks.__main__ import main
 from gluon_tricks.data import prepare_voc
+from support.archives import tar_bytes, voc_xml, write_voc
 
 
 def prepare(out, flags, *more):

@@ -6,14 +6,14 @@ import threading
 import numpy as np
 import pytest
 
-from conftest import NO_CLASSES, make_jpeg, relabel
 from gluon_tricks.compat import mx
 from gluon_tricks.data.packing import pack
 from gluon_tricks.data.pipeline import EvalStream, TrainStream
 from gluon_tricks.data.reader import Reader
 from gluon_tricks.data.records import MAGIC, read_index, record
 from gluon_tricks.errors import UsageError
-from draws import crops_of, colours_of, make_colours, make_ramps
+from support.draws import colours_of, crops_of, make_colours, make_ramps
+from support.records import NO_CLASSES, make_jpeg, relabel
 
 CPU = [mx.cpu(0)]
 PLAIN = dict(mean=(0,) * 3, std=(1,) * 3)

@@ -4,10 +4,10 @@ import struct
 import numpy as np
 import pytest
 
-from conftest import HUGE, make_jpeg, relabel
 from gluon_tricks.compat import mx
 from gluon_tricks.data import packing, records, verify
 from gluon_tricks.errors import UsageError
+from support.records import HUGE, make_jpeg, relabel
 
 
 @pytest.mark.parametrize('place', [None, 0, 4, 8, 11, 12])

@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from archive_makers import cmyk_jpeg
-from conftest import ROOT, make_jpeg
 from gluon_tricks.__main__ import main
 from gluon_tricks.data import certificate
 from gluon_tricks.data.packing import pack
 from gluon_tricks.data.records import MAGIC, check_records, read_index, record
 from gluon_tricks.data.verify import verify
 from gluon_tricks.errors import UsageError
+from support import ROOT
+from support.archives import cmyk_jpeg
+from support.records import make_jpeg
 
 
 @pytest.fixture
@@ -254,6 +255,7 @@ def test_a_full_disk_leaves_nothing_of_the_copy(rec, tmp_path, monkeypatch, caps
 
 def test_where_nothing_can_be_written_is_told_before_the_work(rec, monkeypatch, capsys):
     import tempfile
+
     from gluon_tricks.data import verify as module
 
     def denied(dir=None):
@@ -279,6 +281,7 @@ def test_what_cannot_be_read_is_named(rec, monkeypatch, capsys):
 def jpegs():
     """{kind: bytes} of a photograph's worth of JPEG, in the ways that a JPEG can be written."""
     import io
+
     import cv2
     import numpy as np
     from PIL import Image
@@ -304,6 +307,7 @@ def faults_of(image, tmp_path):
 @pytest.mark.parametrize('kind', ['baseline', 'progressive', 'grey', 'CMYK', 'optimized'])
 def test_a_hole_and_a_cut_that_pillow_accepts_are_seen(kind, tmp_path):
     import io
+
     from PIL import Image
     whole = jpegs()[kind]
     middle = len(whole) // 2
@@ -433,6 +437,7 @@ def test_no_more_is_read_than_a_record_has(rec):
 
 def test_ctrl_c_does_not_wait_for_the_digest(rec, monkeypatch):
     import time
+
     from gluon_tricks.data import verify as module
     os.truncate(rec, os.path.getsize(rec) + 2 ** 36)  # a minute to read
 

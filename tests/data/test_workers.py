@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.data.workers import ordered
 from gluon_tricks.errors import UsageError
+from support import ROOT
 
 
 @pytest.mark.parametrize('processes', [1, 2])

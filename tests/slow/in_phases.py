@@ -11,8 +11,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from gluon_tricks import checkpoint, classification, loop  # noqa: E402
 import train_imagenet  # noqa: E402
+from gluon_tricks import checkpoint, classification, loop  # noqa: E402
 
 SHORT = 0.005  # seconds: a timer comes too late
 

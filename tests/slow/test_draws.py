@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from draws import colours_of, crops_of, make_colours, make_ramps
 from gluon_tricks.data.pipeline import TrainStream
+from support.draws import colours_of, crops_of, make_colours, make_ramps
 
 pytestmark = pytest.mark.slow
 IMAGES, EPOCHS, BATCH = 12800, 20, 128

@@ -1,6 +1,4 @@
 """SIGKILL at any moment: the same command with --resume auto ends with the bits of the undisturbed run."""
-import hashlib
-import json
 import os
 import random
 import re
@@ -11,8 +9,8 @@ import time
 
 import pytest
 
-from conftest import ROOT
-from test_running import history
+from support import ROOT
+from support.runs import outcome
 
 pytestmark = pytest.mark.slow
 
@@ -50,15 +48,6 @@ def killed(words, phase, turn, share):
                           env=dict(os.environ, KILL='%s %d %f' % (phase, turn, share)))
     phases = re.findall(rb'phase (\w+)', done.stderr)
     return phases[-1].decode() if done.returncode == -signal.SIGKILL else 'ended'
-
-
-def outcome(folder):
-    """Digests of what the run leaves, its figures, and its result."""
-    digests = {name: hashlib.sha256((folder / 'latest' / name).read_bytes()).hexdigest()
-               for name in os.listdir(str(folder / 'latest')) if name.endswith('.params')}
-    facts = json.loads((folder / 'run.json').read_text())
-    manifest = json.loads((folder / 'latest' / 'manifest.json').read_text())
-    return digests, history(folder), facts['result'], facts['best'], manifest['scaler'], manifest['monitor']
 
 
 @pytest.mark.parametrize('more', [['--dtype', 'float16'], ['--devices', 'cpu(0),cpu(1)', '--batch-size', '4']],

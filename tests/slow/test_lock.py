@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-from test_kills import outcome
+from support import ROOT
+from support.runs import outcome
 
 pytestmark = pytest.mark.slow
 

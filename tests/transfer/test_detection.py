@@ -1,20 +1,19 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from gluoncv.model_zoo.rcnn.faster_rcnn.data_parallel import ForwardBackwardTask
+from gluoncv.utils.metrics.rcnn import RCNNAccMetric, RCNNL1LossMetric, RPNAccMetric, RPNL1LossMetric
+from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gluon_tricks import loop
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed import connect
 from gluon_tricks.tricks.low_precision import LossScaler, precision
-from test_detection_data import write_tree
-from test_faster_rcnn import build
+from support.detection import build_detector, write_tree
 from transfer.detection import LOSSES, METRICS, Detection, create_optimizer, evaluate
 from transfer.detection_data import DetectionStream, open_voc
 from transfer.rcnn_config import RCNNConfig
-
-from gluoncv.model_zoo.rcnn.faster_rcnn.data_parallel import ForwardBackwardTask
-from gluoncv.utils.metrics.rcnn import RCNNAccMetric, RCNNL1LossMetric, RPNAccMetric, RPNL1LossMetric
-from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
 
 CPU = [mx.cpu()]
 
@@ -53,7 +52,7 @@ def weights(net):
 
 def test_ten_updates_are_those_of_gluoncvs_script(sets):
     """Its ForwardBackwardTask with the same images, weights, samples and optimizer: four losses, metrics, weights."""
-    ours, theirs = (build(classes=sets[0].classes, images_per_device=2) for _ in range(2))
+    ours, theirs = (build_detector(classes=sets[0].classes, images_per_device=2) for _ in range(2))
     for a, b in zip(ours._collect_params_with_prefix().values(), theirs._collect_params_with_prefix().values()):
         b.set_data(a.data()) if not isinstance(b, mx.gluon.Constant) else None
     task = task_of(ours, sets)
@@ -80,7 +79,7 @@ def test_ten_updates_are_those_of_gluoncvs_script(sets):
     moved = 0
     for name in one:
         assert np.allclose(one[name], two[name], rtol=1e-5, atol=1e-7), name
-    for name, start in weights(build(classes=sets[0].classes, images_per_device=2)).items():
+    for name, start in weights(build_detector(classes=sets[0].classes, images_per_device=2)).items():
         moved += bool((one[name] != start).any())
     assert moved > 10
 
@@ -119,7 +118,7 @@ def test_gradients_are_clipped_as_mxnets_sgd_does(clip, dtype):
 
 def test_two_devices_keep_the_same_weights_and_both_count(sets):
     devices = [mx.cpu(0), mx.cpu(1)]
-    net = build(classes=sets[0].classes)
+    net = build_detector(classes=sets[0].classes)
     net.collect_params().reset_ctx(devices)
     task, trainer = task_of(net, sets, devices), sgd(net)
     before = weights(net)
@@ -140,7 +139,7 @@ def weights_on(net, device):
 def test_float16_is_near_float32_and_learns(sets, hybrid):
     totals = {}
     for dtype in ('float32', 'float16'):
-        net = build(classes=sets[0].classes, images_per_device=2)
+        net = build_detector(classes=sets[0].classes, images_per_device=2)
         task = task_of(net, sets, dtype=dtype, disable_hybridization=not hybrid)
         task.precision.prepare(net)
         trainer, scaler = sgd(net, dtype == 'float16'), LossScaler() if dtype == 'float16' else None
@@ -254,7 +253,7 @@ def test_map_is_gluoncvs_and_that_of_another_computation(scene):
 
 
 def test_evaluation_skips_epochs_and_counts_every_image(sets):
-    net = build(classes=sets[0].classes)
+    net = build_detector(classes=sets[0].classes)
     task = task_of(net, sets, val_interval=2)
     task.epoch = 0
     assert task.evaluate() == {}
@@ -264,7 +263,7 @@ def test_evaluation_skips_epochs_and_counts_every_image(sets):
 
 
 def test_lines_are_gluoncvs(sets):
-    task = task_of(build(classes=sets[0].classes), sets)
+    task = task_of(build_detector(classes=sets[0].classes), sets)
     metrics = dict.fromkeys(('loss',) + LOSSES + METRICS, 0.25)
     line = task.batch_line(3, 100, 11.7352, metrics, 0.001, 0.1)
     assert line.startswith('[Epoch 3][Batch 99], Speed: 11.735 samples/sec, RPN_Conf=0.250,RPN_SmoothL1=0.250,'

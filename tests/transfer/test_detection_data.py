@@ -1,28 +1,10 @@
 import numpy as np
 import pytest
 
-from archive_makers import voc_xml
-from conftest import make_jpeg
-from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from test_faster_rcnn import build
+from support.archives import voc_xml
+from support.detection import build_detector, write_tree
 from transfer.detection_data import DetectionStream, open_voc, test_images
-
-
-def write_tree(root, images=8, size=96):
-    """A VOC tree of three sets with so many images each, every one with a dog and a cat."""
-    for year, part, first in (('VOC2007', 'trainval', 0), ('VOC2007', 'test', 100), ('VOC2012', 'trainval', 200)):
-        for folder in ('ImageSets/Main', 'Annotations', 'JPEGImages'):
-            (root / year / folder).mkdir(parents=True, exist_ok=True)
-        names = ['%06d' % (first + number) for number in range(images)]
-        (root / year / 'ImageSets' / 'Main' / (part + '.txt')).write_text(''.join(name + '\n' for name in names))
-        for number, name in enumerate(names):
-            image = make_jpeg(number % 4, number, size)
-            (root / year / 'JPEGImages' / (name + '.jpg')).write_bytes(image)
-            width = size + number % 5
-            (root / year / 'Annotations' / (name + '.xml')).write_bytes(voc_xml(
-                (('dog', 5 + number, 8, 50 + number, 60), ('cat', 30, 40, 80, 90)), width, size))
-    return root
 
 
 @pytest.fixture
@@ -82,7 +64,7 @@ def epoch_of(stream, epoch):
 
 def test_an_epoch_depends_on_seed_and_epoch_alone(tree):
     train, _ = open_voc(str(tree))
-    net = build(train.classes and 'resnet10_v1d_demo', train.classes, images_per_device=3)
+    net = build_detector(train.classes and 'resnet10_v1d_demo', train.classes, images_per_device=3)
     stream = DetectionStream(train, net, 1, 3, seed=5)
     assert stream.updates_per_epoch == 6 and stream.num_images == 16
     first = epoch_of(stream, 2)
@@ -97,7 +79,7 @@ def test_an_epoch_depends_on_seed_and_epoch_alone(tree):
 @pytest.mark.parametrize('mirror', [True, False])
 def test_images_are_flipped_unless_told(mirror, tree):
     train, _ = open_voc(str(tree))
-    stream = DetectionStream(train, build(classes=train.classes), 1, 1, seed=1, mirror=mirror)
+    stream = DetectionStream(train, build_detector(classes=train.classes), 1, 1, seed=1, mirror=mirror)
     lefts = []
     for _, boxes, *_ in stream.epoch(0):  # (1, 2, 6)
         left, _, right = (boxes[0] if isinstance(boxes, (list, tuple)) else boxes)[0, 1, :3].asnumpy()  # the cat: 29 to 79
@@ -107,7 +89,7 @@ def test_images_are_flipped_unless_told(mirror, tree):
 
 def test_processes_change_nothing(tree):
     train, _ = open_voc(str(tree))
-    net = build(classes=train.classes, images_per_device=4)
+    net = build_detector(classes=train.classes, images_per_device=4)
     alone, several = (epoch_of(DetectionStream(train, net, 1, 4, seed=1, num_workers=number), 1) for number in (0, 2))
     assert all((a == b).all() for a, b in zip(alone, several))
 
@@ -115,7 +97,7 @@ def test_processes_change_nothing(tree):
 def test_a_batch_larger_than_the_set_is_refused(tree):
     train, _ = open_voc(str(tree))
     with pytest.raises(UsageError, match='--batch-size'):
-        DetectionStream(train, build(classes=train.classes), 1, 17, seed=0)
+        DetectionStream(train, build_detector(classes=train.classes), 1, 17, seed=0)
 
 
 @pytest.mark.parametrize('content', [

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import make_jpeg
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks.low_precision import precision
+from support.records import make_jpeg
 from transfer import detection_pictures
 from transfer.detection_pictures import draw_detections, load_image, stored_classes
 

@@ -3,27 +3,19 @@ import pytest
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from support.detection import build_detector
 from transfer.backbone import build_backbone
 from transfer.faster_rcnn import build_faster_rcnn, calibrate
 
-SMALL = dict(short=96, max_size=128, rpn_channel=16, rpn_train_pre_nms=200, rpn_train_post_nms=60,
-             rpn_test_pre_nms=200, rpn_test_post_nms=40, rpn_min_size=4, anchor_scales=(1, 2), num_sample=16)
-
-
-def build(name='resnet10_v1d_demo', classes=('cat', 'dog'), **options):
-    mx.random.seed(0)
-    np.random.seed(0)
-    return build_faster_rcnn(build_backbone(name, use_global_stats=True), classes, **dict(SMALL, **options))
-
 
 def test_the_paper_trains_convolutions_from_stage_2_on_and_no_normalisation():
-    net = build()
+    net = build_detector()
     trained = {name for name, param in net._collect_params_with_prefix().items() if param.grad_req != 'null'}
     assert any(name.startswith('features.5') for name in trained)  # stage 2
     assert not any(name.split('.')[1] in '01234' for name in trained if name.startswith('features'))
     assert not any(name.endswith(('gamma', 'beta', 'running_mean', 'running_var')) for name in trained)
     assert {'class_predictor.weight', 'box_predictor.bias', 'rpn.score.weight'} <= trained
-    everything = {name for name, param in build(train_layers='all')._collect_params_with_prefix().items()
+    everything = {name for name, param in build_detector(train_layers='all')._collect_params_with_prefix().items()
                   if param.grad_req != 'null'}
     assert everything > trained and any(name.startswith('features.0') for name in everything)
     assert not any(name.endswith(('gamma', 'beta')) for name in everything)
@@ -31,8 +23,8 @@ def test_the_paper_trains_convolutions_from_stage_2_on_and_no_normalisation():
 
 def test_the_numbers_are_those_of_gluoncvs_model():
     """resnet50_v1b of ours and GluonCV's own constructor: the same names, shapes and hyper-parameters."""
-    from gluoncv.model_zoo import faster_rcnn_resnet50_v1b_voc
     from gluoncv.data import VOCDetection
+    from gluoncv.model_zoo import faster_rcnn_resnet50_v1b_voc
     theirs = faster_rcnn_resnet50_v1b_voc(pretrained_base=False)
     ours = build_faster_rcnn(build_backbone('resnet50_v1b', use_global_stats=True), VOCDetection.CLASSES)
     theirs.initialize()
@@ -69,11 +61,11 @@ def test_calibrated_statistics_are_the_mean_over_the_images():
 
 def test_more_proposals_than_anchors_are_refused():
     with pytest.raises(UsageError, match='raise --image-short'):
-        build(rpn_train_post_nms=500)
+        build_detector(rpn_train_post_nms=500)
 
 
 def test_it_detects_in_images_of_any_size():
-    net = build()
+    net = build_detector()
     for hybrid in (False, True):
         if hybrid:
             net.hybridize()

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import LOCK, Lock
+from support import ROOT
 from transfer import matrix
 
 # What the two programs do, as far as the matrix sees it. The weights' file says how the training goes.
@@ -340,13 +340,13 @@ def test_no_mxnet_is_imported():
 
 @pytest.mark.slow
 def test_the_true_programs(tmp_path, capfd):
+    import numpy as np
+
     from gluon_tricks.compat import mx
     from gluon_tricks.data import prepare
     from gluon_tricks.models.zoo import get_model
-    import numpy as np
-    from archive_makers import png, write_ade20k
-    from test_detection_data import write_tree
-    from test_train_faster_rcnn import SMALL
+    from support.archives import png, write_ade20k
+    from support.detection import SMALL_FLAGS, write_tree
     masks = {'annotations/%s/ADE_%s_%08d.png' % (part, short, each): png(np.full((40, 40 + 5 * each % 5), each % 4 + 1,
                                                                                   'uint8'))
              for part, short in (('training', 'train'), ('validation', 'val')) for each in (1, 2, 3, 4)}
@@ -359,7 +359,7 @@ def test_the_true_programs(tmp_path, capfd):
     net(mx.nd.zeros((1, 3, 64, 64)))
     net.save_parameters(params)
     words = ['--backbones', params, '--out', str(tmp_path / 'out'),
-             '--voc-args', ' '.join(SMALL[2:] + ['--epochs', '1', '--data-dir', str(tmp_path / 'voc')]),
+             '--voc-args', ' '.join(SMALL_FLAGS[2:] + ['--epochs', '1', '--data-dir', str(tmp_path / 'voc')]),
              '--ade20k-args', '--base-size 40 --crop-size 32 --batch-size 2 --test-batch-size 4 --epochs 1 --ngpus 0 '
              '--data-dir %s' % (tmp_path / 'ade')]
     assert matrix.main(words) == 0

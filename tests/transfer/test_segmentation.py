@@ -6,14 +6,25 @@ import pytest
 from gluoncv.data import ADE20KSegmentation
 from PIL import Image
 
-from archive_makers import write_ade20k
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks.low_precision import precision
+from support.archives import write_ade20k
 from transfer import segmentation
 from transfer.fcn_config import FCNConfig
-from transfer.segmentation import (Batch, EvalStream, ImageStream, Scenes, Segmentation, TrainStream, class_names,
-                                   eval_transform, labels, read_image, train_transform)
+from transfer.segmentation import (
+    Batch,
+    EvalStream,
+    ImageStream,
+    Scenes,
+    Segmentation,
+    TrainStream,
+    class_names,
+    eval_transform,
+    labels,
+    read_image,
+    train_transform,
+)
 
 CLASSES = 4
 

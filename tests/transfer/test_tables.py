@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.errors import UsageError
 from gluon_tricks.experiments.recipes import RECIPES as CLASSIFIERS
+from support import ROOT
 from transfer import tables
 from transfer.fcn_config import FCNConfig
 from transfer.rcnn_config import RCNNConfig

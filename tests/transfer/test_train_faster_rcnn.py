@@ -7,16 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from gluon_tricks.compat import mx
-from test_detection_data import write_tree
+from support import ROOT
+from support.detection import SMALL_FLAGS, write_tree
 from transfer import detection
 from transfer.train_faster_rcnn import main
-
-SMALL = ['--network', 'resnet10_v1d_demo', '--image-short', '96', '--image-max-size', '128', '--rpn-channel', '16',
-         '--rpn-train-pre-nms', '200', '--rpn-train-post-nms', '60', '--rpn-test-pre-nms', '200', '--rpn-test-post-nms',
-         '40', '--rpn-min-size', '4', '--anchor-scales', '1,2', '--rcnn-num-samples', '16', '-j', '0', '--devices',
-         'cpu(0)', '--epochs', '2', '--lr', '0.01', '--log-interval', '2', '--batch-size', '4']
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +20,7 @@ def tree(tmp_path_factory):
 
 
 def words(tree, save_dir, *more):
-    return SMALL + ['--data-dir', tree, '--save-dir', str(save_dir)] + list(more)
+    return SMALL_FLAGS + ['--data-dir', tree, '--save-dir', str(save_dir)] + list(more)
 
 
 def arrays(save_dir):
@@ -74,9 +69,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
 
 def test_gluoncv_loads_the_weights(whole):
     from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
-    from test_faster_rcnn import build
+
     from gluon_tricks.data.prepare_voc import CLASSES
-    net = build(classes=CLASSES)
+    from support.detection import build_detector
+    net = build_detector(classes=CLASSES)
     assert isinstance(net, FasterRCNN)
     net._children.pop('_target_generator')  # it has none before it trains
     net.load_parameters(str(whole / 'faster_rcnn_resnet10_v1d_demo_voc_best.params'))

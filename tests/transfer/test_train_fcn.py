@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT
 from gluon_tricks.compat import mx
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tricks.low_precision import precision
+from support import ROOT
 from transfer import segmentation, tables, train_fcn
 from transfer.fcn import load_fcn
 from transfer.fcn_config import FCNConfig
@@ -21,7 +21,7 @@ from transfer.segmentation_metrics import evaluate_images
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'data'))
 
-from archive_makers import png, write_ade20k  # noqa: E402
+from support.archives import png, write_ade20k  # noqa: E402
 
 BACKBONE = 'resnet10_v1d_demo'
 

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mxnet.gluon import nn  # noqa: E402  (after compat)
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks import low_precision
-from gluon_tricks.tricks.low_precision import (ROUNDED_FROM, LossScaler, all_finite, precision,
-                                               refuse_bfloat16)
-
-from mxnet.gluon import nn  # noqa: E402  (after compat)
+from gluon_tricks.tricks.low_precision import ROUNDED_FROM, LossScaler, all_finite, precision, refuse_bfloat16
 
 CPU = [mx.cpu(0)]
 ROOT = str(Path(__file__).resolve().parents[2])

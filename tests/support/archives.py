@@ -1,11 +1,14 @@
 """Miniature official archives: the real formats, a few small images; and reading records with MXNet."""
+import hashlib
 import io
 import tarfile
 import zipfile
 
 import numpy as np
 
-from conftest import make_jpeg
+from support.records import make_jpeg
+
+SUFFIXES = ('.rec', '.lst', '.idx', '.certificate.json')
 
 
 def tar_bytes(files, mode='w'):
@@ -163,3 +166,14 @@ def read_all(prefix):
     pairs = [mx.recordio.unpack(reader.read_idx(key)) for key in reader.keys]
     reader.close()
     return {header.label: image for header, image in pairs}, [header.label for header, _ in pairs]
+
+
+def by_name(prefix):
+    """{name: label} of a record file's list, and the bytes of each name's record."""
+    lines = [line.rstrip('\n').split('\t') for line in open(prefix + '.lst')]
+    return {name: int(float(label)) for _, label, name in lines}
+
+
+def contents(prefix):
+    """{suffix: SHA-256} of a record file and what lies beside it."""
+    return {suffix: hashlib.sha256(open(prefix + suffix, 'rb').read()).hexdigest() for suffix in SUFFIXES}

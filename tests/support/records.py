@@ -1,0 +1,70 @@
+"""Small JPEGs, record files of them, and what is wrong with some."""
+from pathlib import Path
+
+
+def make_jpeg(label, number, size=40):
+    """JPEG bytes of a noisy image whose colour tells its label."""
+    import cv2
+    import numpy as np
+    rng = np.random.RandomState(1000 * label + number)
+    colour = np.array([[40, 200, 90], [200, 60, 60], [60, 80, 220], [220, 210, 40]][label % 4])
+    image = np.clip(colour + rng.normal(0, 40, (size, size + number % 5, 3)), 0, 255).astype('uint8')
+    return cv2.imencode('.jpg', image)[1].tobytes()
+
+
+def make_records(folder, train=64, val=27, classes=4):
+    """Write folder/rec/{train,val}.{rec,idx} and return the folder."""
+    from gluon_tricks.data.packing import pack
+    rec = Path(folder) / 'rec'
+    rec.mkdir(parents=True)
+    for part, number, offset in (('train', train, 0), ('val', val, 10000)):
+        items = [(make_jpeg(i % classes, i + offset), i % classes, 'image%d' % i) for i in range(number)]
+        pack(items, str(rec / part))
+    return Path(folder)
+
+
+def relabel(rec, row, label):
+    """Give record number `row` of a record file another label."""
+    import struct
+
+    from gluon_tricks.data.records import read_index
+    offset = sorted(read_index(str(rec)[:-4] + '.idx')[1])[row]
+    with open(str(rec), 'r+b') as stream:
+        stream.seek(int(offset) + 12)
+        stream.write(struct.pack('<f', label))
+
+
+NO_CLASSES = (4, -1, 1e9, 3.5, 3.0000002)  # labels that are none of four classes
+
+
+def _huge_png(side, bits, colour):
+    import struct
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, bits, colour, 0, 0, 0)) + chunk(
+        b'IDAT', zlib.compress(bytes(100))) + chunk(b'IEND', b'')
+
+
+def _huge_jpeg(before=b''):
+    content = make_jpeg(0, 0)
+    place = content.index(b'\xff\xc0') + 5
+    return content[:2] + before + content[2:place] + b'\xff\xdc' * 2 + content[place + 4:]  # 65500 x 65500
+
+
+# Images whose headers ask for gigabytes.
+HUGE = {'PNG of 60000': lambda: _huge_png(60000, 8, 2), 'PNG of 30000, one bit': lambda: _huge_png(30000, 1, 0),
+        'JPEG of 65500': _huge_jpeg,
+        'JPEG behind 120 kB': lambda: _huge_jpeg(2 * (b'\xff\xe2' + (60000).to_bytes(2, 'big') + bytes(59998)))}
+
+
+def damaged_records(tmp_path):
+    """Records of which one has an image that MXNet dies of."""
+    from gluon_tricks.data.packing import pack
+    from gluon_tricks.data.records import read_index
+    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
+    with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
+        stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
+        stream.write(bytes(400))
+    return str(tmp_path / 'bad.rec')
