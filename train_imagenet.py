@@ -6,14 +6,14 @@
 import os
 import sys
 
-from gluon_tricks import config as configuration
+from gluon_tricks.config import classification as configuration
+from gluon_tricks.config import recipes
 from gluon_tricks.errors import UsageError, exit_code
-from gluon_tricks.experiments import recipes
 from gluon_tricks.noise import quiet
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `run.Run.train`."""
     return exit_code(run, argv)
 
 
@@ -36,8 +36,8 @@ def resolve(config):
     """
     from gluon_tricks.compat import mx
     from gluon_tricks.cores import available_cores
-    from gluon_tricks.data.prepare_folder import find_records
-    from gluon_tricks.distributed import number_of_workers
+    from gluon_tricks.data.prepare.folder import find_records
+    from gluon_tricks.distributed.workers import number_of_workers
     from gluon_tricks.models.zoo import default_input_size
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
@@ -62,8 +62,8 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed import Workers, find_devices
-    from gluon_tricks.running import Run
+    from gluon_tricks.distributed.workers import Workers, find_devices
+    from gluon_tricks.training.run import Run
 
     devices, workers = find_devices(config.devices, config.num_gpus), Workers(config.kv_store)
     with Run(config, workers) as run:
@@ -72,14 +72,14 @@ def train(config):
 
 def carry_out(config, devices, workers, run):
     """The paper's training of a resolved configuration, on these devices; returns the exit code. Raises UsageError."""
-    from gluon_tricks.classification import Classification
     from gluon_tricks.compat import mx
-    from gluon_tricks.data import identity
-    from gluon_tricks.distributed import connect
-    from gluon_tricks.optimizer import create_optimizer
-    from gluon_tricks.schedule import Schedule
-    from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
+    from gluon_tricks.data.records import identity
+    from gluon_tricks.distributed.workers import connect
+    from gluon_tricks.tasks.classification.task import Classification
+    from gluon_tricks.training.optimizer import create_optimizer
+    from gluon_tricks.training.schedule import Schedule
     from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
+    from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
 
     batch_size = config.batch_size * len(devices)
     total_batch_size = batch_size * workers.number
@@ -131,11 +131,11 @@ def open_data(config, batch_size, workers):
     batch_size: images of this worker's devices; it reads its share of the training images, and all for validation.
     Records are taken where they are; else a folder of images is packed once. Raises UsageError.
     """
-    from gluon_tricks.data import certificate
-    from gluon_tricks.data.crash import watch
     from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
-    from gluon_tricks.data.prepare_folder import pack_folder, packed_files
-    from gluon_tricks.data.records import check_records
+    from gluon_tricks.data.prepare.folder import pack_folder, packed_files
+    from gluon_tricks.data.records import certificate
+    from gluon_tricks.data.records.crash import watch
+    from gluon_tricks.data.records.record_file import check_records
 
     if config.data_backend == 'synthetic':
         stream = SyntheticStream(batch_size, config.input_size, config.num_classes,

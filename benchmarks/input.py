@@ -32,7 +32,8 @@ EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140],
 def pillow_loader(rec, idx, batch_size, mean, std):
     """Generator of (batch_size, 3, 224, 224) float32 arrays."""
     from PIL import Image
-    from gluon_tricks.data.records import content_of, head_of, read_index
+
+    from gluon_tricks.data.records.record_file import content_of, head_of, read_index
     rng = np.random.RandomState(0)
     _, offsets = read_index(idx)
     ends = np.append(offsets[1:], os.path.getsize(rec))
@@ -153,9 +154,10 @@ def main():
     parser.add_argument('--repeats', type=int, default=3)
     arguments = parser.parse_args()
     from records import make_tree
+
     from gluon_tricks.cores import available_cores
     from gluon_tricks.data.pipeline import MEAN, STD
-    from gluon_tricks.data.prepare_folder import pack_folder
+    from gluon_tricks.data.prepare.folder import pack_folder
     cores = available_cores()
     readers = {'Pillow and NumPy, 1 process': pillow_loader, 'Pillow and NumPy, %d processes' % cores: loaders(cores),
                'one ImageRecordIter': one_iterator, 'ours, 1 thread, 8 bits': ours(1, False),

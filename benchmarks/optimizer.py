@@ -1,4 +1,4 @@
-"""Time of one optimizer update: the paper's NAG (gluon_tricks.optimizer.PaperNAG) against MXNet's fused NAG.
+"""Time of one optimizer update: the paper's NAG (gluon_tricks.training.optimizer.PaperNAG) against MXNet's fused NAG.
 
     python benchmarks/optimizer.py [--model resnet50_v1d] [--repeats 15]
 
@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 
 from gluon_tricks.compat import mx  # noqa: E402
 from gluon_tricks.models.zoo import get_model  # noqa: E402
-from gluon_tricks.optimizer import create_optimizer  # noqa: E402
+from gluon_tricks.training.optimizer import create_optimizer  # noqa: E402
 
 
 def parameter_shapes(model):

@@ -35,7 +35,7 @@ def make_records(folder, images):
     """Noise JPEGs of 500 x 375, ImageNet's usual size, as train and val records."""
     import cv2
     sys.path.insert(0, ROOT)
-    from gluon_tricks.data.packing import pack
+    from gluon_tricks.data.records.packing import pack
     rng = np.random.RandomState(0)
     items = []
     for number in range(images):

@@ -69,7 +69,7 @@ def encoded(pixels, extension='.jpg'):
 
 def annotation(rng):
     """VOC's XML for an image of 500 x 375 with one to five objects."""
-    from gluon_tricks.data.prepare_voc import CLASSES
+    from gluon_tricks.data.prepare.voc import CLASSES
     objects = ''
     for _ in range(rng.randint(1, 6)):
         left, top = rng.randint(1, 300), rng.randint(1, 225)
@@ -110,7 +110,7 @@ def make_weights(path):
     """
     from gluon_tricks.compat import mx
     from gluon_tricks.models.zoo import get_model, know_shapes
-    from transfer.faster_rcnn import calibrate
+    from gluon_tricks.tasks.detection.network import calibrate
     net = get_model('resnet50_v1b', classes=1000)
     net.initialize(mx.init.Xavier())
     know_shapes(net, 64)

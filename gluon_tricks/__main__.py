@@ -5,13 +5,13 @@ import sys
 from gluon_tricks.errors import UsageError, exit_code
 
 COMMANDS = {
-    'recipes': ('gluon_tricks.experiments.recipes', 'the rows of the paper\'s tables: figures and commands'),
+    'recipes': ('gluon_tricks.commands.recipes', 'the rows of the paper\'s tables: figures and commands'),
     'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
-    'prepare': ('gluon_tricks.data.prepare', 'data sets, from official archives to records'),
-    'verify': ('gluon_tricks.data.verify', 'decode every image of a record file; certify it'),
-    'evaluate': ('gluon_tricks.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
-    'predict': ('gluon_tricks.predict', 'the five likeliest classes of images'),
-    'launch': ('gluon_tricks.launch', 'one training over several workers, here or over ssh'),
+    'prepare': ('gluon_tricks.data.prepare.command', 'data sets, from official archives to records'),
+    'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file; certify it'),
+    'evaluate': ('gluon_tricks.commands.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
+    'predict': ('gluon_tricks.commands.predict', 'the five likeliest classes of images'),
+    'launch': ('gluon_tricks.distributed.launch', 'one training over several workers, here or over ssh'),
 }
 
 

@@ -27,7 +27,7 @@ def tiny_arguments(tiny_data):
 @pytest.fixture
 def packed(tmp_path):
     """Prefix of 12 records whose label is their number."""
-    from gluon_tricks.data import packing
+    from gluon_tricks.data.records import packing
     prefix = str(tmp_path / 'set')
     assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
     return prefix

@@ -5,7 +5,6 @@ import math
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,39 +12,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gluon_tricks'
 
-# Who may be imported by everyone, and what these themselves import.
-EVERYONE = {'gluon_tricks': set(), 'gluon_tricks.errors': set(), 'gluon_tricks.files': {'gluon_tricks.errors'},
-            'gluon_tricks.cores': set(), 'gluon_tricks.compat': {'gluon_tricks.errors', 'gluon_tricks.cores'}}
+# The rooms, from the lowest: a module imports the rooms below its own, and its own room. A file of the package itself is
+# a room too.
+ROOMS = [
+    ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
+    ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('commands',),
+    ('__main__',),
+]
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
-# A module imports EVERYONE and modules of lower levels, never its own level or a higher one. A folder stands for its
-# modules. A new module needs a level here.
-LEVELS = {
-    'options': -1, 'params_file': -1, 'noise': -1, 'config': 0, 'launch': 0, 'loss': 0, 'optimizer': 0,
-    'distributed': 0, 'guard': 0, 'divergence': 0, 'sums': 0, 'tricks': 0, 'models': 0, 'data': 0,
-    'schedule': 1, 'checkpoint': 1, 'experiments.recipes': 1,
-    'loop': 2, 'classification': 2, 'keeper': 2, 'resume': 2,
-    'evaluate': 3, 'export': 3, 'interchange': 3, 'experiments.record': 3, 'experiments.report': 3,
-    'experiments.figures': 3,
-    'predict': 4, 'running': 4,
-    '__main__': 5,
-}
-
-# Folders whose modules may import each other; those of tricks/ may not.
-TOGETHER = ('models', 'data')
-
-# Narrower than the level: all that these may import besides EVERYONE.
+# Narrower: all of the package that these import.
 ONLY = {
-    'schedule': {'tricks.warmup', 'tricks.cosine_decay'},
-    'experiments.recipes': {'config', 'tricks.linear_scaling'},
-    'checkpoint': {'optimizer', 'models.zoo', 'params_file', 'distributed'},
-    'loop': {'optimizer', 'tricks.low_precision', 'distributed', 'guard', 'divergence'},  # it knows no task
-    'keeper': {'checkpoint', 'distributed'},
-    'resume': {'checkpoint'},
+    'tricks': {'compat', 'errors'},
+    'training.schedule': {'tricks.warmup', 'tricks.cosine_decay', 'errors'},
+    'config.recipes': {'config.classification', 'errors', 'tricks.linear_scaling'},
 }
+# Rooms whose modules stand each for itself.
+APART = {'tricks'}
 
-STDLIB_ONLY = ('gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.options', 'gluon_tricks.config',
-               'gluon_tricks.schedule', 'gluon_tricks.tricks', 'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay',
-               'gluon_tricks.tricks.linear_scaling', 'gluon_tricks.experiments.recipes')
+STDLIB_ONLY = ['gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.training.schedule', 'gluon_tricks.tricks',
+               'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay', 'gluon_tricks.tricks.linear_scaling']
 
 
 def dotted(path):
@@ -58,11 +44,17 @@ def short(name):
     return name[len('gluon_tricks.'):]
 
 
+def room(name):
+    """The first part of a module's name below the package's: gluon_tricks.data.records.verify is of `data`."""
+    return name.split('.')[1] if '.' in name else ''
+
+
 def sources(*folders):
     return sorted(path for folder in folders for path in (ROOT / folder).rglob('*.py'))
 
 
 MODULES = {dotted(path): path for path in sources('gluon_tricks')}
+STDLIB_ONLY += sorted(name for name in MODULES if name.split('.')[1:2] == ['config'])
 OUTSIDE = [path for path in sources('transfer') + [ROOT / 'train_imagenet.py'] if path.exists()]
 
 
@@ -94,35 +86,33 @@ def own(names):
     return {name for name in names if name.split('.')[0] == 'gluon_tricks'}
 
 
-def placed(name):
-    """The key of LEVELS that a module goes by, or None."""
-    key = short(name)
-    return key if key in LEVELS else key.split('.')[0] if key.split('.')[0] in LEVELS else None
-
-
 def faults(name, imported):
     """Sentences on what a module imports against the rules above."""
-    if name in EVERYONE:
-        return ['%s may not import %s' % (name, other) for other in sorted(imported - EVERYONE[name])]
-    key, found = placed(name), []
-    if key is None:
-        # The __init__ of a folder such as experiments imports nothing, or its modules have no level either.
-        return ['%s has no level in LEVELS' % name] if imported or not is_folder(name) else []
-    for other in sorted(imported - set(EVERYONE)):
-        folder = name.split('.')[1]
-        together = folder in TOGETHER and other.split('.')[1] == folder
-        if placed(other) is None:
-            found.append('%s imports %s, which has no level in LEVELS' % (name, other))
-        elif not together and LEVELS[placed(other)] >= LEVELS[key]:
-            found.append('%s (level %d) may not import %s (level %d)'
-                         % (name, LEVELS[key], other, LEVELS[placed(other)]))
-        elif key in ONLY and short(other) not in ONLY[key]:
-            found.append('%s may import only %s, not %s' % (name, ', '.join(sorted(ONLY[key])), short(other)))
+    imported = imported - {'gluon_tricks', name}
+    if name == 'gluon_tricks':
+        return ['gluon_tricks may not import %s' % other for other in sorted(imported)]
+    if room(name) not in LEVEL:
+        return ['%s is in no room of ROOMS' % name]
+    found = []
+    for other in sorted(imported):
+        only = ONLY.get(short(name), ONLY.get(room(name)))
+        if room(other) not in LEVEL:
+            found.append('%s imports %s, which is in no room of ROOMS' % (name, other))
+        elif room(other) == room(name):
+            if room(name) in APART:
+                found.append('%s may not import %s: each stands for itself' % (name, other))
+        elif LEVEL[room(other)] >= LEVEL[room(name)]:
+            found.append('%s may not import %s, which is not below it' % (name, other))
+        elif only and short(other) not in only:
+            found.append('%s may import only %s, not %s' % (name, ', '.join(sorted(only)), short(other)))
     return found
 
 
-def is_folder(name):
-    return name in MODULES and MODULES[name].name == '__init__.py'
+def test_no_room_is_a_ghost():
+    there = {room(name) for name in MODULES} - {''}
+    assert set(LEVEL) == there
+    assert all(any(short(name) == key or room(name) == key for name in MODULES if '.' in name) for key in ONLY)
+    assert APART <= there and set(STDLIB_ONLY) <= set(MODULES)
 
 
 @pytest.mark.parametrize('name', sorted(MODULES))
@@ -133,21 +123,19 @@ def test_a_module_imports_only_lower_levels(name):
 @pytest.mark.parametrize('name, source', [
     ('gluon_tricks.tricks.mixup', 'from gluon_tricks.tricks.cutmix import cutmix'),
     ('gluon_tricks.tricks.mixup', 'from . import cutmix'),
-    ('gluon_tricks.tricks.mixup', 'def f():\n    from gluon_tricks import config'),
-    ('gluon_tricks.tricks.__init__', 'from .mixup import mix'),
-    ('gluon_tricks.config', 'import gluon_tricks.schedule'),
-    ('gluon_tricks.models.zoo', 'from gluon_tricks.data import records'),
-    ('gluon_tricks.schedule', 'from gluon_tricks.config import TrainConfig'),
-    ('gluon_tricks.loop', 'from gluon_tricks.classification import Classification'),
+    ('gluon_tricks.tricks.mixup', 'def f():\n    from gluon_tricks.config import options'),
+    ('gluon_tricks.config.options', 'import gluon_tricks.training.schedule'),
+    ('gluon_tricks.models.zoo', 'from gluon_tricks.data.records import packing'),
+    ('gluon_tricks.training.schedule', 'from gluon_tricks.config.classification import TrainConfig'),
+    ('gluon_tricks.training.loop', 'from gluon_tricks.tasks.classification.task import Classification'),
+    ('gluon_tricks.tasks.detection.pictures', 'from gluon_tricks.commands import predict'),
     ('gluon_tricks.errors', 'from gluon_tricks.compat import mx'),
-    ('gluon_tricks.compat', 'from gluon_tricks.config import TrainConfig'),
+    ('gluon_tricks.compat', 'from gluon_tricks.config.classification import TrainConfig'),
     ('gluon_tricks.newcomer', ''),
+    ('gluon_tricks', 'from gluon_tricks.compat import mx'),
 ])
 def test_the_rules_catch_what_they_forbid(name, source):
-    known = set(MODULES) | {'gluon_tricks.tricks.cutmix', 'gluon_tricks.data.records', 'gluon_tricks.config'}
-    is_package = name.endswith('.__init__')
-    name = name[:-len('.__init__')] if is_package else name
-    assert len(faults(name, own(imports(source, name, is_package, known)))) == 1
+    assert len(faults(name, own(imports(source, name, False, set(MODULES))))) == 1
 
 
 @pytest.mark.parametrize('name', sorted(MODULES))
@@ -207,7 +195,7 @@ def dangers(source):
 
 @pytest.mark.parametrize('path', list(MODULES.values()) + OUTSIDE, ids=dotted)
 def test_no_file_runs_code_and_weights_have_one_loader(path):
-    allowed = {'load_parameters'} if dotted(path) == 'gluon_tricks.params_file' else set()
+    allowed = {'load_parameters'} if dotted(path) == 'gluon_tricks.models.params_file' else set()
     assert dangers(path.read_text(encoding='utf-8')) <= allowed
 
 
@@ -261,12 +249,6 @@ def test_each_test_file_in_a_folder_has_its_module():
     whole_runs = (ROOT / 'tests', ROOT / 'tests' / 'slow')  # these are of no module alone
     nested = [path for path in sources('tests') if path.name.startswith('test_') and path.parent not in whole_runs]
     assert not [str(path.relative_to(ROOT)) for path in nested if path not in mirrored]
-
-
-def test_names_of_test_files_are_unique():
-    """pytest imports test files of folders without __init__.py by their bare names."""
-    count = Counter(path.name for path in sources('tests') if path.name.startswith('test_'))
-    assert not [name for name, number in count.items() if number > 1]
 
 
 def test_tricks_folder_and_docstring_agree():

@@ -12,9 +12,9 @@ import subprocess
 
 import pytest
 
-from gluon_tricks import checkpoint
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.training import checkpoint
 from support.checkpoints import make_net, update
 
 FILES = ('net.params', 'optimizer.params', 'devices.params', 'manifest.json')

@@ -12,12 +12,14 @@ import sys
 import pytest
 
 import train_imagenet
-from gluon_tricks import config as configuration
 from gluon_tricks.__main__ import main
+from gluon_tricks.config import classification as configuration
+from gluon_tricks.config import detection as rcnn_config
+from gluon_tricks.config import recipes
+from gluon_tricks.config import recipes_transfer as tables
+from gluon_tricks.config import segmentation as fcn_config
 from gluon_tricks.errors import UsageError
-from gluon_tricks.experiments import recipes
 from support import ROOT
-from transfer import fcn_config, rcnn_config, tables
 
 PAGES = ['README.md'] + sorted('docs/%s' % path.name for path in (ROOT / 'docs').glob('*.md'))
 
@@ -25,7 +27,7 @@ PAGES = ['README.md'] + sorted('docs/%s' % path.name for path in (ROOT / 'docs')
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
         'python -m gluon_tricks predict --params runs/demo-seed0', 'python -m gluon_tricks verify runs/demo-data/',
         'python -m gluon_tricks verify FILE.rec', 'python -m gluon_tricks complexity', 'python -m gluon_tricks --help',
-        'python transfer/tables.py', 'printf ')
+        'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here

@@ -3,15 +3,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gluon_tricks import compat, cores
 from gluon_tricks.errors import UsageError
-
-ROOT = Path(__file__).resolve().parents[1]
+from support import ROOT
 
 
 def run(script, **variables):

@@ -4,17 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from gluon_tricks import config as configuration
 from gluon_tricks.compat import mx
-from gluon_tricks.config import TrainConfig
-from gluon_tricks.options import flags_of
+from gluon_tricks.config import classification as configuration
+from gluon_tricks.config.classification import TrainConfig
+from gluon_tricks.config.options import flags_of
 from support import ROOT
 
-TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'differences.md').read_text(encoding='utf-8')
+TEXT = (ROOT / 'docs' / 'differences.md').read_text(encoding='utf-8')
 
 # The defaults of GluonCV 0.10.5.post0's train_imagenet.py, by our option's name; None where there is none.
 RECORDS = '~/.mxnet/datasets/imagenet/rec/'
@@ -138,7 +137,7 @@ def test_warmup_rates_at_update_50():
 
 
 def test_the_two_cosines():
-    from gluon_tricks.schedule import Schedule
+    from gluon_tricks.training.schedule import Schedule
     paper, last = (Schedule(0.4, 'cosine', 1251, 120, warmup_epochs=5, form=form) for form in ('paper', 'gluoncv'))
     most, update = max((abs(paper(update) - last(update)), update) for update in range(6256, 120 * 1251 + 1))
     one_update = 0.4 * math.pi / (2 * (115 * 1251 - 1))
@@ -223,8 +222,8 @@ def test_the_readmes_table_names_files_flags_tests_and_recipes_that_exist():
     import dataclasses
     import fnmatch
 
-    from gluon_tricks.config import TrainConfig
-    from gluon_tricks.experiments.recipes import RECIPES
+    from gluon_tricks.config.classification import TrainConfig
+    from gluon_tricks.config.recipes import RECIPES
     flags = {'--' + field.name.replace('_', '-') for field in dataclasses.fields(TrainConfig)}
     for section, trick, path, flag, test, rows in _readme_rows():
         assert (ROOT / path.strip('`')).is_file() and (ROOT / test.strip('`')).is_file(), trick
@@ -243,7 +242,10 @@ def test_the_readmes_table_has_every_trick():
 # docs/data.md
 
 def test_the_data_page_gives_the_digests_and_counts_that_are_asserted():
-    from gluon_tricks.data import prepare_ade20k, prepare_imagenet, prepare_places365, prepare_voc
+    from gluon_tricks.data.prepare import ade20k as prepare_ade20k
+    from gluon_tricks.data.prepare import imagenet as prepare_imagenet
+    from gluon_tricks.data.prepare import places365 as prepare_places365
+    from gluon_tricks.data.prepare import voc as prepare_voc
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     digests = list(prepare_imagenet.MD5.values()) + list(prepare_voc.MD5.values()) + [prepare_ade20k.SHA1]
     digests += [digest for each in prepare_places365.MD5.values() for digest in each]
@@ -256,7 +258,7 @@ def test_the_data_page_gives_the_digests_and_counts_that_are_asserted():
 def test_the_data_page_names_commands_and_places_that_exist():
     import os
 
-    from gluon_tricks.data import prepare
+    from gluon_tricks.data.prepare import command as prepare
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     for name, module in prepare._SETS.items():
         assert '| `prepare %s` | `%s` |' % (name, module.DEFAULT_OUT) in text
@@ -266,7 +268,7 @@ def test_the_data_page_names_commands_and_places_that_exist():
         prepare.parser().parse_args(command.split())  # raises for what is no flag
     defaults = TrainConfig()
     assert os.path.join(defaults.data_dir, 'rec') == prepare._SETS['imagenet'].DEFAULT_OUT
-    from gluon_tricks.experiments import recipes
+    from gluon_tricks.config import recipes
     assert os.path.join(recipes.get('table7/best').config.data_dir, 'rec') == prepare._SETS['places365'].DEFAULT_OUT
 
 

@@ -4,9 +4,9 @@ import json
 import pytest
 
 import train_imagenet
-from gluon_tricks.data.demo import write_digits
-from gluon_tricks.data.records import read_index
-from gluon_tricks.experiments import recipes
+from gluon_tricks.config import recipes
+from gluon_tricks.data.prepare.demo_digits import write_digits
+from gluon_tricks.data.records.record_file import read_index
 
 pytestmark = pytest.mark.slow
 

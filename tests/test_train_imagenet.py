@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from gluon_tricks import checkpoint
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
+from gluon_tricks.training import checkpoint
 from support import ROOT
 from support.records import NO_CLASSES, make_records, relabel
 
@@ -107,7 +107,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more
         more = []
     assert train(arguments, tmp_path / 'whole', *more) == 0
 
-    from gluon_tricks import loop
+    from gluon_tricks.training import loop
     real, calls = loop.Fit._train, []
 
     def stopped(self, epoch, progress):
@@ -129,7 +129,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more
 def test_a_finished_run_says_its_result_again(finished, tiny_arguments, capsys):
     config = json.loads((finished / 'run.json').read_text())['config']
     before = params(finished / 'latest' / 'net.params')
-    from gluon_tricks.config import TrainConfig
+    from gluon_tricks.config.classification import TrainConfig
     arguments = TrainConfig.from_dict(config).arguments()
     capsys.readouterr()
     assert train_imagenet.main(arguments + ['--resume', 'auto']) == 0
@@ -139,7 +139,7 @@ def test_a_finished_run_says_its_result_again(finished, tiny_arguments, capsys):
 
 def test_another_configuration_is_refused_by_its_field(finished, tiny_arguments, capsys):
     config = json.loads((finished / 'run.json').read_text())['config']
-    from gluon_tricks.config import TrainConfig
+    from gluon_tricks.config.classification import TrainConfig
     arguments = TrainConfig.from_dict(config).replace(momentum=0.8).arguments()
     assert train_imagenet.main(arguments + ['--resume', 'auto']) == 2
     err = capsys.readouterr().err
@@ -154,14 +154,14 @@ def test_a_run_is_not_written_over(finished, tiny_arguments, capsys):
 
 
 def test_a_worse_epoch_does_not_become_the_best_after_a_resume(tiny_arguments, tmp_path, monkeypatch):
-    from gluon_tricks.classification import Classification
+    from gluon_tricks.tasks.classification.task import Classification
     scores = iter([{'top1': 90.0}, {'top1': 50.0}])
 
     def evaluate(self, beat):
         return dict({'top5': 99.0, 'num_images': 27, 'loss': 1.0, 'gap_mean': 1.0, 'gap_std': 1.0}, **next(scores))
 
     monkeypatch.setattr(Classification, 'evaluate', evaluate)
-    from gluon_tricks import loop
+    from gluon_tricks.training import loop
     real = loop.Fit._train
     monkeypatch.setattr(loop.Fit, '_train', lambda self, epoch, progress: (
         real(self, epoch, progress) if epoch == 0 else (_ for _ in ()).throw(KeyboardInterrupt)))
@@ -284,7 +284,7 @@ def test_a_folder_of_images_is_packed_trained_and_evaluated(tiny_arguments, tmp_
 
 
 def test_the_certificate_of_the_data_is_told_and_recorded(finished, tiny_data, tiny_arguments, tmp_path, capsys):
-    from gluon_tricks.data import certificate
+    from gluon_tricks.data.records import certificate
     rec = str(tiny_data / 'rec' / 'train.rec')
     run = json.loads((finished / 'run.json').read_text())
     assert run['data']['certificates']['train'] == certificate.digest(rec)
@@ -327,7 +327,7 @@ def test_print_config_is_json_and_resolved(capsys):
 def test_a_label_that_is_no_class_ends_a_training_with_the_record(part, label, opened, tiny_arguments, tmp_path,
                                                                  monkeypatch, capsys):
     """Whether it is opened first, or, in a large file, met by the device."""
-    from gluon_tricks.data import records
+    from gluon_tricks.data.records import record_file as records
     rec = str(make_records(tmp_path / 'data', train=64, val=27) / 'rec' / (part + '.rec'))
     relabel(rec, 13, label)
     monkeypatch.setattr(records, '_CHECK_ALL', opened)

@@ -19,10 +19,12 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
-from gluon_tricks import options  # noqa: E402
+from gluon_tricks.config import detection as rcnn_config  # noqa: E402
+from gluon_tricks.config import options  # noqa: E402
+from gluon_tricks.config import recipes_transfer as tables  # noqa: E402
+from gluon_tricks.config import segmentation as fcn_config  # noqa: E402
 from gluon_tricks.errors import Parser, UsageError, exit_code  # noqa: E402
 from gluon_tricks.files import Lock, file_digest, remedy_for, unwritable, write_whole  # noqa: E402
-from transfer import fcn_config, rcnn_config, tables  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,14 +9,14 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
-from gluon_tricks import options  # noqa: E402
+from gluon_tricks.config import detection as rcnn_config  # noqa: E402
+from gluon_tricks.config import options  # noqa: E402
 from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
 from gluon_tricks.noise import quiet  # noqa: E402
-from transfer import rcnn_config  # noqa: E402
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `run.Run.train`."""
     return exit_code(run, argv)
 
 
@@ -31,7 +31,7 @@ def run(argv):
     arguments = parser.parse_args(argv)
     base = None
     if arguments.recipe:
-        from transfer import tables
+        from gluon_tricks.config import recipes_transfer as tables
         base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
     config = resolve(rcnn_config.from_namespace(arguments, base))
     if arguments.print_config:
@@ -52,7 +52,7 @@ def run(argv):
 
 def resolve(config):
     """Fill in the devices and the batch size. Raises UsageError."""
-    from gluon_tricks.distributed import find_devices
+    from gluon_tricks.distributed.workers import find_devices
     changes = {}
     if not config.devices:
         named = config.gpus.strip()
@@ -73,8 +73,8 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed import check_kv_store, find_devices
-    from gluon_tricks.running import Run
+    from gluon_tricks.distributed.workers import check_kv_store, find_devices
+    from gluon_tricks.training.run import Run
 
     devices = find_devices(config.devices)
     check_kv_store(config.kv_store)
@@ -86,11 +86,11 @@ def carry_out(config, devices, run):
     """The training of a resolved configuration on these devices; returns the exit code. Raises UsageError."""
     from gluon_tricks.compat import mx
     from gluon_tricks.cores import available_cores
-    from gluon_tricks.distributed import connect
+    from gluon_tricks.distributed.workers import connect
+    from gluon_tricks.tasks.detection.data import DetectionStream, identity_of, open_voc
+    from gluon_tricks.tasks.detection.schedule import DetectionSchedule
+    from gluon_tricks.tasks.detection.task import Detection, create_optimizer
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.detection import Detection, create_optimizer
-    from transfer.detection_data import DetectionStream, identity_of, open_voc
-    from transfer.detection_schedule import DetectionSchedule
 
     train_set, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
@@ -120,9 +120,9 @@ def carry_out(config, devices, run):
 
 def build_net(config, train_set, devices, classes=None):
     """The detector of a configuration on its devices, in float32; its statistics calibrated where that is asked for."""
-    from transfer.backbone import build_backbone
-    from transfer.detection_data import test_images
-    from transfer.faster_rcnn import build_faster_rcnn, calibrate
+    from gluon_tricks.models.backbone import build_backbone
+    from gluon_tricks.tasks.detection.data import test_images
+    from gluon_tricks.tasks.detection.network import build_faster_rcnn, calibrate
     base = build_backbone(config.network, config.base_params, use_global_stats=True)
     if config.calibrate:
         images = test_images(train_set, config.image_short, config.image_max_size)
@@ -150,10 +150,10 @@ def trained_net(config, params, classes, devices, low_precision):
 def test(config, params):
     """Print the mean average precision of the weights in a file over the test set; returns the exit code."""
     from gluon_tricks.cores import available_cores
-    from gluon_tricks.distributed import find_devices
+    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.tasks.detection.data import open_voc
+    from gluon_tricks.tasks.detection.task import evaluate
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.detection import evaluate
-    from transfer.detection_data import open_voc
     devices = find_devices(config.devices)
     _, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
@@ -168,9 +168,9 @@ def test(config, params):
 
 def predict(config, params, images, out):
     """Write OUT/NAME.png with boxes, classes and scores for each image; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed import find_devices
+    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.tasks.detection.pictures import draw_detections, load_image, stored_classes
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.detection_pictures import draw_detections, load_image, stored_classes
     devices = find_devices(config.devices)
     low_precision = precision(config.dtype, devices)
     classes = stored_classes(params)

@@ -9,13 +9,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the repository, installed or not
 
+from gluon_tricks.config import segmentation as configuration  # noqa: E402
 from gluon_tricks.errors import UsageError, exit_code  # noqa: E402
 from gluon_tricks.noise import quiet  # noqa: E402
-from transfer import fcn_config as configuration  # noqa: E402
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `running.Run.train`."""
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `run.Run.train`."""
     return exit_code(run, argv)
 
 
@@ -25,7 +25,7 @@ def run(argv):
     arguments = configuration.parser(__doc__.splitlines()[0]).parse_args(argv)
     base = None
     if arguments.recipe:
-        from transfer import tables
+        from gluon_tricks.config import recipes_transfer as tables
         base = tables.get(arguments.recipe, configuration.FCNConfig)
     config = configuration.from_namespace(arguments, base)
     weights = Weights(arguments.params) if arguments.params else None
@@ -46,7 +46,7 @@ def resolve(config):
     """(the configuration with what depends on data and devices filled in, notices). Raises UsageError."""
     from gluon_tricks.compat import mx
     from gluon_tricks.models.zoo import own_names
-    from transfer.segmentation import class_names
+    from gluon_tricks.tasks.segmentation.task import class_names
 
     changes = {'backbone': configuration.backbone_of(config), 'save_dir': configuration.save_dir_of(config)}
     notices = []
@@ -69,7 +69,7 @@ class Weights:
     """
 
     def __init__(self, path):
-        from gluon_tricks import checkpoint
+        from gluon_tricks.training import checkpoint
         self.path, self.backbone, self.classes = os.path.expanduser(path), None, None
         if os.path.isdir(self.path):
             folder = checkpoint.best_of(self.path)
@@ -88,8 +88,8 @@ class Weights:
 
 def train(config, notices):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed import check_kv_store, find_devices
-    from gluon_tricks.running import Run
+    from gluon_tricks.distributed.workers import check_kv_store, find_devices
+    from gluon_tricks.training.run import Run
 
     devices = find_devices(config.devices, config.num_gpus)
     check_kv_store(config.kv_store)
@@ -104,10 +104,10 @@ def train(config, notices):
 def carry_out(config, devices, run, notices):
     """The training of a resolved configuration on these devices; returns the exit code. Raises UsageError."""
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import connect
-    from gluon_tricks.schedule import Schedule
+    from gluon_tricks.distributed.workers import connect
+    from gluon_tricks.tasks.segmentation.task import Segmentation
+    from gluon_tricks.training.schedule import Schedule
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.segmentation import Segmentation
 
     # The data, and what the user should know of them
     train_stream, eval_stream, facts = open_data(config)
@@ -137,7 +137,7 @@ def carry_out(config, devices, run, notices):
 
 def open_data(config):
     """(training stream, evaluation stream or None, facts about the data). Raises UsageError."""
-    from transfer.segmentation import EvalStream, TrainStream
+    from gluon_tricks.tasks.segmentation.task import EvalStream, TrainStream
     training, names = open_scenes(config, 'training')
     threads = threads_of(config)
     train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads,
@@ -154,7 +154,7 @@ def open_data(config):
 
 def open_scenes(config, part):
     """(Scenes, class names) of one part of --data-dir. Raises UsageError."""
-    from transfer.segmentation import ROOT, Scenes, class_names
+    from gluon_tricks.tasks.segmentation.task import ROOT, Scenes, class_names
     folder = os.path.expanduser(config.data_dir)
     scenes, names = Scenes(folder, part, config.num_classes), class_names(folder)
     if len(names) != config.num_classes:
@@ -173,8 +173,8 @@ def threads_of(config):
 def build_net(config, devices, low_precision):
     """(the initialised network in the precision of the run, a notice or '')."""
     from gluon_tricks.models.zoo import place
+    from gluon_tricks.tasks.segmentation.network import build_fcn, choose_norm
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
-    from transfer.fcn import build_fcn, choose_norm
     norm_layer, norm_kwargs, notice = choose_norm(config.syncbn, devices)
     net = build_fcn(config.backbone, config.num_classes, config.aux, os.path.expanduser(config.base_params), norm_layer,
                     norm_kwargs)
@@ -202,9 +202,10 @@ def loss_notices(config, num_devices):
 def evaluate(config, weights, multi_scale, notices):
     """Print the protocol, pixAcc and mIoU of the weights over the validation images; returns the exit code."""
     from tqdm import tqdm
-    from gluon_tricks.distributed import find_devices
-    from transfer.segmentation import ImageStream
-    from transfer.segmentation_metrics import evaluate_images, protocol
+
+    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
+    from gluon_tricks.tasks.segmentation.task import ImageStream
 
     devices = find_devices(config.devices, config.num_gpus)
     scenes, names = open_scenes(config, 'validation')
@@ -230,8 +231,8 @@ def evaluate(config, weights, multi_scale, notices):
 def load_net(config, weights, devices):
     """(network, precision, number of classes), ready to score images of any size on the devices."""
     from gluon_tricks.models.zoo import place
+    from gluon_tricks.tasks.segmentation.network import load_fcn
     from gluon_tricks.tricks.low_precision import precision
-    from transfer.fcn import load_fcn
     low_precision = precision(config.dtype, devices)
     net, classes = load_fcn(weights.path, config.backbone)
     place(net, devices, low_precision, hybridize=False)  # images of any size
@@ -244,10 +245,11 @@ def load_net(config, weights, devices):
 def predict(config, weights, images, out):
     """Write OUT/<name>.png for every image: the photograph, its segments, their names; returns the exit code."""
     import numpy as np
+
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed import find_devices
-    from transfer.segmentation import read_image
-    from transfer.segmentation_metrics import image_scores, normalise
+    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.tasks.segmentation.metrics import image_scores, normalise
+    from gluon_tricks.tasks.segmentation.task import read_image
     device = find_devices(config.devices, config.num_gpus)[0]
     net, low_precision, classes = load_net(config, weights, [device])
     names = weights.classes or names_of(classes)
@@ -269,6 +271,7 @@ def predict(config, weights, images, out):
 def names_of(classes):
     """ADE20K's names where there are 150 classes, else numbers from 1, as in the masks."""
     from gluon_tricks.compat import mx  # noqa: F401  before GluonCV
+
     from gluoncv.data import ADE20KSegmentation
     return ADE20KSegmentation.CLASSES if classes == 150 else ['class %d' % (each + 1) for each in range(classes)]
 
@@ -287,6 +290,7 @@ def picture(image, labels, names):
     Few classes have VOC's colours, whose first ones are easier to tell apart.
     """
     from PIL import Image, ImageDraw, ImageFont
+
     from gluoncv.utils.viz import get_color_pallete
     width, height = image.size
     palette, first = ('pascal_voc', 0) if len(names) <= 21 else ('ade20k', 1)

@@ -20,10 +20,19 @@ import tempfile
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.images import is_image, size_problem
-from gluon_tricks.data.records import (MAGIC, content_of, damaged, decode_problem, head_of, in_file_order,
-                                       label_problem, mislabelled, undecodable)
-from gluon_tricks.data.workers import in_threads
+from gluon_tricks.data.records.images import is_image, size_problem
+from gluon_tricks.data.records.pool import in_threads
+from gluon_tricks.data.records.record_file import (
+    MAGIC,
+    content_of,
+    damaged,
+    decode_problem,
+    head_of,
+    in_file_order,
+    label_problem,
+    mislabelled,
+    undecodable,
+)
 from gluon_tricks.errors import UsageError
 
 PIECE = 64  # images that an iterator decodes: setting one up costs as much as decoding one or two
@@ -32,7 +41,7 @@ PIECE = 64  # images that an iterator decodes: setting one up costs as much as d
 class Reader:
     """The records of an open file, by their row in it.
 
-    rec, idx: files that `records.check_records` has passed; the file stays open, so that a run survives its removal.
+    rec, idx: files that `record_file.check_records` has passed; the file stays open, so that a run survives its removal.
     num_classes: labels are whole numbers below it (None: not checked). threads: pieces decoded side by side. steps:
     ImageRecordIter's keywords. Raises UsageError, here and in `read`, with a sentence that names the record.
     """

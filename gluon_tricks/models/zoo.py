@@ -11,9 +11,9 @@ import io
 import os
 import re
 
-from gluon_tricks import params_file
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.models import params_file
 from gluon_tricks.models import resnet as own
 
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.packing import pack
 from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
+from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
 from support import ROOT
 

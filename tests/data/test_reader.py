@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.packing import pack
 from gluon_tricks.data.pipeline import EvalStream, TrainStream
 from gluon_tricks.data.reader import Reader
-from gluon_tricks.data.records import MAGIC, read_index, record
+from gluon_tricks.data.records.packing import pack
+from gluon_tricks.data.records.record_file import MAGIC, read_index, record
 from gluon_tricks.errors import UsageError
 from support.draws import colours_of, crops_of, make_colours, make_ramps
 from support.records import NO_CLASSES, make_jpeg, relabel

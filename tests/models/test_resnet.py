@@ -1,12 +1,13 @@
 """ResNet-B, -C, -D against GluonCV's with the same weights, and against the figures of the paper."""
-import gluoncv
 import numpy as np
 import pytest
-from gluoncv.model_zoo.resnetv1b import BasicBlockV1b, ResNetV1b
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import resnet as own
+
+import gluoncv
+from gluoncv.model_zoo.resnetv1b import BasicBlockV1b, ResNetV1b
 
 BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}
 

@@ -1,7 +1,6 @@
 """Networks by name: ours and GluonCV's, their options, their files, and that nothing is downloaded unasked."""
 import socket
 
-import gluoncv
 import numpy as np
 import pytest
 
@@ -10,6 +9,8 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.models import zoo
 from gluon_tricks.models.resnet import ResNet
 from gluon_tricks.models.zoo import get_model, load_params
+
+import gluoncv
 
 PAPER = ('resnet50_v1', 'inceptionv3', 'mobilenet1.0', 'resnext50_32x4d', 'se_resnet50', 'se_resnext50_32x4d',
          'densenet201')

@@ -12,7 +12,11 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 import train_imagenet  # noqa: E402
-from gluon_tricks import checkpoint, classification, loop  # noqa: E402
+from gluon_tricks.tasks.classification import task as classification  # noqa: E402
+from gluon_tricks.training import (
+    checkpoint,  # noqa: E402
+    loop,  # noqa: E402
+)
 
 SHORT = 0.005  # seconds: a timer comes too late
 

@@ -1,12 +1,12 @@
 """A small net with its trainer, and what keeps its checkpoints."""
 import numpy as np
 
-from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
-from gluon_tricks.config import TrainConfig
-from gluon_tricks.distributed import connect
-from gluon_tricks.keeper import Keeper
-from gluon_tricks.optimizer import create_optimizer
+from gluon_tricks.config.classification import TrainConfig
+from gluon_tricks.distributed.workers import connect
+from gluon_tricks.tasks.classification.task import Classification
+from gluon_tricks.training.optimizer import create_optimizer
+from gluon_tricks.training.retention import Keeper
 
 
 def make_net(devices=(mx.cpu(0),), dtype='float32', seed=0):

@@ -2,10 +2,10 @@
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.models.backbone import build_backbone
+from gluon_tricks.tasks.detection.network import build_faster_rcnn
 from support.archives import voc_xml
 from support.records import make_jpeg
-from transfer.backbone import build_backbone
-from transfer.faster_rcnn import build_faster_rcnn
 
 SMALL_NET = dict(short=96, max_size=128, rpn_channel=16, rpn_train_pre_nms=200, rpn_train_post_nms=60,
              rpn_test_pre_nms=200, rpn_test_post_nms=40, rpn_min_size=4, anchor_scales=(1, 2), num_sample=16)

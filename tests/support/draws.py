@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.packing import pack
+from gluon_tricks.data.records.packing import pack
 
 
 def make_ramps(folder, images, sizes):

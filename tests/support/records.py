@@ -14,7 +14,7 @@ def make_jpeg(label, number, size=40):
 
 def make_records(folder, train=64, val=27, classes=4):
     """Write folder/rec/{train,val}.{rec,idx} and return the folder."""
-    from gluon_tricks.data.packing import pack
+    from gluon_tricks.data.records.packing import pack
     rec = Path(folder) / 'rec'
     rec.mkdir(parents=True)
     for part, number, offset in (('train', train, 0), ('val', val, 10000)):
@@ -27,7 +27,7 @@ def relabel(rec, row, label):
     """Give record number `row` of a record file another label."""
     import struct
 
-    from gluon_tricks.data.records import read_index
+    from gluon_tricks.data.records.record_file import read_index
     offset = sorted(read_index(str(rec)[:-4] + '.idx')[1])[row]
     with open(str(rec), 'r+b') as stream:
         stream.seek(int(offset) + 12)
@@ -61,8 +61,8 @@ HUGE = {'PNG of 60000': lambda: _huge_png(60000, 8, 2), 'PNG of 30000, one bit':
 
 def damaged_records(tmp_path):
     """Records of which one has an image that MXNet dies of."""
-    from gluon_tricks.data.packing import pack
-    from gluon_tricks.data.records import read_index
+    from gluon_tricks.data.records.packing import pack
+    from gluon_tricks.data.records.record_file import read_index
     pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
     with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
         stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)

@@ -7,11 +7,11 @@ import time
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.config import TrainConfig
-from gluon_tricks.distributed import connect
-from gluon_tricks.optimizer import create_optimizer
-from gluon_tricks.running import Run
-from gluon_tricks.sums import Sums
+from gluon_tricks.config.classification import TrainConfig
+from gluon_tricks.distributed.workers import connect
+from gluon_tricks.training.optimizer import create_optimizer
+from gluon_tricks.training.run import Run
+from gluon_tricks.training.sums import Sums
 
 CPU = [mx.cpu()]
 

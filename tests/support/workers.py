@@ -5,14 +5,14 @@ import time
 
 import numpy as np
 
-from gluon_tricks import checkpoint, loop
-from gluon_tricks.classification import Classification
 from gluon_tricks.compat import mx
-from gluon_tricks.config import TrainConfig
+from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.data.pipeline import Batch
-from gluon_tricks.distributed import Workers, connect, find_devices
+from gluon_tricks.distributed.workers import Workers, connect, find_devices
 from gluon_tricks.models.zoo import get_model, know_shapes, place
-from gluon_tricks.optimizer import create_optimizer
+from gluon_tricks.tasks.classification.task import Classification
+from gluon_tricks.training import checkpoint, loop
+from gluon_tricks.training.optimizer import create_optimizer
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 

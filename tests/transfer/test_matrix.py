@@ -343,7 +343,7 @@ def test_the_true_programs(tmp_path, capfd):
     import numpy as np
 
     from gluon_tricks.compat import mx
-    from gluon_tricks.data import prepare
+    from gluon_tricks.data.prepare import command as prepare
     from gluon_tricks.models.zoo import get_model
     from support.archives import png, write_ade20k
     from support.detection import SMALL_FLAGS, write_tree

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
+from gluon_tricks.tasks.detection import task as detection
 from support import ROOT
 from support.detection import SMALL_FLAGS, write_tree
-from transfer import detection
 from transfer.train_faster_rcnn import main
 
 
@@ -68,10 +68,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
 
 
 def test_gluoncv_loads_the_weights(whole):
-    from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
-
-    from gluon_tricks.data.prepare_voc import CLASSES
+    from gluon_tricks.data.prepare.voc import CLASSES
     from support.detection import build_detector
+
+    from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
     net = build_detector(classes=CLASSES)
     assert isinstance(net, FasterRCNN)
     net._children.pop('_target_generator')  # it has none before it trains

@@ -11,17 +11,16 @@ import pytest
 from PIL import Image
 
 from gluon_tricks.compat import mx
+from gluon_tricks.config import recipes_transfer as tables
+from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.models.zoo import get_model
+from gluon_tricks.tasks.segmentation import task as segmentation
+from gluon_tricks.tasks.segmentation.metrics import evaluate_images
+from gluon_tricks.tasks.segmentation.network import load_fcn
 from gluon_tricks.tricks.low_precision import precision
 from support import ROOT
-from transfer import segmentation, tables, train_fcn
-from transfer.fcn import load_fcn
-from transfer.fcn_config import FCNConfig
-from transfer.segmentation_metrics import evaluate_images
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'data'))
-
 from support.archives import png, write_ade20k  # noqa: E402
+from transfer import train_fcn
 
 BACKBONE = 'resnet10_v1d_demo'
 
@@ -29,7 +28,7 @@ BACKBONE = 'resnet10_v1d_demo'
 @pytest.fixture(scope='module')
 def ade(tmp_path_factory):
     """A tree of 7 training and 5 validation images of 4 classes, which their colours tell."""
-    from gluon_tricks.data import prepare
+    from gluon_tricks.data.prepare import command as prepare
     folder, changes = tmp_path_factory.mktemp('ade'), {}
     for part, short, number in (('training', 'train', 7), ('validation', 'val', 5)):
         for each in range(1, number + 1):

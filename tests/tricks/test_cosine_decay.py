@@ -23,9 +23,9 @@ def test_ends_and_middle():
 
 
 def test_gluoncv_today_divides_by_one_less():
-    from gluoncv.utils import LRScheduler
-
     from gluon_tricks.compat import mx  # noqa: F401
+
+    from gluoncv.utils import LRScheduler
     total = 500
     theirs = LRScheduler('cosine', base_lr=0.4, target_lr=0, niters=total)
     assert [cosine_lr(t, total - 1, 0.4) for t in range(total)] == pytest.approx([theirs(t) for t in range(total)])

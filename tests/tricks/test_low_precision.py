@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mxnet.gluon import nn  # noqa: E402  (after compat)
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tricks import low_precision
 from gluon_tricks.tricks.low_precision import ROUNDED_FROM, LossScaler, all_finite, precision, refuse_bfloat16
+from support import ROOT
+
+from mxnet.gluon import nn  # noqa: E402  (after compat)
 
 CPU = [mx.cpu(0)]
-ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def to_half(x):
@@ -243,7 +244,7 @@ def test_the_reach_of_the_rounding_is_told(name, size, words):
     assert '%d of the %d convolutions and dense layers' % (rounding, number) in half.description
     half.prepare(small_net())  # a teacher: the run's network stays the one that is told of
     assert half.reach == (rounding, number)
-    page = ' '.join((Path(ROOT) / 'docs' / 'differences.md').read_text(encoding='utf-8').split())
+    page = ' '.join((Path(str(ROOT)) / 'docs' / 'differences.md').read_text(encoding='utf-8').split())
     told = '%d of %d' % (rounding, number)
     assert '%s layers %s' % (told, words) in page or '%s %s' % (told, words) in page
     assert '%d multiply-adds' % ROUNDED_FROM in page

@@ -20,9 +20,9 @@ def test_gluoncv_2018_starts_at_zero():
 
 
 def test_gluoncv_today():
-    from gluoncv.utils import LRScheduler
-
     from gluon_tricks.compat import mx  # noqa: F401
+
+    from gluoncv.utils import LRScheduler
     theirs = LRScheduler('linear', base_lr=0, target_lr=0.4, niters=50)
     ours = [warmup_lr(i, 0.4, 50, 'gluoncv') for i in range(1, 60)]
     assert ours == pytest.approx([theirs(i) for i in range(1, 60)], abs=1e-15)

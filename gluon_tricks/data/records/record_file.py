@@ -1,0 +1,325 @@
+"""Record files, byte by byte, and checking them before MXNet reads them (paper section 2.1).
+
+A record file NAME.rec has an index NAME.idx (``key <tab> offset``) and a list NAME.lst (``key <tab> label <tab>
+name``), as MXNet's im2rec writes them; `packing` writes them here. MXNet kills the process on most damages of a record
+file, so `check_records` looks for them first, in Python; `verify` looks at every byte.
+"""
+import collections
+import concurrent.futures
+import io
+import os
+import struct
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from gluon_tricks.config.options import RANGES
+from gluon_tricks.cores import available_cores
+from gluon_tricks.data.records.images import frame, is_image, size_problem
+from gluon_tricks.errors import UsageError
+
+MAGIC = 0xced7230a
+_MAGIC = struct.pack('<I', MAGIC)
+_CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
+_SLOW = 5000  # from this number of records on, a progress bar is shown
+NO_END = 'does not end where the next one begins, or the file ends'
+_HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
+
+Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Records
+
+def record_pieces(key, label, image):
+    """The bytes of one record as a list of bytes: magic, length, header of 24 bytes; image; zeros up to a multiple of 4.
+
+    As MXNet's own writer does, a content that holds the magic number at a multiple of 4 is split there; the upper three
+    bits of the length say of a piece that it is the whole (0), the first (1), one between (2) or the last (3).
+    """
+    header = struct.pack('<IfQQ', 0, label, key, 0)
+    if _MAGIC not in image:
+        length = len(header) + len(image)
+        return [_MAGIC + struct.pack('<I', length) + header, image, b'\0' * (-length % 4)]
+    content, pieces, start = header + image, [], 0
+    cuts = [place for place in range(0, len(content) - 3, 4) if content[place:place + 4] == _MAGIC]
+    for cut in cuts + [len(content)]:
+        pieces.append(content[start:cut])
+        start = cut + 4
+    flags = [0] if len(pieces) == 1 else [1] + [2] * (len(pieces) - 2) + [3]
+    return [part for flag, piece in zip(flags, pieces)
+            for part in (_MAGIC + struct.pack('<I', flag << 29 | len(piece)), piece, b'\0' * (-len(piece) % 4))]
+
+
+def record(key, label, image):
+    """The bytes of one record (see `record_pieces`)."""
+    return b''.join(record_pieces(key, label, image))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checking
+
+def read_index(idx):
+    """(keys, offsets) of an index as int64 arrays, in the file's order. Raises UsageError naming a bad line."""
+    keys, offsets = [], []
+    try:
+        with open(idx, 'rb') as stream:
+            lines = stream.read().splitlines()
+    except OSError as error:
+        raise UsageError('%s cannot be read (%s): give the index of the records' % (idx, error.strerror)) from error
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()) or max(map(len, words)) > 18:
+            raise UsageError('%s line %d is %s, not KEY<tab>OFFSET: give the index of the records, or pack them again'
+                             % (idx, number, repr(line[:40].decode('latin-1'))))
+        keys.append(int(words[0]))
+        offsets.append(int(words[1]))
+    if not keys:
+        raise UsageError('%s is empty: pack the records again' % idx)
+    return np.array(keys, 'int64'), np.array(offsets, 'int64')
+
+
+def label_problem(label, num_classes):
+    """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
+    if label != int(label) or label < 0:
+        return 'has the label %.9g, which is no class' % label
+    if label >= (num_classes or RANGES['num_classes'][1]):
+        return 'has the label %d, beyond %d classes' % (label, num_classes or RANGES['num_classes'][1])
+    return None
+
+
+def check_records(rec, idx, num_classes=None):
+    """Raise UsageError where MXNet would crash on, or quietly misread, a record file; returns the number of records.
+
+    Looks at the whole index, at the size of the file, at the start and the end of every record (of a spread sample with
+    more than 20,000), and decodes the first image. num_classes: the labels of the records that are opened must be
+    classes, 0 to num_classes - 1. The sentence names the file, the record and the remedy. A damage inside an image is
+    seen only when it is decoded, a wrong label outside the sample only when it is read (see `reader`).
+    """
+    for path in (rec, idx):
+        if not os.path.isfile(path):
+            raise UsageError('%s is missing: give the record file and its index' % path)
+    try:
+        return _check(rec, idx, num_classes)
+    except OSError as error:
+        raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror or error)) from error
+
+
+def in_file_order(rec, idx):
+    """(keys, begins, ends) of the records in the order of the file, as int64 arrays. Raises UsageError."""
+    keys, offsets = read_index(idx)
+    order = np.argsort(offsets, kind='stable')
+    return keys[order], offsets[order], np.append(offsets[order][1:], os.path.getsize(rec))
+
+
+def _check(rec, idx, num_classes):
+    size = os.path.getsize(rec)
+    if size == 0:
+        raise UsageError('%s is empty: copy or pack it again' % rec)
+    keys, offsets, ends = in_file_order(rec, idx)
+    if len(np.unique(keys)) != len(keys):
+        twice = collections.Counter(keys.tolist()).most_common(1)[0][0]
+        raise UsageError('%s: key %d stands there twice; pack the records again' % (idx, twice))
+    for wrong, what in ((offsets + 8 > size, 'begins beyond the end of the file (%d bytes)' % size),
+                        (offsets % 4 != 0, 'does not begin at a multiple of 4'),
+                        (ends - offsets < 8, 'stands in the index twice')):
+        if wrong.any():
+            raise damaged(rec, keys, offsets, int(np.flatnonzero(wrong)[0]), what)
+    sample = range(len(keys))
+    if len(keys) > _CHECK_ALL:
+        sample = np.unique(np.linspace(0, len(keys) - 1, _CHECK_ALL).astype('int64'))
+    with open(rec, 'rb') as stream:
+        for row in sample:
+            problem, label = _problem(stream, int(offsets[row]), int(ends[row]))
+            if problem:
+                raise damaged(rec, keys, offsets, row, problem)
+            if num_classes and label_problem(label, num_classes):
+                raise mislabelled(rec, keys, offsets, row, label, num_classes)
+        problem = decode_problem(stream, int(offsets[0]), int(ends[0]))
+    if problem:
+        raise damaged(rec, keys, offsets, 0, problem)
+    return len(keys)
+
+
+def damaged(rec, keys, offsets, row, what):
+    """The UsageError for a record that is not one."""
+    return UsageError('%s: record %d at offset %d %s; the file is damaged, or the index belongs to another one: copy '
+                      'or pack it again' % (rec, keys[row], offsets[row], what))
+
+
+def undecodable(rec, keys, offsets, row, what):
+    """The UsageError for a record whose image is wrong."""
+    return UsageError('%s: record %d at offset %d %s; `python -m gluon_tricks verify %s --drop OUT.rec` lists all that '
+                      'are damaged, and writes a copy without them' % (rec, keys[row], offsets[row], what, rec))
+
+
+def mislabelled(rec, keys, offsets, row, label, num_classes):
+    """The UsageError for a record whose label is no class."""
+    return UsageError('%s: record %d at offset %d %s: put its label right and pack again, or give the --num-classes of '
+                      'these records' % (rec, keys[row], offsets[row], label_problem(label, num_classes)))
+
+
+def _problem(stream, begin, end):
+    """(what is wrong with the record from `begin` to `end`, as far as its first bytes and its length tell, or None; its
+    label)."""
+    heads, own_end = [], begin
+    try:
+        for place, length, own_end in _pieces(stream, begin, end):
+            stream.seek(place)
+            heads.append(stream.read(min(length, _HEAD)))
+            if len(heads) == 1:
+                first = place, min(length, _LONG_HEAD)
+        if own_end != end:
+            return NO_END, None
+        head = head_of(_MAGIC.join(heads))
+        if not frame(heads[0][head.start:]):  # it stands behind a comment, or a small picture of the image
+            stream.seek(first[0])
+            heads[0] = stream.read(first[1])
+        return size_problem(heads[0][head.start:]), head.label
+    except ValueError as error:
+        return str(error), None
+
+
+def _flag_and_length(header):
+    word = struct.unpack('<I', header[4:8])[0]
+    return word >> 29, word & ((1 << 29) - 1)
+
+
+def content_of(block):
+    """The content of the record that fills `block`, its pieces joined by the magic number that was cut out.
+
+    Raises ValueError, with what is wrong.
+    """
+    content, end = read_record(io.BytesIO(block), 0, len(block))
+    if end != len(block):
+        raise ValueError(NO_END)
+    return content
+
+
+def read_record(stream, begin, limit):
+    """(content, end) of the record at byte `begin` of an open file: its pieces joined, and where it says it ends.
+
+    Never reads beyond byte `limit`, nor more than the record says it has, however far the next one may be. Raises
+    ValueError, with what is wrong, also for a record that would end beyond `limit`.
+    """
+    pieces, place = [], begin
+    for piece, length, place in _pieces(stream, begin, limit):
+        stream.seek(piece)
+        pieces.append(stream.read(length))
+    return pieces[0] if len(pieces) == 1 else _MAGIC.join(pieces), place
+
+
+def walk(stream, begin, limit):
+    """([(begin, end)], place): the records that follow each other from `begin` on by their own lengths, below `limit`.
+
+    place: the end of the last of them, below `limit` where something else follows. Reads their lengths alone.
+    """
+    found, place = [], begin
+    try:
+        while place < limit:
+            *_, (_, _, end) = _pieces(stream, place, limit)
+            found.append((place, end))
+            place = end
+    except ValueError:
+        pass
+    return found, place
+
+
+def starts(stream, place):
+    """Whether the bytes at `place` of an open file begin as a record does."""
+    stream.seek(place)
+    return stream.read(4) == _MAGIC
+
+
+def find_start(stream, place, limit):
+    """The first multiple of 4 from `place` on where a whole record begins, else `limit`."""
+    place += -place % 4
+    while place < limit:
+        stream.seek(place)
+        block = stream.read(min(2 ** 20, limit - place))
+        at = block.find(_MAGIC)
+        while at >= 0:
+            if at % 4 == 0 and walk(stream, place + at, limit)[0]:
+                return place + at
+            at = block.find(_MAGIC, at + 1)
+        place += 2 ** 20
+    return limit
+
+
+def _pieces(stream, begin, limit):
+    """Generator of (place of the bytes, how many, end with its padding) of a record's pieces. Raises ValueError."""
+    flag, place, number = 1, begin, 0
+    while flag in (1, 2):
+        stream.seek(place)
+        header = stream.read(8) if place + 8 <= limit else b''
+        if header[:4] != _MAGIC:
+            raise ValueError('has a piece that is none of a record' if number else 'does not begin as a record does')
+        flag, length = _flag_and_length(header)
+        if flag not in ((2, 3) if number else (0, 1)):
+            raise ValueError('has pieces in a wrong order')
+        place += 8
+        if place + length + (-length % 4) > limit:
+            raise ValueError(NO_END)
+        yield place, length, place + length + (-length % 4)
+        place += length + (-length % 4)
+        number += 1
+
+
+def head_of(content):
+    """The Head of a record's content. Raises ValueError, with what is wrong, unless it has one label and an image."""
+    if len(content) < 24:
+        raise ValueError('is too short for a label')
+    flag, label, key = struct.unpack('<IfQ', content[:16])
+    if flag == 1 and len(content) >= 28:  # im2rec --pack-label: a list of one label, after the header
+        label = struct.unpack('<f', content[24:28])[0]
+    if flag > 1 or not np.isfinite(label):
+        raise ValueError('does not have one label')
+    start = 24 + 4 * flag
+    if not is_image(content[start:start + 4]):
+        raise ValueError('is not a JPEG or PNG image')
+    return Head(label, key, start)
+
+
+def decode_problem(stream, begin, end):
+    """What is wrong with the record from `begin` to `end`, its label or its image as OpenCV decodes it, or None."""
+    import cv2
+    try:
+        content, own_end = read_record(stream, begin, end)
+        image = content[head_of(content).start:]
+    except ValueError as error:
+        return str(error)
+    if own_end != end:
+        return 'is followed by %d bytes that are not in the index' % (end - own_end)
+    if size_problem(image):
+        return size_problem(image)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_COLOR_8)
+    except cv2.error:
+        pixels = None
+    return None if pixels is not None else 'is an image that cannot be decoded'
+
+
+def find_bad_record(rec, idx):
+    """A sentence that names the first record that cannot be decoded, or the file that cannot be read; None where all
+    can. Reads the whole file. Raises UsageError for the index."""
+    try:
+        return _find_bad_record(rec, idx)
+    except OSError as error:
+        return '%s cannot be read any more (%s): put it back, and start the same command again' % (
+            rec, error.strerror or error)
+
+
+def _find_bad_record(rec, idx):
+    keys, offsets, ends = in_file_order(rec, idx)
+
+    def problem(row):
+        with open(rec, 'rb') as stream:
+            return decode_problem(stream, int(offsets[row]), int(ends[row]))
+    with concurrent.futures.ThreadPoolExecutor(available_cores()) as threads:
+        for begin in tqdm(range(0, len(keys), 256), desc='looking for the damaged record', unit='x256 img',
+                          file=sys.stderr, disable=len(keys) < _SLOW):
+            for row, found in enumerate(threads.map(problem, range(begin, min(begin + 256, len(keys)))), begin):
+                if found:
+                    return str(undecodable(rec, keys, offsets, row, found))
+    return None

@@ -1,0 +1,1 @@
+"""The devices of a process, and the workers of a training."""

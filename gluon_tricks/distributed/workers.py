@@ -1,0 +1,193 @@
+"""Devices, key-value stores and workers: where a run computes, and what adds the gradients (Li et al. 2014)."""
+import importlib.util
+import os
+import re
+
+import numpy as np
+
+from gluon_tricks.compat import mx
+from gluon_tricks.config.options import KV_STORES, WORKER_STORES, range_problem
+from gluon_tricks.errors import UsageError
+
+_KEYS = 10 ** 6  # keys of `Workers` in the store; those below are the parameters'
+
+
+def find_devices(names='', num_gpus=None):
+    """The devices of a run as a list of ``mx.Context``.
+
+    names: such as ``gpu(0),gpu(2)`` or ``cpu(0),cpu(1)``; num_gpus: that many GPUs, 0 for the CPU. Without either: all
+    visible GPUs, else the CPU. Raises UsageError for a device that is not there or stands twice.
+    """
+    visible = mx.context.num_gpus()
+    if not names:
+        wanted = visible if num_gpus is None else num_gpus
+        if wanted > visible:
+            raise UsageError('--num-gpus %d: this machine has %d GPUs that MXNet can use; take fewer, --num-gpus 0 for '
+                             'the CPU, or --devices "cpu(0),cpu(1)" to try several devices on a CPU' % (wanted, visible))
+        return [mx.gpu(i) for i in range(wanted)] or [mx.cpu()]
+    devices = []
+    for word in names.split(','):
+        match = re.fullmatch(r'\s*(cpu|gpu)(?:\((\d+)\))?\s*', word)
+        if not match:
+            raise UsageError('--devices %s: %r is not a device; write such as gpu(0),gpu(1) or cpu(0),cpu(1)'
+                             % (names, word))
+        kind, number = match.group(1), int(match.group(2) or 0)
+        if kind == 'gpu' and number >= visible:
+            raise UsageError('--devices %s: gpu(%d) is not one of the %d GPUs that MXNet can use'
+                             % (names, number, visible))
+        problem = range_problem('cpu', number) if kind == 'cpu' else None
+        if problem:
+            raise UsageError('--devices %s: the number of a CPU device must be %s' % (names, problem))
+        devices.append(mx.Context(kind, number))
+    if len(set(devices)) < len(devices):
+        raise UsageError('--devices %s: a device stands there twice' % names)
+    if len({device.device_type for device in devices}) > 1:
+        raise UsageError('--devices %s: mixes CPU and GPU; take devices of one kind' % names)
+    return devices
+
+
+def check_kv_store(name):
+    """Raise UsageError for a store that cannot work here (MXNet makes a local store of any name it does not know)."""
+    if name not in KV_STORES + WORKER_STORES:
+        raise UsageError('--kv-store %s must be one of: %s' % (name, ', '.join(KV_STORES + WORKER_STORES)))
+    if name == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
+        raise UsageError('--kv-store nccl: this build of MXNet has no NCCL; use --kv-store device')
+    if name == 'horovod' and not importlib.util.find_spec('horovod'):
+        raise UsageError('--kv-store horovod: Horovod is not installed; docs/distributed.md has the commands that '
+                         'build it')
+    if name.startswith('dist') and os.environ.get('DMLC_ROLE') != 'worker':
+        raise UsageError('--kv-store %s is for several workers, which a launcher starts: type `python -m gluon_tricks '
+                         'launch -n WORKERS -s SERVERS -- COMMAND`, or use --kv-store device' % name)
+
+
+def number_of_workers(name):
+    """How many workers train with this store. Raises UsageError as `check_kv_store`."""
+    check_kv_store(name)
+    if name == 'horovod':
+        return Horovod().num_workers
+    return int(os.environ['DMLC_NUM_WORKER']) if name in WORKER_STORES else 1
+
+
+def connect(trainer):
+    """Let a Trainer connect to its key-value store now.
+
+    It would do so inside the first update, and give every device the first one's running statistics again.
+    """
+    if not trainer._kv_initialized:
+        trainer._init_kvstore()
+    if trainer._params_to_init:
+        trainer._init_params()
+
+
+def mean_of(copies):
+    """The mean of the devices' arrays, on the first device; equal ones keep their bits."""
+    first = copies[0]
+    return first + sum(copy.as_in_context(first.context) - first for copy in copies[1:]) / len(copies)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several workers
+
+class Workers:
+    """The processes that train together: the `rank` of this one, their `number`, and sums over all of them.
+
+    kv_store: the option; `store` is what a Trainer takes for it. A sum is asked for by all workers, at the same place
+    of the run: each waits for the others. With one worker nothing happens. Raises UsageError as `check_kv_store`.
+    """
+
+    def __init__(self, kv_store='device'):
+        check_kv_store(kv_store)
+        self.store, self.rank, self.number, self._buffers = kv_store, 0, 1, {}
+        if kv_store in WORKER_STORES:
+            self.store = Horovod() if kv_store == 'horovod' else mx.kv.create(kv_store)
+            self.rank, self.number = self.store.rank, self.store.num_workers
+            self._wait_at_exit(False)
+
+    def _wait_at_exit(self, wait):
+        """Whether the end of this process waits for that of the others, which need not come after a failure."""
+        if isinstance(self.store, mx.kvstore.KVStore):
+            mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, int(wait)))
+
+    def finish(self):
+        """The run has ended well, on all workers: they leave together, and the servers end."""
+        self._wait_at_exit(True)
+
+    def total(self, array):
+        """A float32 NDArray's sum over the workers, on its device; does not wait for it."""
+        if self.number == 1:
+            return array
+        key = _KEYS + array.size
+        if key not in self._buffers:
+            self._buffers[key] = mx.nd.zeros(array.size)
+            self.store.broadcast(key, self._buffers[key], self._buffers[key])
+        # One buffer for each key: the next sum waits for it. MXNet's server counts what arrives, not from whom, and
+        # would take two numbers of one worker for one number of each.
+        buffer = self._buffers[key]
+        buffer[:] = array.reshape((-1,))
+        self.store.pushpull(key, buffer)
+        return buffer.copyto(array.context).reshape(array.shape)
+
+    def gather(self, values):
+        """The numbers of every worker, exactly: a float64 array (number, len(values)); waits for it."""
+        if self.number == 1 or not len(values):
+            return np.array([values] * self.number, 'float64')
+        # The store computes in float32: each 16 bits of a number are sent as a number that it holds exactly.
+        pieces = np.zeros((self.number, 4 * len(values)), 'float32')
+        pieces[self.rank] = np.array(values, 'float64').view('uint16')
+        return self.total(mx.nd.array(pieces)).asnumpy().astype('uint16').view('float64')
+
+    def average(self, params):
+        """Give every device of every worker the mean of the running statistics among the Parameters.
+
+        They are moving averages, so that the mean goes on as the mean of what would have been; and the network that
+        is evaluated is the one that is saved.
+        """
+        statistics = [param.list_data() for param in params if param.name.endswith(('running_mean', 'running_var'))]
+        if not statistics or self.number == len(statistics[0]) == 1:
+            return
+        mx.nd.waitall()  # a compiled network of static shape writes them unseen by who reads them
+        mean = self.total(mx.nd.concat(*[mean_of(copies).reshape((-1,)) for copies in statistics], dim=0)) / self.number
+        first = 0
+        for copies in statistics:
+            for copy in copies:
+                copy[:] = mean[first:first + copy.size].reshape(copy.shape).as_in_context(copy.context)
+            first += copies[0].size
+        mx.nd.waitall()
+
+    def check_same(self, numbers, what, remedy):
+        """Raise UsageError, on every worker, where the numbers differ between workers."""
+        rows = self.gather(numbers)
+        for other in range(1, self.number):
+            if (rows[other] != rows[0]).any():
+                raise UsageError('worker %d has %s than worker 0: %s' % (other, what, remedy))
+
+
+class Horovod(mx.kvstore.KVStoreBase):
+    """Horovod 0.28 in the place of MXNet's store: the same sums, by ring allreduce (Sergeev and Del Balso 2018)."""
+
+    type, rank, num_workers = 'horovod', 0, 1
+
+    def __init__(self):
+        try:
+            import horovod.mxnet as horovod
+        except ImportError as error:
+            raise UsageError('--kv-store horovod: Horovod was built without MXNet (%s); docs/distributed.md has the '
+                             'commands that build it' % str(error).partition('\n')[0]) from error
+        horovod.init()
+        self._horovod, self.rank, self.num_workers = horovod, horovod.rank(), horovod.size()
+
+    def is_capable(self, capability):
+        return False
+
+    def broadcast(self, key, value, out, priority=0):
+        value = self._horovod.broadcast(value, 0, name='broadcast %d' % key, priority=priority)
+        for copy in out if isinstance(out, list) else [out]:
+            copy[:] = value.as_in_context(copy.context)
+
+    def pushpull(self, key, value, out=None, priority=0):
+        values = value if isinstance(value, list) else [value]
+        total = sum((each.as_in_context(values[0].context) for each in values[1:]), values[0])
+        total = self._horovod.allreduce(total, average=False, name='sum %d' % key, priority=priority)
+        out = values if out is None else out
+        for copy in out if isinstance(out, list) else [out]:
+            copy[:] = total.as_in_context(copy.context)

@@ -1,0 +1,35 @@
+"""The base network of a detector or a segmenter: a ResNet-B, -C or -D with a classifier's weights (paper section 6)."""
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models import params_file
+from gluon_tricks.models.zoo import get_model, know_shapes, load_params, own_names
+
+MOST_CLASSES = 1 << 16  # a file could name any number, and a network of it would take all memory
+
+
+def build_backbone(name, params='', input_size=64, **options):
+    """The network `name` on the CPU, initialised; its output layer is whatever the classifier's was.
+
+    params: a .params file of the same network, of any number of classes, as training wrote it; without it the weights
+    are new (Xavier). options: dilated, use_global_stats, norm_layer and norm_kwargs of `models.resnet.resnet`.
+    Raises UsageError for another network and for a file that does not fit.
+    """
+    if name.lower() not in own_names():
+        raise UsageError('--network %s: the base network is a ResNet-B, -C or -D, such as resnet50_v1d' % name)
+    classes = classes_of(params) if params else 1
+    net = get_model(name, classes=classes, **options)
+    net.initialize(mx.init.Xavier())
+    know_shapes(net, input_size)
+    if params:
+        load_params(net, params)
+    return net
+
+
+def classes_of(params):
+    """Number of classes of the classifier whose .params file this is. Raises UsageError where there is none."""
+    arrays = params_file.load(params)
+    shape = arrays['fc.weight'].shape if 'fc.weight' in arrays else ()
+    if len(shape) != 2 or not 0 < shape[0] <= MOST_CLASSES:
+        raise UsageError('--base-params %s: not the weights of a ResNet-B, -C or -D classifier (it has %s fc.weight); '
+                         'give SAVE_DIR/best/net.params of a training' % (params, 'a wrong' if shape else 'no'))
+    return shape[0]

@@ -1,0 +1,1 @@
+"""The paper's classifiers: preprocessing, losses and exact evaluation."""

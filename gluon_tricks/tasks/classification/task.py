@@ -1,0 +1,234 @@
+"""The classification task: what happens to a batch, in one visible order (paper sections 2.1, 5.2 to 5.4).
+
+label -> smoothed target (5.2) -> mixup or CutMix of images and targets (5.4) -> Cutout -> the teacher's answer (5.3)
+-> network -> loss in float32. Evaluation is exact: every validation image is counted once.
+"""
+import collections
+import math
+
+import numpy as np
+
+from gluon_tricks.compat import mx
+from gluon_tricks.distributed.workers import Workers
+from gluon_tricks.errors import UsageError
+from gluon_tricks.losses import cross_entropy
+from gluon_tricks.training.sums import Sums
+from gluon_tricks.tricks.cutmix import cutmix, sample_box
+from gluon_tricks.tricks.cutout import cutout, sample_centres
+from gluon_tricks.tricks.distillation import distillation_loss
+from gluon_tricks.tricks.label_smoothing import smooth_labels
+from gluon_tricks.tricks.mixup import mix, sample_lam, sample_partner
+
+GAP_EDGES = np.linspace(-5.0, 30.0, 71)  # bins of the logit gap (Figure 4b)
+
+Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
+Shard = collections.namedtuple('Shard', 'device x target label partner_label lam teacher_output')
+
+
+class Classification:
+    """Images and labels to a loss, and exact top-1 / top-5 (see `loop` for the methods a task supplies).
+
+    net, teacher: blocks whose outputs are (B, K) scores; config: a resolved TrainConfig; train_stream, eval_stream:
+    data.pipeline streams (eval_stream None: no evaluation); precision: tricks.low_precision.precision(...);
+    workers: distributed.Workers; each draws other numbers, and the metrics are of the images of all.
+    """
+
+    def __init__(self, net, config, devices, train_stream, eval_stream, precision, teacher=None, workers=None):
+        self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
+        self.train_stream, self.eval_stream = train_stream, eval_stream
+        self.precision, self.workers = precision, workers or Workers()
+        self.seed, self.epoch, self.sums = config.seed, 0, Sums(2)
+
+    # -- data and draws ---------------------------------------------------------------------------------------------
+
+    def reseed(self, seed):
+        self.seed = self.train_stream.seed = seed
+
+    def begin_epoch(self, epoch, first=0):
+        self.epoch = epoch
+        return self.train_stream.epoch(epoch, first)
+
+    @property
+    def mixes(self):
+        """Whether this epoch mixes images (the last ``mixup_off_epoch`` epochs do not)."""
+        config = self.config
+        return (config.mixup or config.cutmix) and self.epoch < config.num_epochs - config.mixup_off_epoch
+
+    def begin_batch(self, update):
+        """Draw what all devices share: lambda once a batch (as GluonCV does), and partners for each device."""
+        config = self.config
+        rng = np.random.RandomState([self.seed, update, self.workers.rank])
+        self.mixing = Mixing('none', 1.0, None, None)
+        if self.mixes:
+            use_cutmix = config.cutmix and (not config.mixup or rng.random_sample() < 0.5)
+            lam = sample_lam(config.cutmix_alpha if use_cutmix else config.mixup_alpha, rng)
+            box = None
+            if use_cutmix:
+                y0, y1, x0, x1, lam = sample_box(config.input_size, config.input_size, lam, rng)
+                box = (y0, y1, x0, x1)
+            partners = [sample_partner(config.batch_size, rng, config.mixup_pairs) for _ in self.devices]
+            self.mixing = Mixing('cutmix' if use_cutmix else 'mixup', lam, box, partners)
+        if config.cutout:
+            self.centres = [sample_centres(config.batch_size, config.input_size, config.input_size, rng)
+                            for _ in self.devices]
+
+    def shards(self, batch, devices):
+        """One Shard per device: mixed images (B, 3, H, W), targets (B, K), and what the metrics need."""
+        with mx.autograd.pause():
+            return [self._shard(number, x, label)
+                    for number, (x, label) in enumerate(batch.shards(devices))]
+
+    def _shard(self, number, x, label):
+        config, mixing = self.config, self.mixing
+        epsilon = config.epsilon if config.label_smoothing else 0.0
+        target = smooth_labels(label, config.num_classes, epsilon, config.smoothing)
+        partner_label = label
+        if mixing.kind != 'none':
+            partner = mixing.partners[number]
+            partner_label = label.take(mx.nd.array(partner, ctx=label.context, dtype='int32'))
+            target = mix(target, mixing.lam, partner)
+            x = cutmix(x, partner, mixing.box) if mixing.kind == 'cutmix' else mix(x, mixing.lam, partner)
+        if config.cutout:
+            x = cutout(x, self.centres[number], config.cutout)
+        x = self.precision.cast_input(x)
+        teacher_output = None
+        if self.teacher is not None:
+            with mx.autograd.predict_mode():  # BatchNorm and dropout as in evaluation
+                teacher_output = self.teacher(x)
+        return Shard(number, x, target, label, partner_label, mixing.lam, teacher_output)
+
+    # -- loss and metrics -------------------------------------------------------------------------------------------
+
+    def loss(self, *shard):
+        """(B,) losses of one device, float32; also adds to the device's metrics, without waiting for it."""
+        shard = Shard(*shard)
+        output = self.net(shard.x)
+        if shard.teacher_output is None:
+            loss = cross_entropy(output, shard.target)
+        else:
+            loss = distillation_loss(output, shard.target, shard.teacher_output, self.config.temperature,
+                                     self.config.distill_loss, self.config.hard_weight)
+        with mx.autograd.pause():
+            self._add(shard, output, loss)
+        return loss
+
+    def _add(self, shard, output, loss):
+        best = output.astype('float32').argmax(axis=1)
+        hits = shard.lam * (best == shard.label) + (1 - shard.lam) * (best == shard.partner_label)
+        self.sums.add(shard.device, [loss.sum(), hits.sum()], shard.label.shape[0])
+
+    @property
+    def accuracy_name(self):
+        """``accuracy``; ``mix_acc``, weighted by lambda, under mixup and CutMix."""
+        return 'mix_acc' if self.config.mixup or self.config.cutmix else 'accuracy'
+
+    @property
+    def metric_names(self):
+        return self.accuracy_name, 'loss'
+
+    def train_metrics(self):
+        """{accuracy, loss} of the images of all workers since the last call. Waits for them."""
+        rows, images = self.sums.read()
+        total = self.workers.gather(np.append(rows.sum(axis=0), images)).sum(axis=0)
+        return collections.OrderedDict([(self.accuracy_name, total[1] / total[2]), ('loss', total[0] / total[2])])
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def evaluate(self, beat=lambda: None):
+        """Exact validation metrics, {} without validation data (see `evaluate`)."""
+        if self.eval_stream is None:
+            return {}
+        return evaluate(self.net, self.eval_stream, self.devices, self.precision, beat)
+
+    # -- results and file names, GluonCV's ---------------------------------------------------------------------------
+
+    headline, result_names = 'top1', ('top1', 'top5', 'num_images')
+
+    def file_name(self, epoch, metrics):
+        return 'imagenet-%s-%d.params' % (self.config.model, epoch)
+
+    def best_file_name(self, epoch, metrics):
+        return '%.4f-imagenet-%s-%d-best.params' % (1 - metrics['top1'] / 100, self.config.model, epoch)
+
+    def result_line(self, result, best):
+        """The run's last words: the exact result of the last epoch, and the best."""
+        return 'Result: top-1 %.2f %%, top-5 %.2f %% of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
+            result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'], best['epoch'])
+
+    # -- log lines, in GluonCV's format -----------------------------------------------------------------------------
+
+    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
+        """At most 100 columns; io is the share of the time that was spent waiting for data. log.jsonl has the digits."""
+        return 'Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\t%s=%.4f\tlr=%f loss=%.2f io=%d%%' % (
+            epoch, batch, speed, self.accuracy_name, metrics[self.accuracy_name], lr, metrics['loss'],
+            min(round(100 * wait), 99))
+
+    def epoch_lines(self, epoch, facts, metrics):
+        lines = ['[Epoch %d] training: %s=%f' % (epoch, self.accuracy_name, facts['metrics'][self.accuracy_name]),
+                 '[Epoch %d] speed: %d samples/sec\ttime cost: %f' % (epoch, facts['speed'], facts['time'])]
+        if metrics:
+            lines += ['[Epoch %d] validation: err-top1=%f err-top5=%f' % (
+                          epoch, 1 - metrics['top1'] / 100, 1 - metrics['top5'] / 100),
+                      '[Epoch %d] exact: top-1 %.3f %% top-5 %.3f %% of %d images, loss %.4f, logit gap %.3f +- %.3f' % (
+                          epoch, metrics['top1'], metrics['top5'], metrics['num_images'], metrics['loss'],
+                          metrics['gap_mean'], metrics['gap_std'])]
+            if self._at_chance(epoch, metrics):
+                lines.append('Warning: top-1 %.3f %% after epoch %d is no better than chance (%.3f %%): check the '
+                             'labels, the learning rate and the data' % (metrics['top1'], epoch, self._chance))
+        return lines
+
+    @property
+    def _chance(self):
+        return 100.0 / self.config.num_classes
+
+    def _at_chance(self, epoch, metrics):
+        """At most three standard deviations above guessing, once warmup is over."""
+        spread = 100 * math.sqrt(self._chance / 100 * (1 - self._chance / 100) / metrics['num_images'])
+        return epoch >= max(self.config.warmup_epochs, 1) and metrics['top1'] <= self._chance + 3 * spread
+
+
+def evaluate(net, stream, devices, precision, beat=lambda: None):
+    """Exact validation metrics of a network over a data.pipeline.EvalStream.
+
+    Returns {'top1', 'top5' (percent), 'num_images', 'loss' (mean cross-entropy with the plain labels), 'gap_mean',
+    'gap_std', 'gap_histogram'}. The gap is the largest score less the mean of the others (Figure 4b). Rows that only
+    fill up the last batch are not counted; the host waits once, at the end. beat() is called after each batch.
+    """
+    seen, hits, gaps, pending = 0, {}, [], collections.deque()
+    for batch, valid in stream.batches():
+        if len(pending) >= 2:
+            pending.popleft().wait_to_read()
+        first = 0
+        for x, label in batch.shards(devices):
+            real = min(max(valid - first, 0), label.shape[0])
+            first += label.shape[0]
+            if real:
+                output = net(precision.cast_input(x))[:real].astype('float32')
+                figures, gap = _score(output, label[:real])
+                device = label.context
+                hits[device] = figures if device not in hits else hits[device] + figures
+                gaps.append(gap)
+                pending.append(figures)
+        seen += valid
+        beat()
+    if seen == 0:
+        raise UsageError('no validation image was counted: the validation records are empty')
+    totals = sum(value.asnumpy().astype('float64') for value in hits.values())
+    gaps = np.concatenate([gap.asnumpy() for gap in gaps])
+    if len(gaps) != stream.num_images or seen != stream.num_images:
+        raise RuntimeError('%d of %d validation images were counted' % (seen, stream.num_images))
+    histogram, _ = np.histogram(np.clip(gaps, GAP_EDGES[0], GAP_EDGES[-1]), GAP_EDGES)
+    return {'top1': 100 * totals[0] / seen, 'top5': 100 * totals[1] / seen, 'num_images': seen,
+            'loss': totals[2] / seen, 'gap_mean': float(gaps.mean()), 'gap_std': float(gaps.std()),
+            'gap_histogram': histogram.tolist()}
+
+
+def _score(output, label):
+    """(3,) [top-1 hits, top-5 hits, summed cross-entropy] and the (B,) logit gaps of (B, K) float32 scores."""
+    classes = output.shape[1]
+    best = mx.nd.topk(output, k=min(5, classes), ret_typ='indices', dtype='int32').astype('float32')
+    match = best == label.reshape((-1, 1))
+    loss = -mx.nd.log_softmax(output).pick(label).sum()
+    largest = output.max(axis=1)
+    gap = largest - (output.sum(axis=1) - largest) / max(classes - 1, 1)
+    return mx.nd.concat(match[:, 0].sum(), match.sum(), loss, dim=0), gap

@@ -1,0 +1,1 @@
+"""Faster-RCNN on VOC (section 6.1)."""

@@ -1,0 +1,1 @@
+"""FCN on ADE20K (section 6.2)."""

@@ -1,0 +1,222 @@
+"""Where a run goes on, and whether what its checkpoint tells fits the run: every field, before anything is written.
+
+A manifest whose digest agrees was written whole, but by whom is not known: it may be another program's, or forged.
+"""
+import math
+import os
+
+from gluon_tricks.errors import UsageError
+from gluon_tricks.training import checkpoint
+
+# Options that may differ between a run and its resumption: they change no number. Other files must hold the same data.
+FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
+                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'num_workers', 'workers',
+                  'checkpoint_minutes', 'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
+_MOST = 2 ** 53  # integers up to here are floats as well
+_PARTS = {'train': 'training', 'val': 'validation'}
+
+
+def find_to_resume(config, workers=1):
+    """((path, manifest) or None, notices): where a run with this configuration starts.
+
+    ``config.resume``: '' starts anew, 'auto' goes on from the newest whole checkpoint in ``config.save_dir``, else it
+    names a checkpoint. workers: how many train. Raises UsageError where a new run would write over another one; where
+    the checkpoint is damaged, for auto: where none is usable or the newest cannot be read now; where it was made with
+    other options (the first that differs is named) or by another number of workers; and as `check_manifest`.
+    """
+    if config.resume in ('', 'auto'):
+        names = checkpoint.names(config.save_dir)
+        if not config.resume and names:
+            raise UsageError('--save-dir %s holds the checkpoints of another run: add --resume auto to go on with '
+                             'it, or give another --save-dir' % config.save_dir)
+        if not config.resume:
+            return None, []
+        if not names:
+            return None, ['--resume auto: no checkpoint in %s, the run starts at its beginning' % config.save_dir]
+        path, manifest, damaged = checkpoint.find(config.save_dir)
+        if path is None:
+            raise UsageError('--resume auto: none of the %d checkpoints in %s can be used, and nothing was changed: %s; '
+                             'to start anew give another --save-dir' % (len(names), config.save_dir, damaged[0]))
+        notices = ['Warning: %s; %s is used' % (sentence, os.path.basename(path)) for sentence in damaged]
+    else:
+        path, notices = os.path.realpath(config.resume), []
+        manifest = checkpoint.read(path)
+        _check_place(config, path)
+    _check_options(config, path, manifest, workers)
+    check_manifest(config, path, manifest)
+    batch = manifest['batch']
+    notices.append('resumed from %s: %d of %d epochs are done%s' % (
+        path, manifest['epoch'] + (batch is None), config.num_epochs,
+        '' if batch is None else ', and %d updates of the next' % batch))
+    return (path, manifest), notices
+
+
+def _check_place(config, path):
+    """Raise UsageError where going on from the checkpoint `path` would mix its run with what SAVE_DIR holds."""
+    others = checkpoint.names(config.save_dir)
+    if os.path.realpath(config.save_dir) == os.path.dirname(path) and checkpoint.is_name(os.path.basename(path)):
+        named = checkpoint.position_of(os.path.basename(path))
+        others = [name for name in others if checkpoint.position_of(name) > named]
+    if others:
+        raise UsageError('--resume %s: --save-dir %s also holds %s, which would be lost; give another --save-dir'
+                         % (config.resume, config.save_dir, others[-1]))
+
+
+def _check_options(config, path, manifest, workers):
+    for name, value in config.to_dict().items():
+        before = manifest['config'].get(name)
+        if name not in FREE_ON_RESUME and before != value:
+            raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '
+                             'with another --save-dir' % (config.resume, name, value, _shown(before), path))
+    before = manifest.get('workers', 1)
+    if before != workers:
+        raise UsageError('--resume %s: %s was trained by %s workers, and there are %d now; start as many, or start a '
+                         'new run with another --save-dir' % (config.resume, path, _shown(before), workers))
+
+
+def _shown(value):
+    """A value from a manifest in a sentence: in one line, and short."""
+    text = str(value)
+    return text if len(text) <= 60 and text.isprintable() else '%.60r...' % text[:60]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The fields of a manifest
+
+def is_number(value):
+    """A number as JSON may hold it, infinite ones and NaN among them; no truth value, no integer beyond 2**53."""
+    return type(value) is float or type(value) is int and abs(value) <= _MOST
+
+
+def _is_finite(value):
+    return is_number(value) and math.isfinite(value)
+
+
+def _is_count(value, most=_MOST):
+    return type(value) is int and 0 <= value <= most
+
+
+def _are(test, values):
+    return isinstance(values, list) and all(test(value) for value in values)
+
+
+def _is_monitor(value):
+    return value is None or (isinstance(value, dict) and set(value) == {'losses', 'high'}
+                             and _are(_is_finite, value['losses']) and _is_count(value['high'], 49))
+
+
+def _is_scaler(value):
+    return isinstance(value, dict) and set(value) == {'scale', 'good', 'skipped'} and _is_finite(value['scale']) \
+        and 0 < value['scale'] < 2 ** 127 and _is_count(value['good']) and _is_count(value['skipped'])
+
+
+def _is_progress(value):
+    return (isinstance(value, dict) and set(value) == {'batch', 'totals', 'counted', 'interval', 'waited', 'seconds'}
+            and all(_is_count(value[name]) for name in ('batch', 'counted', 'interval'))
+            and all(_is_finite(value[name]) and value[name] >= 0 for name in ('waited', 'seconds'))
+            and _are(lambda pair: isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+                     and is_number(pair[1]), value['totals']))
+
+
+def _is_sums(value):
+    return (isinstance(value, dict) and set(value) == {'rows', 'count'} and _is_count(value['count'])
+            and _are(lambda rows: _are(lambda row: _are(is_number, row), rows), value['rows']))
+
+
+def _is_data(value):
+    return isinstance(value, dict) and all(isinstance(facts, dict) for facts in value.values())
+
+
+def check_manifest(config, path, manifest):
+    """Raise UsageError that names the field where a checkpoint's manifest is not one of a run of this configuration."""
+    epoch, batch = manifest['epoch'], manifest['batch']
+
+    def is_best(value):
+        return value is None or (isinstance(value, dict) and checkpoint.is_name(value.get('checkpoint'))
+                                 and _is_count(value.get('epoch'), epoch)
+                                 and value['checkpoint'] == checkpoint.name_of(value['epoch'])
+                                 and all(is_number(each) for name, each in value.items() if name != 'checkpoint'))
+    tests = {'best': is_best, 'metrics': lambda value: isinstance(value, dict), 'monitor': _is_monitor,
+             'scaler': _is_scaler if config.dtype == 'float16' else lambda value: value is None,
+             'rewinds': lambda value: _is_count(value, 10 ** 6)}
+    if batch is not None:
+        tests.update(progress=lambda value: _is_progress(value) and value['batch'] == batch, sums=_is_sums)
+    missing = [name for name in tests if name not in manifest]
+    if missing:
+        raise UsageError('checkpoint %s is not one of a run: its manifest has no %s; give another' % (path, missing[0]))
+    tests.update({'epoch': lambda value: value < config.num_epochs, 'updates_per_epoch': _is_count, 'data': _is_data})
+    for name, test in tests.items():
+        if name in manifest and not test(manifest[name]):
+            raise _unfit(path, name, manifest[name])
+    name = os.path.basename(os.path.realpath(path))
+    if checkpoint.is_name(name) and checkpoint.position_of(name) != (epoch, math.inf if batch is None else batch):
+        raise _unfit(path, 'epoch', epoch)
+
+
+def _unfit(path, field, value):
+    return UsageError('checkpoint %s cannot be resumed: %s in its manifest is %s, as it is in none of this run; move it '
+                      'away to go on from the one before it' % (path, field, _shown(value)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A manifest and what the run has found
+
+def check_fits(config, path, manifest, task, devices, workers, updates_per_epoch, total_batch_size, facts):
+    """Raise UsageError where a checkpoint is of other data, or of another task, than the run that goes on from it.
+
+    task, devices, updates_per_epoch, total_batch_size: of the run; workers: how many; facts: its own for manifests, of
+    which ``data`` are {'train' and 'val': facts of data.identity} and ``classes`` names. What an older version did not
+    keep is not compared.
+    """
+    _check_data(config, path, manifest, dict(facts, updates_per_epoch=updates_per_epoch))
+    tests = {'metrics': lambda value: not value or _has_results(value, task),
+             'best': lambda value: value is None or _has_results(value, task) and _is_finite(value[task.headline])}
+    batch = manifest['batch']
+    if batch is not None:
+        interval = manifest['progress']['interval']
+        rows = [len(devices)] * workers if interval else [0] * workers
+        tests.update(
+            batch=lambda value: value <= updates_per_epoch,
+            progress=lambda value: value['counted'] + value['interval'] == batch * total_batch_size
+            and sorted(name for name, _ in value['totals']) == (sorted(task.metric_names) if value['counted'] else [])
+            and (batch < updates_per_epoch or not interval),
+            sums=lambda value: [len(each) for each in value['rows']] == rows and bool(value['count']) == bool(interval)
+            and all(len(row) == task.sums.width for each in value['rows'] for row in each))
+    for name, test in tests.items():
+        if not test(manifest[name]):
+            raise _unfit(path, name, manifest[name])
+
+
+def _has_results(values, task):
+    return all(is_number(values.get(name)) for name in task.result_names) and (
+        'num_images' not in task.result_names or _is_count(values['num_images']))
+
+
+def _check_data(config, path, manifest, facts):
+    before = dict(manifest.get('data') or {})
+    if 'val' not in before and manifest['metrics'].get('num_images') is not None:
+        before['val'] = {'images': manifest['metrics']['num_images']}
+    for part, now in (facts.get('data') or {}).items():
+        for fact, value in now.items():
+            was = before.get(part, {}).get(fact)
+            if None not in (was, value) and was != value:
+                raise _other_data(config, path, 'the %s data are others (%s: %s)' % (
+                    _PARTS[part], fact, _change(was, value)))
+    for name, what in (('updates_per_epoch', 'an epoch has another number of updates (%s)'),
+                       ('classes', 'the classes are others (%s)')):
+        was, now = manifest.get(name), facts.get(name)
+        if None not in (was, now) and was != now:
+            raise _other_data(config, path, what % _change(was, now))
+
+
+def _change(was, now):
+    if isinstance(was, list) and isinstance(now, list):
+        if len(was) != len(now):
+            return _change(len(was), len(now))
+        was, now = next(pair for pair in zip(was, now) if pair[0] != pair[1])
+    return '%s now and %s then' % (_shown(now)[:20], _shown(was)[:20])
+
+
+def _other_data(config, path, what):
+    return UsageError('--resume %s: %s than those that %s was trained on; give the data of before, or start a new run '
+                      'with another --save-dir' % (config.resume, what, path))

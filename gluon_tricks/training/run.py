@@ -1,0 +1,167 @@
+"""One training run, whatever the task: resumed, recorded, kept, and ended with an exit code."""
+import contextlib
+import signal
+
+from gluon_tricks.distributed.workers import Workers
+from gluon_tricks.errors import UsageError
+from gluon_tricks.files import Lock
+from gluon_tricks.training import checkpoint, resume
+from gluon_tricks.training.divergence import Diverged, Monitor
+from gluon_tricks.training.loop import Fit, Plan, Progress
+from gluon_tricks.training.retention import Keeper, is_good
+from gluon_tricks.training.run_log import Record, Silence
+from gluon_tricks.training.signals import Guard, Stopped
+from gluon_tricks.tricks.low_precision import LossScaler
+
+
+class Run:
+    """A run of a resolved configuration: made before the data are opened, so that a wrong --resume is told at once.
+
+    SAVE_DIR is this process's alone until `release`, or the end of the ``with`` that the run is entered by. workers:
+    distributed.Workers; all of them compute the run, and the first writes it down. Raises UsageError where another
+    process has SAVE_DIR, as `resume.find_to_resume`, and where the workers do not find the same checkpoint.
+    """
+
+    def __init__(self, config, workers=None):
+        self.config, self.workers = config, workers or Workers()
+        self.lock = None if self.workers.rank else _lock(config.save_dir)
+        try:
+            self.resumed, self.notices = resume.find_to_resume(config, self.workers.number)
+            found = int(self.resumed[1]['digest'][:12], 16) if self.resumed else -1
+            self.workers.check_same([found], 'another checkpoint', '--save-dir %s must be on a disk that all workers '
+                                    'share' % config.save_dir)
+        except BaseException:
+            self.release()
+            raise
+        if self.lock and not self.lock.works:
+            self.notices.append('Warning: the disk of --save-dir %s has no locks: see to it that no second run writes '
+                                'there' % config.save_dir)
+        self.scaler = None
+        if config.dtype == 'float16':
+            dynamic = config.loss_scale == 'dynamic'
+            self.scaler = LossScaler() if dynamic else LossScaler(float(config.loss_scale), fixed=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        self.release()
+
+    def release(self):
+        """Let other processes have SAVE_DIR."""
+        if self.lock:
+            self.lock.release()
+
+    def _check(self):
+        """Raise UsageError where SAVE_DIR is not the directory any more that this run has begun to write."""
+        if self.lock and not self.lock.holds():
+            raise UsageError('--save-dir %s was removed, moved or replaced while the run wrote there: the run is ended; '
+                             'put it back and go on with --resume auto, or start again' % self.config.save_dir)
+
+    def train(self, task, net, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, notices=(),
+              start_epoch=0, manifest=None, **facts):
+        """Algorithm 1, with everything around it; returns the exit code: 0, 3 for a diverged run, 4 for one that stood
+        still, 129, 130 and 143 for a stop signal.
+
+        notices: lines for the log; manifest: JSON values for every checkpoint, such as `resume.check_fits` compares;
+        facts: for run.json. start_epoch: where a run begins that is not resumed. Raises UsageError, which the record
+        then tells as well, but for a checkpoint that does not fit, before anything is written.
+        """
+        config, workers = self.config, self.workers
+        kept = dict(manifest or {}, workers=workers.number, updates_per_epoch=updates_per_epoch)
+
+        def check_fits(path, stored):
+            resume.check_manifest(config, path, stored)
+            resume.check_fits(config, path, stored, task, devices, workers.number, updates_per_epoch, total_batch_size,
+                              kept)
+        if self.resumed:
+            check_fits(*self.resumed)
+        record = Silence(config) if workers.rank else Record(config, self._check)
+        goes_on = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
+        try:
+            with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
+                record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
+                for line in list(notices) + self.notices:
+                    record.line(line)
+                record.facts(devices=[str(device) for device in devices], updates_per_epoch=updates_per_epoch,
+                             workers=workers.number, **facts)
+                keeper = Keeper(config, task, net, trainer, self.scaler, record, kept, self.resumed, workers)
+                plan = Plan(schedule, epochs, updates_per_epoch, total_batch_size, config.seed, config.log_interval)
+                self._fit(Fit(task, trainer, devices, plan, record, keeper, self.scaler, guard,
+                              Monitor(config.divergence_factor), workers), start_epoch, check_fits)
+            workers.finish()
+            record.finish('finished', result=keeper.result, best=keeper.best)
+            if task.headline in keeper.result:
+                record.line(task.result_line(keeper.result, keeper.best))
+            record.line('In %s: run.json, log.jsonl, latest/net.params%s'
+                        % (record.save_dir, ', best/net.params' if keeper.best else ''))
+            return 0
+        except Diverged as error:
+            record.finish('diverged', reason=str(error))
+            record.line('error: %s' % error)
+            return 3
+        except (Stopped, KeyboardInterrupt) as error:
+            number = getattr(error, 'signal', signal.SIGINT)
+            record.finish('interrupted', reason=signal.Signals(number).name)
+            record.line('stopped by %s%s: go on with %s' % (
+                signal.Signals(number).name, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '',
+                goes_on))
+            return 128 + number
+        except UsageError as error:
+            with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
+                record.finish('failed', reason=str(error))
+            raise
+        finally:
+            record.close()
+
+    def _fit(self, fit, start_epoch, check_fits):
+        """Run `fit` from its beginning or from the checkpoint; after a divergence as --on-divergence says.
+
+        check_fits(path, manifest): raises UsageError for a checkpoint that a run cannot go back to.
+        """
+        config, epoch, progress, rewinds, resumed = self.config, start_epoch, None, 0, self.resumed
+        total = fit.plan.updates_per_epoch * fit.plan.total_batch_size
+        while True:
+            if resumed:
+                epoch, progress, rewinds = self._restore(fit, *resumed, rewinds=rewinds)
+            fit.keeper.facts['rewinds'] = rewinds
+            fit.reseed(rewinds)
+            fit.record.begin_run(total * fit.plan.epochs,
+                                 total * epoch + (progress.batch * fit.plan.total_batch_size if progress else 0))
+            try:
+                return fit.run(epoch, progress)
+            except Diverged as error:
+                # The first worker alone writes; the others read what it wrote: the loss was everybody's.
+                path = checkpoint.find(config.save_dir, is_good)[0]
+                if config.on_divergence == 'stop' or rewinds >= config.max_rewinds or path is None:
+                    raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, '
+                                   'or resume from there' % (error, path or 'none yet')) from None
+                resumed, rewinds = (path, checkpoint.read(path)), rewinds + 1
+                check_fits(*resumed)
+                fit.record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
+                                % (error, path, rewinds, config.max_rewinds))
+                fit.record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
+
+    def _restore(self, fit, path, stored, rewinds):
+        """Put a checkpoint into everything that a run changes; returns (epoch, Progress or None, rewinds so far)."""
+        rank = self.workers.rank
+        checkpoint.restore(path, stored, fit.keeper.net, fit.trainer, rank)
+        if self.scaler:
+            self.scaler.restore(stored['scaler'])
+        fit.monitor.restore(stored['monitor'] or Monitor().state())
+        fit.task.sums.clear()
+        rewinds = max(rewinds, stored['rewinds'])
+        if stored['batch'] is None:
+            return stored['epoch'] + 1, None, rewinds
+        if rewinds > stored['rewinds']:  # with other draws, an epoch is trained from its beginning
+            return stored['epoch'], None, rewinds
+        fit.task.sums.restore(stored['sums'], fit.devices, rank)
+        return stored['epoch'], Progress(**stored['progress']), rewinds
+
+
+def _lock(save_dir):
+    try:
+        return Lock(save_dir, '--save-dir %s' % save_dir, 'wait for its end, or give another --save-dir')
+    except OSError as error:
+        raise UsageError('--save-dir %s cannot be written (%s): choose another' % (save_dir, error.strerror)
+                         ) from error

@@ -1,0 +1,387 @@
+import dataclasses
+import json
+import math
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gluon_tricks.config.classification import TrainConfig, from_namespace, parser
+from gluon_tricks.config.options import flags_of
+from gluon_tricks.errors import UsageError
+from support import ROOT
+
+
+def parse(text):
+    """The configuration of a command line, given as one string or a list."""
+    words = shlex.split(text.replace('\\\n', ' ')) if isinstance(text, str) else list(text)
+    return from_namespace(parser().parse_args(words))
+
+
+def refusal(text):
+    """The sentence with which a command line is refused."""
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert message and '\n' not in message
+    return message
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# GluonCV's published commands (its web-data repository, logs/classification/imagenet)
+
+RECORDS = """--rec-train /media/ramdisk/rec/train.rec --rec-train-idx /media/ramdisk/rec/train.idx \
+--rec-val /media/ramdisk/rec/val.rec --rec-val-idx /media/ramdisk/rec/val.idx """
+SHARED = dict(rec_train='/media/ramdisk/rec/train.rec', rec_train_idx='/media/ramdisk/rec/train.idx',
+              rec_val='/media/ramdisk/rec/val.rec', rec_val_idx='/media/ramdisk/rec/val.idx', use_rec=True,
+              mode='hybrid',
+              num_gpus=8, num_workers=60, lr_mode='cosine', warmup_epochs=5, no_wd=True, label_smoothing=True,
+              momentum=0.9, wd=0.0001)
+EFFICIENT = dict(SHARED, lr=0.4, batch_size=128, dtype='float16')
+PUBLISHED = {
+    'resnet50_v1d-mixup': (RECORDS + """--model resnet50_v1d --mode hybrid \
+        --lr 0.4 --lr-mode cosine --num-epochs 200 --batch-size 128 --num-gpus 8 -j 60 \
+        --use-rec --dtype float16 --warmup-epochs 5 --last-gamma --no-wd --label-smoothing --mixup \
+        --save-dir params_resnet50_v1d_mixup \
+        --logging-file resnet50_v1d_mixup.log""",
+                           dict(EFFICIENT, model='resnet50_v1d', num_epochs=200, last_gamma=True, mixup=True,
+                                save_dir='params_resnet50_v1d_mixup', logging_file='resnet50_v1d_mixup.log')),
+    'resnet101_v1d-mixup': (RECORDS + """--model resnet101_v1d --mode hybrid \
+        --lr 0.4 --lr-mode cosine --num-epochs 200 --batch-size 128 --num-gpus 8 -j 60 \
+        --use-rec --warmup-epochs 5 --dtype float16 \
+        --last-gamma --no-wd --label-smoothing --mixup \
+        --save-dir params_resnet101_v1d_mixup \
+        --logging-file resnet101_v1d_mixup.log""",
+                            dict(EFFICIENT, model='resnet101_v1d', num_epochs=200, last_gamma=True, mixup=True,
+                                 save_dir='params_resnet101_v1d_mixup', logging_file='resnet101_v1d_mixup.log')),
+    'resnet152_v1d': (RECORDS + """--model resnet152_v1d --mode hybrid \
+        --lr 0.2 --lr-mode cosine --num-epochs 120 --batch-size 64 --num-gpus 8 -j 60 \
+        --warmup-epochs 5 \
+        --use-rec --last-gamma --no-wd --label-smoothing \
+        --save-dir params_resnet152_v1d_best \
+        --logging-file resnet152_v1d_best.log""",
+                      dict(SHARED, model='resnet152_v1d', lr=0.2, num_epochs=120, batch_size=64, dtype='float32',
+                           last_gamma=True, save_dir='params_resnet152_v1d_best',
+                           logging_file='resnet152_v1d_best.log')),
+    'resnet152_v1d-mixup': (RECORDS + """--model resnet152_v1d --mode hybrid \
+        --lr 0.1 --lr-mode cosine --num-epochs 200 --batch-size 32 --num-gpus 8 -j 60 \
+        --use-rec --warmup-epochs 5 --last-gamma --no-wd --label-smoothing --mixup \
+        --save-dir params_resnet152_v1d_mixup \
+        --logging-file resnet152_v1d_mixup.log""",
+                            dict(SHARED, model='resnet152_v1d', lr=0.1, num_epochs=200, batch_size=32, dtype='float32',
+                                 last_gamma=True, mixup=True, save_dir='params_resnet152_v1d_mixup',
+                                 logging_file='resnet152_v1d_mixup.log')),
+    'inceptionv3-mixup': (RECORDS + """--model inceptionv3 --mode hybrid --input-size 299 \
+        --lr 0.4 --lr-mode cosine --num-epochs 200 --batch-size 128 --num-gpus 8 -j 60 \
+        --use-rec --dtype float16 --warmup-epochs 5 --no-wd --label-smoothing --mixup \
+        --save-dir params_inceptionv3_mixup \
+        --logging-file inceptionv3_mixup.log""",
+                          dict(EFFICIENT, model='inceptionv3', input_size=299, num_epochs=200, mixup=True,
+                               save_dir='params_inceptionv3_mixup', logging_file='inceptionv3_mixup.log')),
+    'mobilenet1.0': (RECORDS + """--model mobilenet1.0 --mode hybrid \
+        --lr 0.4 --lr-mode cosine --num-epochs 120 --batch-size 128 --num-gpus 8 -j 60 \
+        --use-rec --dtype float16 --warmup-epochs 5 --no-wd --label-smoothing \
+        --save-dir params_mobilenet1.0 \
+        --logging-file mobilenet1.0.log""",
+                     dict(EFFICIENT, model='mobilenet1.0', num_epochs=120, save_dir='params_mobilenet1.0',
+                          logging_file='mobilenet1.0.log')),
+    'mobilenet1.0-mixup': (RECORDS + """--mode hybrid --num-gpus 8 -j 60 --use-rec --model mobilenet1.0 \
+        --lr 0.4 --lr-mode cosine --num-epochs 200 --batch-size 128 --dtype float16 --warmup-epochs 5 --no-wd \
+        --label-smoothing --mixup""", dict(EFFICIENT, model='mobilenet1.0', num_epochs=200, mixup=True)),
+    'resnet50_v1 of April 2018': (
+        '--batch-size 64 --num-gpus 4 -j 32 --mode hybrid --num-epochs 150 --lr 0.1 --momentum 0.9 --wd 0.0001 '
+        '--lr-decay 0.1 --lr-decay-epoch 30,60,90 --model resnet50_v1',
+        dict(model='resnet50_v1', batch_size=64, num_gpus=4, num_workers=32, mode='hybrid', num_epochs=150, lr=0.1,
+             momentum=0.9, wd=0.0001, lr_decay=0.1, lr_decay_epoch='30,60,90', lr_mode='step')),
+}
+for variant in ('v1', 'v1b', 'v1c', 'v1d'):
+    PUBLISHED['resnet50_' + variant] = (
+        RECORDS + """--mode hybrid --num-gpus 8 -j 60 --use-rec --model resnet50_%s --lr 0.4 --lr-mode cosine \
+        --num-epochs 120 --batch-size 128 --warmup-epochs 5 --dtype float16 --last-gamma --no-wd --label-smoothing \
+        --save-dir params_resnet50_%s_best --logging-file resnet50_%s_best.log""" % (variant, variant, variant),
+        dict(EFFICIENT, model='resnet50_' + variant, num_epochs=120, last_gamma=True,
+             save_dir='params_resnet50_%s_best' % variant, logging_file='resnet50_%s_best.log' % variant))
+
+
+@pytest.mark.parametrize('name', sorted(PUBLISHED))
+def test_a_published_command_gives_its_configuration_field_by_field(name):
+    command, given_options = PUBLISHED[name]
+    config = parse(command).to_dict()
+    defaults = TrainConfig().to_dict()
+    for option in defaults:
+        assert config[option] == given_options.get(option, defaults[option]), option
+
+
+@pytest.mark.parametrize('name', sorted(PUBLISHED))
+def test_linear_scaling_would_give_the_published_learning_rate(name):
+    config = parse(PUBLISHED[name][0])
+    assert config.lr == pytest.approx(0.1 * config.batch_size * config.num_gpus / 256)
+
+
+@pytest.mark.parametrize('model', ['vgg16_bn', 'vgg19_bn', 'vgg16', 'VGG19'])
+def test_the_published_commands_of_vgg_with_batch_normalisation(model):
+    """vgg16_bn.sh and vgg19_bn.sh say it twice; without the flag a name stays what it is."""
+    command = RECORDS + """--model %s --mode hybrid --batch-norm --batch-size 32 --num-gpus 8 -j 64 \
+        --num-epochs 100 --lr 0.01 --lr-decay 0.1 --lr-decay-epoch 50,80 --use-rec --save-dir params_vgg""" % model
+    config = parse(command)
+    assert config == parse(command.replace(' --batch-norm', '')).replace(model=model.replace('_bn', '') + '_bn')
+    assert (config.lr, config.decay_epochs, config.batch_size, config.num_workers) == (0.01, (50, 80), 32, 64)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flags
+
+def test_the_bare_command():
+    config = parse('--mode hybrid --dtype float16')
+    assert config == TrainConfig(dtype='float16')
+    assert (config.model, config.mode, config.num_epochs, config.lr_mode, config.decay_epochs) == (
+        'resnet50_v1d', 'hybrid', 120, 'step', (30, 60, 90))
+    assert config.lr is None and config.num_gpus is None and config.num_workers is None and config.input_size is None
+
+
+def test_both_spellings():
+    assert parse('--use_se').use_se and parse('--use-se').use_se
+    assert parse('-j 3').num_workers == parse('--num-data-workers 3').num_workers == 3
+    assert parse('--rgb-mean 1,2,3.5').rgb_mean == (1.0, 2.0, 3.5)
+    assert parse('--rgb-mean=-1,2,3').rgb_mean == (-1.0, 2.0, 3.0)
+
+
+def test_every_option_has_a_flag_and_help():
+    text = parser().format_help()
+    words = text.split()
+    for field in dataclasses.fields(TrainConfig):
+        flag = flags_of(field)[-1]
+        assert any(word.strip('[],') == flag for word in words), flag
+    for group in ('network:', 'data:', 'training:', 'refinements:', 'run:'):
+        assert text.count('\n%s\n' % group) == 1
+    assert not any(flag in words for flag in TrainConfig.REFUSED)
+
+
+def test_absent_flags_leave_the_recipe_as_it_is():
+    base = TrainConfig(mixup=True, num_epochs=200, lr_mode='cosine', devices='cpu(0)')
+    assert from_namespace(parser().parse_args([]), base) == base
+    assert from_namespace(parser().parse_args(['--num-epochs', '3']), base) == base.replace(num_epochs=3)
+    assert from_namespace(parser().parse_args(['--mixup-alpha', '0.4']), base) == base.replace(mixup_alpha=0.4)
+
+
+def test_devices_typed_over_a_recipe_replace_its_devices():
+    base = TrainConfig(num_gpus=8)
+    config = from_namespace(parser().parse_args(['--devices', 'cpu(0),cpu(1)']), base)
+    assert (config.devices, config.num_gpus) == ('cpu(0),cpu(1)', None)
+    config = from_namespace(parser().parse_args(['--num-gpus', '0']), TrainConfig(devices='cpu(0)'))
+    assert (config.devices, config.num_gpus) == ('', 0)
+
+
+@pytest.mark.parametrize('words, parts', [
+    ('--use-gn', ['group normalisation', '--use-gn']),
+    ('--batch-norm', ['--batch-norm', 'VGG', '--model is resnet50_v1: drop']),
+    ('--warmup-lr 0.01', ['--warmup-lr', 'drop it']), ('--warmup-lr=0', ['--warmup-lr']),
+    ('--resume-states x.states', ['pickle', '--resume auto']),
+    ('--mode symbolic', ['--mode symbolic', '--mode hybrid']), ('--data-backend dali-gpu', ['dali-gpu', 'mxnet']),
+    ('--data-backend dali-cpu', ['dali-cpu', 'mxnet']),
+])
+def test_flags_without_a_meaning_are_refused_with_a_remedy(words, parts):
+    message = refusal('--model resnet50_v1 ' + words + ' --lr 0.1')
+    assert all(part in message for part in parts)
+
+
+@pytest.mark.parametrize('words, part', [
+    ('--modle x', '--modle'), ('--num-epoch 3', '--num-epoch'), ('--batch-size 3.5', '--batch-size'),
+    ('--batch-size', '--batch-size'), ('--rgb-mean 1,x,3', 'numbers separated by commas'),
+    ('resnet50_v1', 'resnet50_v1'),
+    ('--recipe', '--recipe')])
+def test_a_wrong_command_line_is_a_usage_error(words, part):
+    assert part in refusal(words)
+
+
+@pytest.mark.parametrize('words, needed', [
+    ('--mixup-alpha 0.2', '--mixup'), ('--mixup-off-epoch 3', '--mixup or --cutmix'),
+    ('--mixup-pairs reverse', '--mixup or --cutmix'), ('--cutmix-alpha 1', '--cutmix'),
+    ('--epsilon 0.1', '--label-smoothing'),
+    ('--smoothing paper', '--label-smoothing'), ('--temperature 20', '--teacher'),
+    ('--distill-loss gluoncv', '--teacher'),
+    ('--hard-weight 0.5', '--teacher'), ('--loss-scale 128', '--dtype float16'),
+    ('--cutmix --mixup-alpha 0.2', '--mixup'),
+    ('--teacher x --teacher-params y --hard-weight 0.5', '--distill-loss gluoncv')])
+def test_a_typed_option_that_does_nothing_is_refused(words, needed):
+    message = refusal(words)
+    assert 'does nothing without %s: ' % needed in message
+
+
+@pytest.mark.parametrize('words', [
+    '--mixup --mixup-alpha 0.2', '--mixup --mixup-off-epoch 3', '--cutmix --mixup-pairs reverse',
+    '--cutmix --cutmix-alpha 1', '--label-smoothing --epsilon 0.2', '--label-smoothing --smoothing gluoncv',
+    '--teacher x --teacher-params y --temperature 4', '--dtype float16 --loss-scale 128',
+    '--teacher x --teacher-params y --distill-loss gluoncv --hard-weight 0.5'])
+def test_and_taken_where_it_does_something(words):
+    assert parse(words)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rules
+
+@pytest.mark.parametrize('name, bad, good', [
+    ('num_classes', 0, 1), ('batch_size', 0, 1), ('num_epochs', 0, 1), ('input_size', 1, 8), ('num_workers', 0, 1),
+    ('input_size', 100000, 2048), ('batch_size', 65537, 65536), ('num_classes', 10 ** 12, 10 ** 6),
+    ('num_workers', 10 ** 9, 1024), ('num_epochs', 10 ** 12, 10 ** 6), ('crop_ratio', 1e-9, 0.25),
+    ('loss_scale', '1e39', '16777216'), ('loss_scale', '1e-50', '1'), ('num_gpus', 1000, 8),
+    ('num_training_samples', 0, 1), ('warmup_epochs', -1, 0), ('warmup_epochs', 120, 119), ('wd', -1e-9, 0.0),
+    ('lr_decay_period', -1, 0), ('mixup_off_epoch', -1, 0), ('mixup_off_epoch', 120, 119), ('cutout', -1, 0),
+    ('seed', -1, 0), ('seed', 2 ** 31, 2 ** 31 - 1), ('save_frequency', -1, 0), ('jitter', -0.1, 0.0),
+    ('jitter', 1.1, 1.0),
+    ('pca_noise', -0.1, 0.0), ('log_interval', -1, 0), ('mixup_alpha', 0.0, 1e-9), ('cutmix_alpha', 0.0, 1e-9),
+    ('temperature', 0.0, 1e-3), ('lr_decay', 0.0, 1e-3), ('crop_ratio', 0.0, 0.5), ('crop_ratio', 1.01, 1.0),
+    ('min_area', 0.0, 1e-3), ('min_area', 1.01, 1.0), ('lr', 0.0, 1e-9), ('momentum', 1.0, 0.999),
+    ('momentum', -0.1, 0.0),
+    ('epsilon', 1.0, 0.99), ('epsilon', -0.1, 0.0), ('hard_weight', 1.1, 1.0), ('hard_weight', -0.1, 0.0),
+    ('num_gpus', -1, 0), ('rgb_mean', (1.0, 2.0), (1.0, 2.0, 3.0)), ('rgb_std', (1.0, 0.0, 1.0), (1.0, 1.0, 1.0)),
+    ('rgb_mean', (math.nan, 1.0, 1.0), (-1.0, 1.0, 1.0)), ('loss_scale', '0', '1'), ('loss_scale', 'big', 'dynamic'),
+    ('loss_scale', 'inf', '128.0'), ('lr_decay_epoch', '60,30', '30,60'), ('lr_decay_epoch', '0,30', '1,30'),
+    ('lr_decay_epoch', '30,x', '30'), ('lr_decay_epoch', '30,30', ''), ('logging_file', 'a/b.log', 'b.log'),
+    ('logging_file', '', 'x'), ('save_dir', '', 'x'), ('lr', math.nan, 0.1), ('lr', math.inf, 0.1),
+    ('wd', math.inf, 0.1),
+    ('lr_mode', 'cos', 'cosine'), ('dtype', 'float64', 'bfloat16'), ('kv_store', 'dist_async', 'dist_sync'),
+    ('init', 'normal', 'msra'), ('smoothing', 'uniform', 'gluoncv'), ('distill_loss', 'kl', 'gluoncv'),
+    ('mixup_pairs', 'gluoncv', 'reverse'), ('nag', 'pytorch', 'mxnet'), ('schedule', '2018', 'gluoncv-2018'),
+    ('mode', 'static', 'imperative'), ('data_backend', 'dali', 'synthetic'), ('save_dtype', 'bfloat16', 'float16')])
+def test_ranges(name, bad, good):
+    with pytest.raises(UsageError) as caught:
+        TrainConfig(**{name: bad})
+    message = str(caught.value)
+    assert message.startswith('--') and 'must be' in message and '\n' not in message
+    assert getattr(TrainConfig(**{name: good}), name) == good
+
+
+@pytest.mark.parametrize('options, parts', [
+    (dict(devices='cpu(0)', num_gpus=1), ['--devices cpu(0)', '--num-gpus 1']),
+    (dict(resume='DIR', resume_params='x'), ['--resume', '--resume-params']),
+    (dict(resume_epoch=3), ['--resume-epoch 3', '--resume-params', '--resume auto']),
+    (dict(resume_epoch=120, resume_params='x'), ['--resume-epoch 120', '--num-epochs 120']),
+    (dict(resume_params='x', use_pretrained=True), ['--resume-params', '--use-pretrained']),
+    (dict(teacher_params='x.params'), ['--teacher-params x.params', '--teacher NAME']),
+    (dict(teacher='resnet152_v1d'), ['--teacher resnet152_v1d', '--teacher-params FILE']),
+    (dict(label_smoothing=True, num_classes=1), ['--label-smoothing', '--num-classes']),
+    (dict(warmup_epochs=5, num_epochs=5), ['--warmup-epochs 5', '--num-epochs 5'])])
+def test_contradictions(options, parts):
+    with pytest.raises(UsageError) as caught:
+        TrainConfig(**options)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_typo_in_code_is_an_error():
+    with pytest.raises(TypeError):
+        TrainConfig(modle='resnet50_v1')
+    with pytest.raises(TypeError):
+        TrainConfig().replace(modle='resnet50_v1')
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().model = 'resnet50_v1'
+
+
+def test_epochs_of_the_step_decay():
+    assert TrainConfig().decay_epochs == (30, 60, 90)
+    assert TrainConfig(lr_decay_epoch='5, 10').decay_epochs == (5, 10)
+    assert TrainConfig(lr_decay_epoch='').decay_epochs == ()
+    assert TrainConfig(lr_decay_period=30).decay_epochs == (30, 60, 90)
+    assert TrainConfig(lr_decay_period=200).decay_epochs == ()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Views of a configuration
+
+def test_only_what_differs_is_printed():
+    assert TrainConfig().arguments() == []
+    assert TrainConfig().command() == 'python train_imagenet.py'
+    assert TrainConfig(mixup=True, lr=0.4, rgb_mean=(1.0, 2.0, 3.0)).arguments() == [
+        '--rgb-mean', '1.0,2.0,3.0', '--lr', '0.4', '--mixup']
+    assert TrainConfig(save_dir='-a b').arguments() == ['--save-dir=-a b']
+    assert TrainConfig(save_dir='-a b').command() == "python train_imagenet.py '--save-dir=-a b'"
+
+
+def test_an_unknown_stored_option_is_refused():
+    with pytest.raises(UsageError, match="'warp'"):
+        TrainConfig.from_dict(dict(TrainConfig().to_dict(), warp=9))
+
+
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
+NAME = TEXT.filter(bool)
+SHARE = st.floats(0.01, 0.99)
+POSITIVE = st.floats(1e-6, 1e6)
+
+
+def numbers(minimum=0, maximum=10 ** 6):
+    return st.integers(minimum, maximum)
+
+
+# Options that may take any value of these at any time; those that need or exclude others follow in `configurations`.
+FREE = dict(
+    checkpoint_minutes=SHARE, stall_minutes=SHARE, divergence_factor=st.sampled_from((0.0, 1.5, 4.0)),
+    on_divergence=st.sampled_from(('stop', 'rewind')), max_rewinds=numbers(0),
+    model=NAME, num_classes=numbers(2), input_size=st.none() | numbers(8, 2048), use_se=st.booleans(),
+    init=st.sampled_from(('xavier', 'msra')),
+    data_backend=st.sampled_from(('mxnet', 'synthetic')), data_dir=TEXT, rec_train=TEXT, rec_train_idx=TEXT,
+    rec_val=TEXT,
+    rec_val_idx=TEXT, use_rec=st.booleans(), num_training_samples=st.none() | numbers(1),
+    num_workers=st.none() | numbers(1, 1024),
+    crop_ratio=st.floats(0.25, 1), rgb_mean=st.tuples(*[st.floats(-1e3, 1e3)] * 3), rgb_std=st.tuples(*[POSITIVE] * 3),
+    min_area=SHARE,
+    jitter=SHARE, pca_noise=SHARE, no_mirror=st.booleans(), batch_size=numbers(1, 65536),
+    kv_store=st.sampled_from(('device', 'local', 'nccl')), lr=st.none() | POSITIVE, last_gamma=st.booleans(),
+    no_wd=st.booleans(), momentum=SHARE, wd=SHARE, nag=st.sampled_from(('paper', 'mxnet')),
+    mode=st.sampled_from(('hybrid', 'imperative')), lr_mode=st.sampled_from(('step', 'cosine', 'poly')), lr_decay=SHARE,
+    lr_decay_epoch=st.lists(numbers(1, 300), unique=True, max_size=4).map(lambda e: ','.join(map(str, sorted(e)))),
+    lr_decay_period=numbers(0, 50), schedule=st.sampled_from(('paper', 'gluoncv-2018', 'gluoncv')),
+    cutout=numbers(0, 500),
+    seed=numbers(0, 2 ** 31 - 1), save_dir=NAME, save_frequency=numbers(0),
+    save_dtype=st.sampled_from(('float32', 'float16')),
+    log_interval=numbers(0), logging_file=NAME.filter(lambda name: '/' not in name), tensorboard=st.booleans())
+NEEDING = dict(
+    label_smoothing=dict(epsilon=SHARE, smoothing=st.sampled_from(('paper', 'gluoncv'))),
+    mixup=dict(mixup_alpha=POSITIVE, mixup_off_epoch=numbers(0, 100),
+               mixup_pairs=st.sampled_from(('random', 'reverse'))),
+    cutmix=dict(cutmix_alpha=POSITIVE))
+
+
+@st.composite
+def configurations(draw):
+    options = {name: draw(FREE[name]) for name in draw(st.sets(st.sampled_from(sorted(FREE))))}
+    options.update(num_epochs=draw(numbers(101, 300)), warmup_epochs=draw(numbers(0, 100)))
+    for switch in draw(st.sets(st.sampled_from(sorted(NEEDING)))):
+        options.update({name: draw(values) for name, values in NEEDING[switch].items()}, **{switch: True})
+    if draw(st.booleans()):
+        options.update(teacher=draw(NAME), teacher_params=draw(NAME), temperature=draw(POSITIVE))
+        if draw(st.booleans()):
+            options.update(distill_loss='gluoncv', hard_weight=draw(SHARE))
+    if draw(st.booleans()):
+        options.update(dtype='float16', loss_scale=draw(st.sampled_from(('dynamic', '128', '1e3'))))
+    options.update(draw(st.sampled_from(({}, dict(num_gpus=2), dict(num_gpus=0), dict(devices='cpu(0),cpu(1)')))))
+    options.update(draw(st.sampled_from(({}, dict(resume='auto'), dict(use_pretrained=True),
+                                         dict(resume_params='a b.params', resume_epoch=7)))))
+    if options.get('use_pretrained'):
+        options.pop('last_gamma', None)  # it is for new weights
+    return TrainConfig(**options)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(config=configurations())
+def test_a_configuration_survives_its_views(config):
+    assert from_namespace(parser().parse_args(config.arguments())) == config
+    assert from_namespace(parser().parse_args(shlex.split(config.command())[2:])) == config
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert TrainConfig.from_dict(json.loads(config.to_json())) == config
+    assert hash(config) == hash(config.replace())
+
+
+def test_random_configurations_reach_every_option():
+    reached = set(FREE) | {name for needed in NEEDING.values() for name in needed} | set(NEEDING) | {
+        'num_epochs', 'warmup_epochs', 'teacher', 'teacher_params', 'temperature', 'distill_loss', 'hard_weight',
+        'dtype',
+        'loss_scale', 'num_gpus', 'devices', 'resume', 'use_pretrained', 'resume_params', 'resume_epoch'}
+    assert reached == {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_the_module_loads_without_mxnet_and_numpy():
+    code = 'import sys; import gluon_tricks.config.classification; assert not {"mxnet", "numpy"} & set(sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT)).returncode == 0

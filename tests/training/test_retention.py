@@ -1,0 +1,63 @@
+import os
+
+import numpy as np
+import pytest
+
+from gluon_tricks.compat import mx
+from gluon_tricks.training import checkpoint
+from gluon_tricks.training.resume import find_to_resume
+from gluon_tricks.training.retention import Keeper
+from support.checkpoints import NoRecord, make_keeper, scores
+
+
+def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
+    _, keeper = make_keeper(tmp_path, save_frequency=5)
+    for epoch, top1 in enumerate([10, 20, 90, 30, 40, 50, 60, 70]):
+        keeper.save(epoch, scores(top1))
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0002', 'epoch-0004', 'epoch-0006', 'epoch-0007']
+    assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0002'
+    assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0007'
+    assert keeper.best == {'top1': 90, 'top5': 99.0, 'num_images': 10, 'epoch': 2, 'checkpoint': 'epoch-0002'}
+    assert keeper.result == {'top1': 70, 'top5': 99.0, 'num_images': 10, 'epoch': 7}
+
+
+def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
+    _, keeper = make_keeper(tmp_path, save_frequency=1)
+    keeper.save(0, scores(50.0))
+    assert {'0.5000-imagenet-resnet50_v1d-0-best.params', 'imagenet-resnet50_v1d-0.params'} <= set(
+        os.listdir(str(tmp_path)))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bits(dtype, tmp_path):
+    _, keeper = make_keeper(tmp_path, save_frequency=1, save_dtype=dtype)
+    path = keeper.save(0, scores(50.0))
+    exact = keeper.net.weight.data().asnumpy()
+    stored, exported = (mx.nd.load(str(file))['weight'] for file in (
+        tmp_path / 'epoch-0000' / 'net.params', tmp_path / 'imagenet-resnet50_v1d-0.params'))
+    assert path.endswith('epoch-0000') and (stored.asnumpy() == exact).all()
+    assert exported.dtype == np.dtype(dtype) and (exported.asnumpy() == exact.astype(dtype)).all()
+
+
+def test_an_equal_score_is_not_better(tmp_path):
+    _, keeper = make_keeper(tmp_path)
+    keeper.save(0, scores(50.0))
+    keeper.save(1, scores(50.0))
+    assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
+
+
+def test_without_validation_there_is_no_best(tmp_path):
+    _, keeper = make_keeper(tmp_path)
+    keeper.save(0, {})
+    assert keeper.best is None and checkpoint.target(str(tmp_path), 'best') is None
+    assert keeper.result == {'epoch': 0}
+
+
+def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):
+    config, keeper = make_keeper(tmp_path)
+    keeper.save(0, scores(50.0), {'losses': [], 'high': 0})
+    resumed = find_to_resume(config.replace(resume='auto'))[0]
+    after = Keeper(config, keeper.task, keeper.net, keeper.trainer, None, NoRecord(), {}, resumed)
+    for epoch, top1 in ((1, 60.0), (2, 70.0), (3, 80.0)):
+        after.save(epoch, scores(top1), {'losses': [], 'high': 7})
+    assert checkpoint.names(str(tmp_path)) == ['epoch-0000', 'epoch-0002', 'epoch-0003']
