@@ -62,7 +62,8 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed.workers import Workers, find_devices
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.distributed.workers import Workers
     from gluon_tricks.training.run import Run
 
     devices, workers = find_devices(config.devices, config.num_gpus), Workers(config.kv_store)

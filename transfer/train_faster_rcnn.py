@@ -52,7 +52,7 @@ def run(argv):
 
 def resolve(config):
     """Fill in the devices and the batch size. Raises UsageError."""
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     changes = {}
     if not config.devices:
         named = config.gpus.strip()
@@ -73,7 +73,8 @@ def resolve(config):
 
 def train(config):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed.workers import check_kv_store, find_devices
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.distributed.workers import check_kv_store
     from gluon_tricks.training.run import Run
 
     devices = find_devices(config.devices)
@@ -150,7 +151,7 @@ def trained_net(config, params, classes, devices, low_precision):
 def test(config, params):
     """Print the mean average precision of the weights in a file over the test set; returns the exit code."""
     from gluon_tricks.cores import available_cores
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.detection.data import open_voc
     from gluon_tricks.tasks.detection.task import evaluate
     from gluon_tricks.tricks.low_precision import precision
@@ -168,7 +169,7 @@ def test(config, params):
 
 def predict(config, params, images, out):
     """Write OUT/NAME.png with boxes, classes and scores for each image; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.detection.pictures import draw_detections, load_image, stored_classes
     from gluon_tricks.tricks.low_precision import precision
     devices = find_devices(config.devices)

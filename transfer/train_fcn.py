@@ -88,7 +88,8 @@ class Weights:
 
 def train(config, notices):
     """Carry out the run of a resolved configuration; returns the exit code. Raises UsageError."""
-    from gluon_tricks.distributed.workers import check_kv_store, find_devices
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.distributed.workers import check_kv_store
     from gluon_tricks.training.run import Run
 
     devices = find_devices(config.devices, config.num_gpus)
@@ -203,7 +204,7 @@ def evaluate(config, weights, multi_scale, notices):
     """Print the protocol, pixAcc and mIoU of the weights over the validation images; returns the exit code."""
     from tqdm import tqdm
 
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
     from gluon_tricks.tasks.segmentation.task import ImageStream
 
@@ -247,7 +248,7 @@ def predict(config, weights, images, out):
     import numpy as np
 
     from gluon_tricks.compat import mx
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.segmentation.metrics import image_scores, normalise
     from gluon_tricks.tasks.segmentation.task import read_image
     device = find_devices(config.devices, config.num_gpus)[0]

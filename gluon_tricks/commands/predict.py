@@ -36,6 +36,7 @@ def class_names(facts):
         names = None
     if facts['num_classes'] == 1000:
         from gluon_tricks.compat import mx  # noqa: F401  before GluonCV
+
         from gluoncv.data import ImageNet1kAttr
         imagenet = ImageNet1kAttr()
         if not names or list(names) == list(imagenet.synset):
@@ -52,7 +53,7 @@ def write_submission(facts, rec, path, batch_size):
     from gluon_tricks.data.pipeline import EvalStream
     from gluon_tricks.data.records.crash import watch
     from gluon_tricks.data.records.record_file import check_records
-    from gluon_tricks.distributed.workers import find_devices
+    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.files import check_writable, write_whole
     check_writable(path, 'give --places-submission a file in a directory that is there and can be written')
     stem = os.path.splitext(rec)[0]

@@ -1,49 +1,15 @@
-"""Devices, key-value stores and workers: where a run computes, and what adds the gradients (Li et al. 2014)."""
+"""The workers of a training, and the key-value stores that add their gradients (Li et al. 2014)."""
 import importlib.util
 import os
-import re
 
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.config.options import KV_STORES, WORKER_STORES, range_problem
+from gluon_tricks.config.options import KV_STORES, WORKER_STORES
+from gluon_tricks.distributed.devices import mean_of
 from gluon_tricks.errors import UsageError
 
 _KEYS = 10 ** 6  # keys of `Workers` in the store; those below are the parameters'
-
-
-def find_devices(names='', num_gpus=None):
-    """The devices of a run as a list of ``mx.Context``.
-
-    names: such as ``gpu(0),gpu(2)`` or ``cpu(0),cpu(1)``; num_gpus: that many GPUs, 0 for the CPU. Without either: all
-    visible GPUs, else the CPU. Raises UsageError for a device that is not there or stands twice.
-    """
-    visible = mx.context.num_gpus()
-    if not names:
-        wanted = visible if num_gpus is None else num_gpus
-        if wanted > visible:
-            raise UsageError('--num-gpus %d: this machine has %d GPUs that MXNet can use; take fewer, --num-gpus 0 for '
-                             'the CPU, or --devices "cpu(0),cpu(1)" to try several devices on a CPU' % (wanted, visible))
-        return [mx.gpu(i) for i in range(wanted)] or [mx.cpu()]
-    devices = []
-    for word in names.split(','):
-        match = re.fullmatch(r'\s*(cpu|gpu)(?:\((\d+)\))?\s*', word)
-        if not match:
-            raise UsageError('--devices %s: %r is not a device; write such as gpu(0),gpu(1) or cpu(0),cpu(1)'
-                             % (names, word))
-        kind, number = match.group(1), int(match.group(2) or 0)
-        if kind == 'gpu' and number >= visible:
-            raise UsageError('--devices %s: gpu(%d) is not one of the %d GPUs that MXNet can use'
-                             % (names, number, visible))
-        problem = range_problem('cpu', number) if kind == 'cpu' else None
-        if problem:
-            raise UsageError('--devices %s: the number of a CPU device must be %s' % (names, problem))
-        devices.append(mx.Context(kind, number))
-    if len(set(devices)) < len(devices):
-        raise UsageError('--devices %s: a device stands there twice' % names)
-    if len({device.device_type for device in devices}) > 1:
-        raise UsageError('--devices %s: mixes CPU and GPU; take devices of one kind' % names)
-    return devices
 
 
 def check_kv_store(name):
@@ -77,12 +43,6 @@ def connect(trainer):
         trainer._init_kvstore()
     if trainer._params_to_init:
         trainer._init_params()
-
-
-def mean_of(copies):
-    """The mean of the devices' arrays, on the first device; equal ones keep their bits."""
-    first = copies[0]
-    return first + sum(copy.as_in_context(first.context) - first for copy in copies[1:]) / len(copies)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import shutil
 import numpy as np
 
 from gluon_tricks.compat import mx
-from gluon_tricks.distributed.workers import mean_of
+from gluon_tricks.distributed.devices import mean_of
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models import params_file

@@ -8,7 +8,8 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.data.pipeline import Batch
-from gluon_tricks.distributed.workers import Workers, connect, find_devices
+from gluon_tricks.distributed.devices import find_devices
+from gluon_tricks.distributed.workers import Workers, connect
 from gluon_tricks.models.zoo import get_model, know_shapes, place
 from gluon_tricks.tasks.classification.task import Classification
 from gluon_tricks.training import checkpoint, loop

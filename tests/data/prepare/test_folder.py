@@ -25,18 +25,18 @@ def test_a_folder_is_packed_once_and_again_when_it_changes(tmp_path):
     packed = pack_folder(str(tree))
     assert packed.classes == ['ant', 'bee'] and set(packed.files) == {'train', 'val'}
     rec, idx = packed.files['train']
-    assert record_file.check_records(rec, idx) == 6
+    assert records.check_records(rec, idx) == 6
     images, _ = read_all(rec[:-4])
     assert sorted(images) == [0.0, 1.0]
     first = os.stat(rec).st_mtime_ns, os.stat(rec).st_ino
     assert pack_folder(str(tree)) == packed
     assert (os.stat(rec).st_mtime_ns, os.stat(rec).st_ino) == first  # the same file
     (tree / 'train' / 'bee' / '99.jpg').write_bytes(make_jpeg(1, 99))
-    assert record_file.check_records(*pack_folder(str(tree)).files['train']) == 7
+    assert records.check_records(*pack_folder(str(tree)).files['train']) == 7
     facts = certificate.read(rec)
     assert facts['images'] == 7 and facts['classes'] == ['ant', 'bee']
     os.remove(rec)
-    assert record_file.check_records(*pack_folder(str(tree)).files['train']) == 7
+    assert records.check_records(*pack_folder(str(tree)).files['train']) == 7
 
 
 def test_records_are_those_that_are_named_then_rec_then_the_packed_folder(tmp_path):
@@ -94,7 +94,7 @@ def test_links_to_files_are_images_and_nothing_else_is(tmp_path):
     tree, out = write_tree(tmp_path / 'tree'), str(tmp_path / 'out')
     (tmp_path / 'elsewhere').write_bytes(make_jpeg(0, 50))
     (tree / 'train' / 'ant' / 'link.jpg').symlink_to(tmp_path / 'elsewhere')
-    assert record_file.check_records(*pack_folder(str(tree), out).files['train']) == 7
+    assert records.check_records(*pack_folder(str(tree), out).files['train']) == 7
     for number, make in enumerate((lambda path: path.symlink_to('/dev/zero'), lambda path: os.mkfifo(str(path)),
                                    lambda path: path.mkdir(), lambda path: path.symlink_to('nowhere'))):
         path = tree / 'train' / 'bee' / ('odd%d.jpg' % number)

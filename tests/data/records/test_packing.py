@@ -25,7 +25,7 @@ def test_images_are_packed_untouched_and_shuffled(packed):
     lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
     assert [float(label) for _, label, _ in lines] == order
     assert all(name == 'image%d' % float(label) for _, label, name in lines)
-    assert record_file.check_records(packed + '.rec', packed + '.idx') == len(records.read_index(packed + '.idx')[0]) == 12
+    assert records.check_records(packed + '.rec', packed + '.idx') == len(records.read_index(packed + '.idx')[0]) == 12
 
 
 def test_the_order_depends_on_the_seed_alone(tmp_path):
@@ -43,7 +43,7 @@ def test_an_image_that_holds_the_magic_number_passes(tmp_path):
     image += b'\0' * (-len(image) % 4) + struct.pack('<I', records.MAGIC) * 3
     prefix = str(tmp_path / 'magic')
     packing.pack([(image, 7, 'a'), (make_jpeg(2, 2), 8, 'b')], prefix)
-    assert record_file.check_records(prefix + '.rec', prefix + '.idx') == 2
+    assert records.check_records(prefix + '.rec', prefix + '.idx') == 2
     assert read_all(prefix)[0][7.0] == image
 
 

@@ -103,7 +103,7 @@ def damage(rec, idx, kind):
 def test_damages_are_named(kind, parts, packed):
     damage(packed + '.rec', packed + '.idx', kind)
     with pytest.raises(UsageError) as error:
-        record_file.check_records(packed + '.rec', packed + '.idx')
+        records.check_records(packed + '.rec', packed + '.idx')
     message = str(error.value)
     assert all(part in message for part in parts), message
     assert '\n' not in message and packed in message
@@ -114,16 +114,16 @@ def test_damages_are_named(kind, parts, packed):
 def test_a_missing_file_is_named(suffix, packed):
     os.remove(packed + suffix)
     with pytest.raises(UsageError, match='set%s is missing' % suffix.replace('.', '[.]')):
-        record_file.check_records(packed + '.rec', packed + '.idx')
+        records.check_records(packed + '.rec', packed + '.idx')
     os.mkdir(packed + suffix)
     with pytest.raises(UsageError, match='is missing'):
-        record_file.check_records(packed + '.rec', packed + '.idx')
+        records.check_records(packed + '.rec', packed + '.idx')
 
 
 def test_an_index_may_be_in_any_order_and_written_on_windows(packed):
     lines = open(packed + '.idx').read().splitlines()
     open(packed + '.idx', 'w', newline='').write(''.join('%s\r\n' % line for line in reversed(lines)))
-    assert record_file.check_records(packed + '.rec', packed + '.idx') == 12
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
 
 
 def test_records_of_im2rec_pass(tmp_path):
@@ -132,7 +132,7 @@ def test_records_of_im2rec_pass(tmp_path):
     for key in range(3):
         writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, [float(key)], key, 0), make_jpeg(key, key)))
     writer.close()
-    assert record_file.check_records(str(tmp_path / 'a.rec'), str(tmp_path / 'a.idx')) == 3
+    assert records.check_records(str(tmp_path / 'a.rec'), str(tmp_path / 'a.idx')) == 3
 
 
 def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
@@ -141,7 +141,7 @@ def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
     problem = records._problem
     monkeypatch.setattr(records, '_CHECK_ALL', 4)
     monkeypatch.setattr(records, '_problem', lambda *where: seen.append(where[1]) or problem(*where))
-    assert record_file.check_records(packed + '.rec', packed + '.idx') == 12
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
     offsets = sorted(records.read_index(packed + '.idx')[1])
     assert len(seen) == 4 and seen[0] == offsets[0] and seen[-1] == offsets[-1]
 
@@ -149,13 +149,13 @@ def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
 @pytest.mark.parametrize('label', [12, -1, 1e9, 3.5, 3.0000002, -0.5])
 def test_a_label_that_is_no_class_is_named(label, packed, monkeypatch):
     """Before MXNet reads it; that of a record which is not opened here, `reader` names."""
-    assert record_file.check_records(packed + '.rec', packed + '.idx', 12) == 12
+    assert records.check_records(packed + '.rec', packed + '.idx', 12) == 12
     relabel(packed + '.rec', 9, label)
     with pytest.raises(UsageError, match='record 9 at offset .* has the label '):
-        record_file.check_records(packed + '.rec', packed + '.idx', 12)
-    assert record_file.check_records(packed + '.rec', packed + '.idx') == 12  # a test set's labels are not asked
+        records.check_records(packed + '.rec', packed + '.idx', 12)
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12  # a test set's labels are not asked
     monkeypatch.setattr(records, '_CHECK_ALL', 2)
-    assert record_file.check_records(packed + '.rec', packed + '.idx', 12) == 12
+    assert records.check_records(packed + '.rec', packed + '.idx', 12) == 12
 
 
 def test_the_damaged_record_is_found(packed):
@@ -164,7 +164,7 @@ def test_the_damaged_record_is_found(packed):
     with open(packed + '.rec', 'r+b') as stream:  # the image still begins as a JPEG does
         stream.seek(int(offsets[9]) + 8 + 24 + 2)
         stream.write(bytes(int(offsets[10] - offsets[9]) - 8 - 24 - 2))
-    assert record_file.check_records(packed + '.rec', packed + '.idx') == 12
+    assert records.check_records(packed + '.rec', packed + '.idx') == 12
     sentence = records.find_bad_record(packed + '.rec', packed + '.idx')
     assert 'record 9 at offset %d' % offsets[9] in sentence and 'cannot be decoded' in sentence
 
@@ -200,7 +200,7 @@ def test_an_image_of_too_many_pixels_is_named(kind, tmp_path):
     (tmp_path / 'x.idx').write_text('0\t0\n1\t%d\n2\t%d\n' % (len(blocks[0]), len(blocks[0] + blocks[1])))
     files = str(tmp_path / 'x.rec'), str(tmp_path / 'x.idx')
     with pytest.raises(UsageError, match='record 1 at offset .* is an image of .* more than 90 million'):
-        record_file.check_records(*files)
+        records.check_records(*files)
     assert 'record 1 at offset %d is an image of' % len(blocks[0]) in records.find_bad_record(*files)
     problems, _ = verify.verify(*files)
     assert [(problem.key, 'more than 90 million' in problem.what) for problem in problems] == [(1, True)]
