@@ -189,7 +189,8 @@ def open_data(config, batch_size, workers):
 def build_net(config, devices, low_precision):
     """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
     from gluon_tricks.compat import mx
-    from gluon_tricks.models.zoo import get_model, know_shapes, load_params, place
+    from gluon_tricks.models.weights import load_params
+    from gluon_tricks.models.zoo import get_model, know_shapes, place
     from gluon_tricks.tricks.low_precision import refuse_bfloat16
     from gluon_tricks.tricks.no_bias_decay import no_bias_decay
     from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma

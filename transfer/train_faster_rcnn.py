@@ -139,7 +139,7 @@ def build_net(config, train_set, devices, classes=None):
 
 def trained_net(config, params, classes, devices, low_precision):
     """The detector with the weights of a file, only to be asked. Raises UsageError for a file that does not fit."""
-    from gluon_tricks.models.zoo import load_params
+    from gluon_tricks.models.weights import load_params
     net = build_net(config.replace(base_params='', calibrate=0), None, devices, classes)
     load_params(net, params)
     low_precision.prepare(net)

@@ -46,7 +46,7 @@ def resolve(config):
     """(the configuration with what depends on data and devices filled in, notices). Raises UsageError."""
     from gluon_tricks.compat import mx
     from gluon_tricks.models.zoo import own_names
-    from gluon_tricks.tasks.segmentation.task import class_names
+    from gluon_tricks.tasks.segmentation.data import class_names
 
     changes = {'backbone': configuration.backbone_of(config), 'save_dir': configuration.save_dir_of(config)}
     notices = []
@@ -138,7 +138,7 @@ def carry_out(config, devices, run, notices):
 
 def open_data(config):
     """(training stream, evaluation stream or None, facts about the data). Raises UsageError."""
-    from gluon_tricks.tasks.segmentation.task import EvalStream, TrainStream
+    from gluon_tricks.tasks.segmentation.data import EvalStream, TrainStream
     training, names = open_scenes(config, 'training')
     threads = threads_of(config)
     train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads,
@@ -155,7 +155,7 @@ def open_data(config):
 
 def open_scenes(config, part):
     """(Scenes, class names) of one part of --data-dir. Raises UsageError."""
-    from gluon_tricks.tasks.segmentation.task import ROOT, Scenes, class_names
+    from gluon_tricks.tasks.segmentation.data import ROOT, Scenes, class_names
     folder = os.path.expanduser(config.data_dir)
     scenes, names = Scenes(folder, part, config.num_classes), class_names(folder)
     if len(names) != config.num_classes:
@@ -205,8 +205,8 @@ def evaluate(config, weights, multi_scale, notices):
     from tqdm import tqdm
 
     from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.segmentation.data import ImageStream
     from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
-    from gluon_tricks.tasks.segmentation.task import ImageStream
 
     devices = find_devices(config.devices, config.num_gpus)
     scenes, names = open_scenes(config, 'validation')
@@ -249,8 +249,8 @@ def predict(config, weights, images, out):
 
     from gluon_tricks.compat import mx
     from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.segmentation.data import read_image
     from gluon_tricks.tasks.segmentation.metrics import image_scores, normalise
-    from gluon_tricks.tasks.segmentation.task import read_image
     device = find_devices(config.devices, config.num_gpus)[0]
     net, low_precision, classes = load_net(config, weights, [device])
     names = weights.classes or names_of(classes)

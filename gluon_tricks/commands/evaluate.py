@@ -83,7 +83,7 @@ def main(argv):
     from gluon_tricks.data.records.crash import watch
     from gluon_tricks.data.records.record_file import check_records
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.tasks.classification.task import evaluate
+    from gluon_tricks.tasks.classification.evaluation import evaluate
     from gluon_tricks.tricks.low_precision import enable_bfloat16
 
     watch([(records, index)])

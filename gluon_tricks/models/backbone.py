@@ -2,7 +2,8 @@
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
-from gluon_tricks.models.zoo import get_model, know_shapes, load_params, own_names
+from gluon_tricks.models.weights import load_params
+from gluon_tricks.models.zoo import get_model, know_shapes, own_names
 
 MOST_CLASSES = 1 << 16  # a file could name any number, and a network of it would take all memory
 

@@ -13,8 +13,8 @@ import re
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models import params_file
 from gluon_tricks.models import resnet as own
+from gluon_tricks.models.weights import load_params, matched_params
 
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
 DEMO = 'resnet10_v1d_demo'
@@ -186,35 +186,6 @@ def _published(name, fetch):
             from error
 
 
-def load_params(net, path, ctx=None):
-    """Load the weights of a ``.params`` file into ``net``, all or none, cast to the network's types.
-
-    The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and
-    full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
-    Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
-    """
-    for param, array in _fitting(net, path):
-        param._load_init(array, ctx, cast_dtype=True, dtype_source='current')
-
-
-def _fitting(net, path):
-    """[(Parameter, its array in the file)]; UsageError as `load_params`."""
-    arrays = params_file.load(path)
-    structural = any('.' in name for name in arrays)
-    params = stored_params(net) if structural else dict(net.collect_params().items())
-    _check_names(net, path, list(arrays), list(params))
-    _check_shapes(path, arrays, params)
-    return [(param, arrays[name]) for name, param in params.items()]
-
-
-def stored_params(net):
-    """{structural name: Parameter} of what a ``.params`` file holds: without private children, which have constants.
-
-    GluonCV's detector has such a child as soon as it trains, and not yet when it loads a file.
-    """
-    return {name: param for name, param in net._collect_params_with_prefix().items() if not name.startswith('_')}
-
-
 def know_shapes(net, input_size, name=None):
     """One forward pass in float32 on the CPU, which makes every parameter known before it is cast or loaded.
 
@@ -238,7 +209,7 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
     devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
     """
     net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
-    _fitting(net, params)  # before a number of classes, which a run's file may say, takes memory
+    matched_params(net, params)  # before a number of classes, which a run's file may say, takes memory
     net.initialize()
     know_shapes(net, input_size, name)
     load_params(net, params)
@@ -253,37 +224,3 @@ def place(net, devices, low_precision, hybridize):
     low_precision.prepare(net)
     if hybridize:
         net.hybridize(static_alloc=True, static_shape=True)
-
-
-def _check_names(net, path, found, needed):
-    missing = [name for name in needed if name not in set(found)]
-    extra = [name for name in found if name not in set(needed)]
-    if not missing and not extra:
-        return
-    faults = ['lacks %s' % name for name in missing[:1]] + ['has %s, which the network lacks' % name
-                                                            for name in extra[:1]]
-    raise UsageError('%s: the weights of another network: the file %s (file: %s; network %s: %s); give the file of the '
-                     'same model' % (path, ' and '.join(faults), _extent(found), net.name, _extent(needed)))
-
-
-def _extent(names):
-    return '%d arrays, %s to %s' % (len(names), names[0], names[-1])
-
-
-def _check_shapes(path, arrays, params):
-    """Shapes must agree; a 0 in the network's is one it does not know yet."""
-    wrong = [name for name, param in params.items() if not _fits(param.shape, arrays[name].shape)]
-    if not wrong:
-        return
-    name = wrong[0]
-    found, needed = arrays[name].shape, tuple(params[name].shape)
-    output_rows = set(wrong) <= set(list(params)[-2:]) and _fits(needed[1:], found[1:])
-    if output_rows and any(found[:1]):
-        raise UsageError('%s: the file has %d classes and the network %d; give --num-classes %d, or a file with %d '
-                         'classes' % (path, found[0], needed[0], found[0], needed[0]))
-    raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give '
-                     'the file of the same model' % (path, name, found, needed))
-
-
-def _fits(needed, found):
-    return needed is None or (len(needed) == len(found) and all(n in (0, -1, f) for n, f in zip(needed, found)))

@@ -29,7 +29,7 @@ from gluon_tricks.distributed.devices import mean_of
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models import params_file
-from gluon_tricks.models.zoo import stored_params
+from gluon_tricks.models.weights import stored_params
 from gluon_tricks.training.optimizer import get_states, master_weights, set_states
 
 FORMAT = 2

@@ -11,7 +11,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
 from gluon_tricks.models.backbone import MOST_CLASSES, build_backbone
 from gluon_tricks.models.resnet import ResNet
-from gluon_tricks.models.zoo import load_params
+from gluon_tricks.models.weights import load_params
 
 nn = mx.gluon.nn
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.tasks.segmentation import metrics
+from gluon_tricks.tasks.segmentation.data import Batch
 from gluon_tricks.tasks.segmentation.metrics import Confusion
-from gluon_tricks.tasks.segmentation.task import Batch
 from gluon_tricks.tricks.low_precision import precision
 
 from gluoncv.model_zoo.segbase import MultiEvalModel
