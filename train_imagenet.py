@@ -51,8 +51,8 @@ def resolve(config):
         changes['lr'] = linear_scaling_lr(number * config.batch_size * number_of_workers(config.kv_store))
     if config.input_size is None:
         changes['input_size'] = default_input_size(config.model)
-    if config.num_workers is None:
-        changes['num_workers'] = available_cores()
+    if config.decode_threads is None:
+        changes['decode_threads'] = available_cores()
     if config.data_backend == 'synthetic' and config.num_training_samples is None:
         changes['num_training_samples'] = 1281167
     for part, (records, index) in find_records(config).items():
@@ -149,7 +149,7 @@ def open_data(config, batch_size, workers):
     if workers.rank:
         workers.gather([0])  # until the first has packed what there is to pack
     if files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
-        pack_folder(folder, processes=config.num_workers)
+        pack_folder(folder, processes=config.decode_threads)
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing:
         raise UsageError('%s is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` (docs/data.md '
@@ -169,13 +169,13 @@ def open_data(config, batch_size, workers):
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
     train_stream = TrainStream(*files['train'], total_batch_size=batch_size, input_size=config.input_size,
-                               seed=config.seed, threads=config.num_workers, mean=config.rgb_mean, std=config.rgb_std,
+                               seed=config.seed, threads=config.decode_threads, mean=config.rgb_mean, std=config.rgb_std,
                                jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
                                mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number,
                                num_classes=config.num_classes)
     eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
-                             threads=config.num_workers, num_classes=config.num_classes)
+                             threads=config.decode_threads, num_classes=config.num_classes)
     images = len(train_stream.reader)
     workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
     if config.num_training_samples not in (None, images):

@@ -20,7 +20,7 @@ RECORDS = '~/.mxnet/datasets/imagenet/rec/'
 GLUONCV = dict(
     data_backend='mxnet', data_dir='~/.mxnet/datasets/imagenet/', rec_train=RECORDS + 'train.rec',
     rec_train_idx=RECORDS + 'train.idx', rec_val=RECORDS + 'val.rec', rec_val_idx=RECORDS + 'val.idx', use_rec=False,
-    batch_size=32, dtype='float32', num_gpus=0, num_workers=4, num_epochs=3, lr=0.1, momentum=0.9, wd=0.0001,
+    batch_size=32, dtype='float32', num_gpus=0, decode_threads=4, num_epochs=3, lr=0.1, momentum=0.9, wd=0.0001,
     lr_mode='step', lr_decay=0.1, lr_decay_period=0, lr_decay_epoch='40,60', warmup_epochs=0, last_gamma=False,
     mode=None, model=None, input_size=224, crop_ratio=0.875, use_pretrained=False, use_se=False, mixup=False,
     mixup_alpha=0.2, mixup_off_epoch=0, label_smoothing=False, no_wd=False, teacher=None, temperature=20,

@@ -63,11 +63,11 @@ def resolve(config):
             ','.join(str(device) for device in find_devices())
         changes['devices'], changes['gpus'] = wanted, ''
     number = len((changes.get('devices') or config.devices).split(','))
-    if config.batch_size is None:
-        changes['batch_size'] = number
-    elif config.batch_size % number:
+    if config.total_batch_size is None:
+        changes['total_batch_size'] = number
+    elif config.total_batch_size % number:
         raise UsageError('--batch-size %d does not divide over %d devices: it counts the images of all of them'
-                         % (config.batch_size, number))
+                         % (config.total_batch_size, number))
     return config.replace(**changes)
 
 
@@ -97,7 +97,7 @@ def carry_out(config, devices, run):
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
     net = build_net(config, train_set, devices)
-    stream = DetectionStream(train_set, net, len(devices), config.batch_size, config.seed, config.num_workers,
+    stream = DetectionStream(train_set, net, len(devices), config.total_batch_size, config.seed, config.loader_processes,
                              not config.no_mirror)
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
@@ -112,7 +112,7 @@ def carry_out(config, devices, run):
     if not config.base_params:
         notices.append('Warning: without --base-params the base network starts with new weights')
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, stream.updates_per_epoch,
-                     config.batch_size, notices,
+                     config.total_batch_size, notices,
                      manifest={'classes': list(train_set.classes),
                                'data': {'train': identity_of(train_set), 'val': identity_of(test_set)}},
                      data={'train': len(train_set), 'test': len(test_set), 'classes': list(train_set.classes)},
@@ -129,7 +129,7 @@ def build_net(config, train_set, devices, classes=None):
         images = test_images(train_set, config.image_short, config.image_max_size)
         calibrate(base, [image for (image, _, _), _ in zip(images, range(config.calibrate))])
     net = build_faster_rcnn(
-        base, classes or train_set.classes, config.batch_size // len(devices), config.image_short,
+        base, classes or train_set.classes, config.total_batch_size // len(devices), config.image_short,
         config.image_max_size, config.train_layers, config.rpn_channel, config.anchor_scales, config.rpn_train_pre_nms,
         config.rpn_train_post_nms, config.rpn_test_pre_nms, config.rpn_test_post_nms, config.rpn_min_size,
         config.num_sample)

@@ -94,7 +94,7 @@ def train(config, notices):
 
     devices = find_devices(config.devices, config.num_gpus)
     check_kv_store(config.kv_store)
-    for flag, size in (('--batch-size', config.batch_size), ('--test-batch-size', config.test_batch_size)):
+    for flag, size in (('--batch-size', config.total_batch_size), ('--test-batch-size', config.test_batch_size)):
         if size % len(devices):
             raise UsageError('%s %d does not divide over %d devices: it counts the images of all of them'
                              % (flag, size, len(devices)))
@@ -123,7 +123,7 @@ def carry_out(config, devices, run, notices):
     # SGD, and a learning rate that falls to 0
     schedule = Schedule(lr=config.lr, mode='poly', power=0.9, updates_per_epoch=train_stream.updates_per_epoch,
                         epochs=config.num_epochs, warmup_epochs=config.warmup_epochs)
-    optimizer = mx.optimizer.create('sgd', momentum=config.momentum, wd=config.weight_decay,
+    optimizer = mx.optimizer.create('sgd', momentum=config.momentum, wd=config.wd,
                                     multi_precision=config.dtype == 'float16')
     trainer = mx.gluon.Trainer(net.collect_params(), optimizer, kvstore=config.kv_store, update_on_kvstore=False)
     connect(trainer)
@@ -131,7 +131,7 @@ def carry_out(config, devices, run, notices):
     # Algorithm 1
     task = Segmentation(net, config, devices, train_stream, eval_stream, low_precision)
     return run.train(task, net, trainer, devices, schedule, config.num_epochs, train_stream.updates_per_epoch,
-                     config.batch_size, [line for line in notices if line],
+                     config.total_batch_size, [line for line in notices if line],
                      manifest={'classes': facts['classes'], 'data': facts.pop('identity')},
                      data=facts, precision=low_precision.description)
 
@@ -141,7 +141,7 @@ def open_data(config):
     from gluon_tricks.tasks.segmentation.data import EvalStream, TrainStream
     training, names = open_scenes(config, 'training')
     threads = threads_of(config)
-    train_stream = TrainStream(training, config.batch_size, config.base_size, config.crop_size, config.seed, threads,
+    train_stream = TrainStream(training, config.total_batch_size, config.base_size, config.crop_size, config.seed, threads,
                                config.scales, not config.no_mirror)
     facts = {'train': len(training), 'val': 0, 'classes': names, 'identity': {'train': training.identity()}, 'notices': [
         'data: %d training images, %d classes' % (len(training), len(names))]}
@@ -168,7 +168,7 @@ def open_scenes(config, part):
 
 def threads_of(config):
     from gluon_tricks.cores import available_cores
-    return config.workers or available_cores()
+    return config.decode_threads or available_cores()
 
 
 def build_net(config, devices, low_precision):
@@ -192,8 +192,8 @@ def loss_notices(config, num_devices):
                      '--base-params FILE')
     if config.loss == 'gluoncv':
         lines.append('--loss gluoncv: with %d device%s and a batch of %d, --lr %g acts as %g' % (
-            num_devices, '' if num_devices == 1 else 's', config.batch_size, config.lr,
-            config.lr * num_devices / config.batch_size))
+            num_devices, '' if num_devices == 1 else 's', config.total_batch_size, config.lr,
+            config.lr * num_devices / config.total_batch_size))
     return lines
 
 

@@ -4,6 +4,7 @@ import math
 import os
 
 from gluon_tricks.config import classification as configuration
+from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import DTYPES, check_ranges
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
@@ -24,7 +25,7 @@ def parser():
     result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
     result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
     result.add_argument('--dtype', choices=DTYPES, help='precision (default: the run\'s, else float32)')
-    result.add_argument('-j', '--num-data-workers', dest='num_workers', type=int, help='threads that decode (all cores)')
+    result.add_argument('-j', '--num-data-workers', dest='decode_threads', type=int, help='threads that decode (all cores)')
     result.add_argument('--gluoncv-padding', action='store_true',
                         help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
                              'count twice')
@@ -68,7 +69,7 @@ def load_net(facts, devices, dtype='float32', hybridize=True):
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'num_workers', 'num_gpus')
+    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'decode_threads', 'num_gpus')
     facts = open_run(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
                      arguments.crop_ratio, arguments.use_se)
     config = facts['config']
@@ -98,7 +99,7 @@ def main(argv):
     def score(**options):
         stream = EvalStream(records, index, total_batch_size=(arguments.batch_size or config.batch_size) * len(devices),
                             input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
-                            std=config.rgb_std, threads=arguments.num_workers or available_cores(),
+                            std=config.rgb_std, threads=arguments.decode_threads or available_cores(),
                             num_classes=facts['num_classes'], **options)
         return evaluate(net, stream, devices, low_precision)
 

@@ -6,6 +6,7 @@ import sys
 from tqdm import tqdm
 
 from gluon_tricks.commands.evaluate import load_net, open_run
+from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.noise import quiet
@@ -92,7 +93,7 @@ def write_submission(facts, rec, path, batch_size):
 def main(argv):
     """Predict and print; returns the exit code, 2 where an image could not be read."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
+    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
     if arguments.top < 1:
         raise UsageError('--top %d must be at least 1' % arguments.top)
     if bool(arguments.places_submission) != bool(arguments.rec_test) or \

@@ -9,7 +9,7 @@ import dataclasses
 import re
 
 from gluon_tricks.config import options
-from gluon_tricks.config.options import KV_STORES, WORKER_STORES, floats, option
+from gluon_tricks.config.options import KV_STORES, MOST_CLASSES, WORKER_STORES, floats, option
 from gluon_tricks.errors import UsageError
 
 
@@ -22,94 +22,116 @@ class TrainConfig(options.Options):
 
     # The network (sections 2.1 and 4)
     model: str = option('resnet50_v1d', 'network, by its GluonCV name', group='network')
-    num_classes: int = option(1000, 'number of classes', group='network')
+    num_classes: int = option(1000, 'number of classes', group='network',
+                              at_least=1, at_most=MOST_CLASSES, origin='fixed')
     input_size: int = option(None, 'side of the input images in pixels (default: the network\'s own, 224 for most, '
-                             '299 for inceptionv3)', type=int, group='network')
+                             '299 for inceptionv3)', type=int, group='network', at_least=8, at_most=2048)
     use_se: bool = option(False, 'squeeze-and-excitation layers in a resnext', flags=('--use_se', '--use-se'),
                           group='network')
     use_pretrained: bool = option(False, 'start from GluonCV\'s published weights (downloads them)', group='network')
     init: str = option('xavier', 'initial weights: xavier as the paper says, msra (MSRAPrelu) as GluonCV does',
-                       choices=('xavier', 'msra'), group='network')
+                       choices=('xavier', 'msra'), group='network', origin='fixed')
 
     # The data (section 2.1)
     data_backend: str = option('mxnet', 'mxnet reads records; synthetic measures speed without data',
                                choices=('mxnet', 'synthetic'), group='data')
     data_dir: str = option('~/.mxnet/datasets/imagenet', 'holds rec/train.rec and rec/val.rec, or train/CLASS/*.JPEG '
-                           'and val/CLASS/*.JPEG, which are packed once', group='data')
-    rec_train: str = option('', 'training records (default: DATA_DIR/rec/train.rec)', group='data')
-    rec_train_idx: str = option('', 'their index (default: the same name, .idx)', group='data')
-    rec_val: str = option('', 'validation records (default: DATA_DIR/rec/val.rec)', group='data')
-    rec_val_idx: str = option('', 'their index (default: the same name, .idx)', group='data')
-    use_rec: bool = option(False, 'read records only; never pack a folder of images', group='data')
+                           'and val/CLASS/*.JPEG, which are packed once', group='data', free_on_resume=True)
+    rec_train: str = option('', 'training records (default: DATA_DIR/rec/train.rec)', group='data',
+                            free_on_resume=True)
+    rec_train_idx: str = option('', 'their index (default: the same name, .idx)', group='data', free_on_resume=True)
+    rec_val: str = option('', 'validation records (default: DATA_DIR/rec/val.rec)', group='data', free_on_resume=True)
+    rec_val_idx: str = option('', 'their index (default: the same name, .idx)', group='data', free_on_resume=True)
+    use_rec: bool = option(False, 'read records only; never pack a folder of images', group='data',
+                           free_on_resume=True)
     num_training_samples: int = option(None, 'number of training images: records that hold another number are '
                                        'refused (default: what the index says; synthetic: 1281167)', type=int,
-                                       group='data')
-    num_workers: int = option(None, 'threads that decode images (default: all cores)',
-                              flags=('-j', '--num-data-workers'), type=int, group='data')
-    crop_ratio: float = option(0.875, 'validation: side of the crop over the resized short side', group='data')
+                                       group='data', at_least=1)
+    decode_threads: int = option(None, 'threads that decode images (default: all cores)',
+                              flags=('-j', '--num-data-workers'), type=int, group='data',
+                                 at_least=1, at_most=1024, free_on_resume=True)
+    crop_ratio: float = option(0.875, 'validation: side of the crop over the resized short side', group='data',
+                               at_least=0.25, at_most=1)
     rgb_mean: tuple = option((123.68, 116.779, 103.939), 'mean of the channels', type=floats, group='data')
-    rgb_std: tuple = option((58.393, 57.12, 57.375), 'standard deviation of the channels', type=floats, group='data')
-    min_area: float = option(0.08, 'random crop: least share of the image\'s area', group='data')
-    jitter: float = option(0.4, 'brightness, contrast and saturation are scaled by 1 +- this', group='data')
-    pca_noise: float = option(0.1, 'standard deviation of the PCA noise\'s coefficients', group='data')
-    no_mirror: bool = option(False, 'no horizontal flips (for data that a flip makes wrong)', group='data')
+    rgb_std: tuple = option((58.393, 57.12, 57.375), 'standard deviation of the channels', type=floats, group='data',
+                            above=0)
+    min_area: float = option(0.08, 'random crop: least share of the image\'s area', group='data',
+                             above=0, at_most=1, origin='fixed')
+    jitter: float = option(0.4, 'brightness, contrast and saturation are scaled by 1 +- this', group='data',
+                           at_least=0, at_most=1, origin='fixed')
+    pca_noise: float = option(0.1, 'standard deviation of the PCA noise\'s coefficients', group='data',
+                              at_least=0, origin='fixed')
+    no_mirror: bool = option(False, 'no horizontal flips (for data that a flip makes wrong)', group='data',
+                             origin='fixed')
 
     # Efficient training (section 3)
-    batch_size: int = option(32, 'images per device and update', group='training')
+    batch_size: int = option(32, 'images per device and update', group='training', at_least=1, at_most=65536)
     num_gpus: int = option(None, 'GPUs to use, 0 for the CPU (default: all visible, else the CPU)', type=int,
-                           group='training')
-    num_epochs: int = option(120, 'passes through the training images', group='training')
+                           group='training', at_least=0, at_most=64)
+    num_epochs: int = option(120, 'passes through the training images', group='training', at_least=1, at_most=1000000)
     lr: float = option(None, 'initial learning rate (default: 0.1 * total batch size / 256)', type=float,
-                       group='training')
-    warmup_epochs: int = option(0, 'epochs of linear warmup', group='training')
+                       group='training', above=0)
+    warmup_epochs: int = option(0, 'epochs of linear warmup', group='training', at_least=0)
     last_gamma: bool = option(False, 'zero gamma: residual blocks start as the identity', group='training')
     no_wd: bool = option(False, 'no bias decay: weight decay on the weights of convolutions and dense layers only',
                          group='training')
-    momentum: float = option(0.9, 'momentum of Nesterov\'s accelerated gradient', group='training')
-    wd: float = option(0.0001, 'weight decay', group='training')
+    momentum: float = option(0.9, 'momentum of Nesterov\'s accelerated gradient', group='training',
+                             at_least=0, below=1)
+    wd: float = option(0.0001, 'weight decay', group='training', at_least=0)
     nag: str = option('paper', 'Nesterov\'s accelerated gradient: paper (MXNet 1.3\'s formula) or mxnet (1.9.1\'s)',
-                      choices=('paper', 'mxnet'), group='training')
+                      choices=('paper', 'mxnet'), group='training', origin='fixed')
     kv_store: str = option('device', 'how gradients of several devices are added; dist_sync and horovod: of several '
                            'workers, see `python -m gluon_tricks launch`', choices=KV_STORES + WORKER_STORES,
-                           group='training')
+                           group='training', origin='fixed')
     mode: str = option('hybrid', 'hybrid compiles the network, imperative does not; the numbers are equal',
                        choices=('hybrid', 'imperative'), group='training')
 
     # Training refinements (section 5, and the slides)
     lr_mode: str = option('step', 'decay of the learning rate', choices=('step', 'cosine', 'poly'),
                           group='refinements')
-    lr_decay: float = option(0.1, 'step: factor of each drop', group='refinements')
+    lr_decay: float = option(0.1, 'step: factor of each drop', group='refinements', above=0)
     lr_decay_epoch: str = option('30,60,90', 'step: epochs of the drops', group='refinements')
-    lr_decay_period: int = option(0, 'step: a drop every so many epochs instead (0: off)', group='refinements')
+    lr_decay_period: int = option(0, 'step: a drop every so many epochs instead (0: off)', group='refinements',
+                                  at_least=0)
     schedule: str = option('paper', 'formula of warmup and decay: the paper\'s, GluonCV\'s of 2018 (that made its '
                            'published logs) or its last', choices=('paper', 'gluoncv-2018', 'gluoncv'),
-                           group='refinements')
+                           group='refinements', origin='fixed')
     label_smoothing: bool = option(False, 'label smoothing', group='refinements')
-    epsilon: float = option(0.1, 'label smoothing: probability taken from the label', group='refinements')
+    epsilon: float = option(0.1, 'label smoothing: probability taken from the label', group='refinements',
+                            at_least=0, below=1, needs='label_smoothing', origin='fixed')
     smoothing: str = option('paper', 'label smoothing: epsilon/(K-1) for the others (paper) or epsilon/K for all '
-                            '(gluoncv)', choices=('paper', 'gluoncv'), group='refinements')
+                            '(gluoncv)', choices=('paper', 'gluoncv'), group='refinements',
+                            needs='label_smoothing', origin='fixed')
     teacher: str = option('', 'distillation: the teacher network\'s name', group='refinements')
-    teacher_params: str = option('', 'distillation: the teacher\'s .params file', group='refinements')
-    temperature: float = option(20.0, 'distillation: temperature T', group='refinements')
+    teacher_params: str = option('', 'distillation: the teacher\'s .params file', group='refinements', origin='here')
+    temperature: float = option(20.0, 'distillation: temperature T', group='refinements', above=0, needs='teacher')
     distill_loss: str = option('paper', 'distillation: hard + T^2 soft (paper) or w hard + (1-w) T^2 soft (gluoncv)',
-                               choices=('paper', 'gluoncv'), group='refinements')
-    hard_weight: float = option(0.5, 'distillation: w of --distill-loss gluoncv', group='refinements')
+                               choices=('paper', 'gluoncv'), group='refinements', needs='teacher', origin='fixed')
+    hard_weight: float = option(0.5, 'distillation: w of --distill-loss gluoncv', group='refinements',
+                                at_least=0, at_most=1, needs='distill_loss=gluoncv')
     mixup: bool = option(False, 'mixup', group='refinements')
-    mixup_alpha: float = option(0.2, 'mixup: lambda ~ Beta(alpha, alpha)', group='refinements')
-    mixup_off_epoch: int = option(0, 'mixup: train so many last epochs without it', group='refinements')
+    mixup_alpha: float = option(0.2, 'mixup: lambda ~ Beta(alpha, alpha)', group='refinements', above=0, needs='mixup')
+    mixup_off_epoch: int = option(0, 'mixup: train so many last epochs without it', group='refinements',
+                                  at_least=0, needs=('mixup', 'cutmix'))
     mixup_pairs: str = option('random', 'mixup, cutmix: partners by a random permutation, or by reversing the '
-                              'device\'s batch as GluonCV does', choices=('random', 'reverse'), group='refinements')
-    cutmix: bool = option(False, 'CutMix; with --mixup one of the two is drawn for each batch', group='refinements')
-    cutmix_alpha: float = option(1.0, 'CutMix: lambda ~ Beta(alpha, alpha)', group='refinements')
-    cutout: int = option(0, 'Cutout: side of the square set to the mean, in pixels (0: off)', group='refinements')
+                              'device\'s batch as GluonCV does', choices=('random', 'reverse'), group='refinements',
+                              needs=('mixup', 'cutmix'), origin='fixed')
+    cutmix: bool = option(False, 'CutMix; with --mixup one of the two is drawn for each batch', group='refinements',
+                          origin='here')
+    cutmix_alpha: float = option(1.0, 'CutMix: lambda ~ Beta(alpha, alpha)', group='refinements',
+                                 above=0, needs='cutmix', origin='here')
+    cutout: int = option(0, 'Cutout: side of the square set to the mean, in pixels (0: off)', group='refinements',
+                         at_least=0, origin='here')
 
     # The run
-    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)')
-    resume_epoch: int = option(0, 'start at this epoch (with --resume-params)')
+    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
+                                 at_least=0, free_on_resume=True)
+    resume_epoch: int = option(0, 'start at this epoch (with --resume-params)', at_least=0)
     resume_params: str = option('', 'start from the weights of this .params file')
-    logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR')
+    logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
 
     PROGRAM = 'train_imagenet.py'
+    RENAMED = {'num_workers': 'decode_threads'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.
     REFUSED = {
         '--use-gn': 'group normalisation is not part of the paper: drop --use-gn',
@@ -141,28 +163,14 @@ class TrainConfig(options.Options):
 # Rules
 
 def _check(config):
-    """Ranges of single options, then the options that need or exclude each other."""
+    """What the range of one option does not tell: the options that bound, need or exclude each other."""
     rule = config.rule
-    for name in ('num_classes', 'batch_size', 'num_epochs', 'input_size', 'num_workers', 'num_gpus', 'crop_ratio'):
-        config.in_range(name)
-    rule('num_training_samples', config.num_training_samples is None or config.num_training_samples >= 1, 'at least 1')
-    for name in ('warmup_epochs', 'wd', 'lr_decay_period', 'mixup_off_epoch', 'cutout', 'save_frequency',
-                 'resume_epoch', 'jitter', 'pca_noise'):
-        rule(name, getattr(config, name) >= 0, '0 or more')
-    for name in ('mixup_alpha', 'cutmix_alpha', 'temperature', 'lr_decay'):
-        rule(name, getattr(config, name) > 0, 'above 0')
-    rule('min_area', 0 < config.min_area <= 1, 'above 0 and at most 1')
-    rule('jitter', config.jitter <= 1, 'at most 1')
-    rule('lr', config.lr is None or config.lr > 0, 'above 0')
-    rule('momentum', 0 <= config.momentum < 1, 'at least 0 and below 1')
-    rule('epsilon', 0 <= config.epsilon < 1, 'at least 0 and below 1')
-    rule('hard_weight', 0 <= config.hard_weight <= 1, 'between 0 and 1')
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
           'fewer than --num-epochs %d: warmup would never end' % config.num_epochs)
     rule('mixup_off_epoch', config.mixup_off_epoch < config.num_epochs,
           'below --num-epochs %d: nothing would ever be mixed' % config.num_epochs)
     rule('rgb_mean', len(config.rgb_mean) == 3, 'three numbers separated by commas')
-    rule('rgb_std', len(config.rgb_std) == 3 and min(config.rgb_std) > 0, 'three positive numbers')
+    rule('rgb_std', len(config.rgb_std) == 3, 'three positive numbers')
     drops = config.decay_epochs
     rule('lr_decay_epoch', all(a < b for a, b in zip(drops, drops[1:])) and min(drops, default=1) > 0,
           'increasing positive epochs, such as 30,60,90')
@@ -191,13 +199,6 @@ def _check(config):
 # ---------------------------------------------------------------------------------------------------------------------
 # Flags
 
-# An option that would do nothing is refused when it is typed: option -> the option it belongs to.
-_NEEDS = {'mixup_alpha': ('mixup',), 'mixup_off_epoch': ('mixup', 'cutmix'), 'mixup_pairs': ('mixup', 'cutmix'),
-          'cutmix_alpha': ('cutmix',), 'epsilon': ('label_smoothing',), 'smoothing': ('label_smoothing',),
-          'temperature': ('teacher',), 'distill_loss': ('teacher',), 'hard_weight': ('teacher',)}
-_NEEDS_VALUE = {'hard_weight': ('distill_loss', 'gluoncv'), 'loss_scale': ('dtype', 'float16')}
-
-
 def parser(description=None):
     """The parser of train_imagenet.py."""
     result = options.parser(TrainConfig, description)
@@ -213,12 +214,7 @@ def from_namespace(namespace, base=None):
     """
     typed = options.typed_options(TrainConfig, namespace)
     config = (base or TrainConfig()).replace(**_other_devices(base, typed))
-    for name, needed in _NEEDS.items():
-        if name in typed and not any(getattr(config, other) for other in needed):
-            _does_nothing(name, ' or '.join(map(_flag, needed)))
-    for name, (other, value) in _NEEDS_VALUE.items():
-        if name in typed and getattr(config, other) != value:
-            _does_nothing(name, '%s %s' % (_flag(other), value))
+    config.check_typed(typed)
     return config.replace(model=_with_batch_norm(config.model)) if 'batch_norm' in namespace else config
 
 
@@ -227,14 +223,6 @@ def _with_batch_norm(model):
     if not vgg:
         raise UsageError('--batch-norm is for VGG, such as --model vgg16, and --model is %s: drop --batch-norm' % model)
     return vgg.group(1) + '_bn'
-
-
-def _flag(name):
-    return '--' + name.replace('_', '-')
-
-
-def _does_nothing(name, needed):
-    raise UsageError('%s does nothing without %s: add it, or drop %s' % (_flag(name), needed, _flag(name)))
 
 
 def _other_devices(base, typed):

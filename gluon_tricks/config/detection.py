@@ -23,63 +23,68 @@ class RCNNConfig(options.Options):
     train_layers: str = option('paper', 'paper: the stem, stage 1 and all batch normalisation are frozen; all: only '
                                'batch normalisation is', choices=('paper', 'all'), group='network')
     calibrate: int = option(0, 'set the base network\'s running statistics from so many training images first (for '
-                            'new weights, which have none)', group='network')
+                            'new weights, which have none)', group='network', at_least=0)
 
     # The detector (Detectron's numbers, as GluonCV has them)
-    rpn_channel: int = option(1024, 'channels of the proposal network', group='detector')
+    rpn_channel: int = option(1024, 'channels of the proposal network', group='detector', at_least=1)
     anchor_scales: tuple = option((2.0, 4.0, 8.0, 16.0, 32.0), 'sides of the anchors, in 16 pixels', type=floats,
-                                  group='detector')
-    rpn_train_pre_nms: int = option(12000, 'training: proposals before suppression', group='detector')
-    rpn_train_post_nms: int = option(2000, 'training: proposals after it', group='detector')
-    rpn_test_pre_nms: int = option(6000, 'testing: proposals before suppression', group='detector')
-    rpn_test_post_nms: int = option(300, 'testing: proposals after it', group='detector')
-    rpn_min_size: int = option(16, 'smallest side of a proposal in pixels', group='detector')
+                                  group='detector', above=0)
+    rpn_train_pre_nms: int = option(12000, 'training: proposals before suppression', group='detector', at_least=1)
+    rpn_train_post_nms: int = option(2000, 'training: proposals after it', group='detector', at_least=1)
+    rpn_test_pre_nms: int = option(6000, 'testing: proposals before suppression', group='detector', at_least=1)
+    rpn_test_post_nms: int = option(300, 'testing: proposals after it', group='detector', at_least=1)
+    rpn_min_size: int = option(16, 'smallest side of a proposal in pixels', group='detector', at_least=1)
     num_sample: int = option(128, 'regions of an image that are trained on', flags=('--rcnn-num-samples',),
-                             group='detector')
+                             group='detector', at_least=1)
     rpn_smoothl1_rho: float = option(1.0 / 9.0, 'where the proposal network\'s box loss turns from L2 to L1',
-                                     group='detector')
-    rcnn_smoothl1_rho: float = option(1.0, 'where the regions\' box loss turns from L2 to L1', group='detector')
+                                     group='detector', above=0)
+    rcnn_smoothl1_rho: float = option(1.0, 'where the regions\' box loss turns from L2 to L1', group='detector',
+                                      above=0)
 
     # The data
     dataset: str = option('voc', 'VOC 2007 and 2012 trainval to train on, 2007 test to test on', choices=('voc',),
                           group='data')
     data_dir: str = option('~/.mxnet/datasets/voc', 'holds VOC2007 and VOC2012, as `prepare voc` writes them',
-                           group='data')
-    image_short: int = option(600, 'short side of the images in pixels', group='data')
-    image_max_size: int = option(1000, 'longest side of the images in pixels', group='data')
+                           group='data', free_on_resume=True)
+    image_short: int = option(600, 'short side of the images in pixels', group='data', at_least=32, at_most=4096)
+    image_max_size: int = option(1000, 'longest side of the images in pixels', group='data', at_least=32, at_most=4096)
     no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
-    num_workers: int = option(4, 'processes that prepare images (0: none but this one)', flags=('--num-workers', '-j'),
-                              group='data')
+    loader_processes: int = option(4, 'processes that prepare images (0: none but this one)',
+                                   flags=('--num-workers', '-j'), group='data', at_least=0, at_most=64,
+                                   free_on_resume=True)
 
     # Training
-    batch_size: int = option(None, 'images per update, over all devices (default: one on each)', type=int,
-                             group='training')
+    total_batch_size: int = option(None, 'images per update, over all devices (default: one on each)',
+                                   flags=('--batch-size',), type=int, group='training', at_least=1, at_most=65536)
     gpus: str = option('', 'GPUs by number, such as 0,1,2,3 (default: all visible, else the CPU)', group='training')
-    num_epochs: int = option(20, 'passes through the training images', flags=('--epochs',), group='training')
-    lr: float = option(0.001, 'learning rate', group='training')
-    lr_decay: float = option(0.1, 'factor of each drop', group='training')
+    num_epochs: int = option(20, 'passes through the training images', flags=('--epochs',), group='training',
+                             at_least=1, at_most=1000000)
+    lr: float = option(0.001, 'learning rate', group='training', above=0)
+    lr_decay: float = option(0.1, 'factor of each drop', group='training', above=0)
     lr_decay_epoch: str = option('14,20', 'epochs of the drops', group='training')
     lr_warmup: int = option(-1, 'updates of linear warmup (0 or less: none)', group='training')
-    lr_warmup_factor: float = option(1.0 / 3.0, 'share of the learning rate that warmup starts with', group='training')
-    momentum: float = option(0.9, 'momentum', group='training')
-    wd: float = option(0.0005, 'weight decay', group='training')
+    lr_warmup_factor: float = option(1.0 / 3.0, 'share of the learning rate that warmup starts with', group='training',
+                                     at_least=0, at_most=1)
+    momentum: float = option(0.9, 'momentum', group='training', at_least=0, below=1)
+    wd: float = option(0.0005, 'weight decay', group='training', at_least=0)
     clip_gradient: float = option(5.0, 'each number of the gradient is kept within plus and minus this (0: off); 5 made '
-                                  'the published numbers', group='training')
+                                  'the published numbers', group='training', at_least=0)
     amp: bool = option(False, 'the same as --dtype float16', group='training')
     disable_hybridization: bool = option(False, 'do not compile the network', group='training')
     static_alloc: bool = option(False, 'compile it with fixed memory', group='training')
 
     # The run
-    seed: int = option(233, 'seed of the new weights, the order of the data and all draws')
-    save_dir: str = option('faster_rcnn', 'everything the run writes goes here')
+    seed: int = option(233, 'seed of the new weights, the order of the data and all draws', at_least=0, below=2 ** 31)
+    save_dir: str = option('faster_rcnn', 'everything the run writes goes here', free_on_resume=True)
     save_prefix: str = option('', 'put before the names of exported .params', group='files')
     save_frequency: int = option(1, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
-                                 flags=('--save-interval',), group='files')
-    val_interval: int = option(1, 'epochs from one evaluation to the next', group='files')
-    log_interval: int = option(100, 'batches between two log lines')
-    logging_file: str = option('train_faster_rcnn.log', 'name of the log, in SAVE_DIR')
+                                 flags=('--save-interval',), group='files', at_least=0, free_on_resume=True)
+    val_interval: int = option(1, 'epochs from one evaluation to the next', group='files', at_least=1)
+    log_interval: int = option(100, 'batches between two log lines', at_least=0, free_on_resume=True)
+    logging_file: str = option('train_faster_rcnn.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
 
     PROGRAM = 'transfer/train_faster_rcnn.py'
+    RENAMED = {'num_workers': 'loader_processes', 'batch_size': 'total_batch_size'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.
     REFUSED = {
         '--use-fpn': 'feature pyramids are not part of the paper: drop --use-fpn',
@@ -95,22 +100,8 @@ class RCNNConfig(options.Options):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, kind in (('num_epochs', None), ('batch_size', None), ('image_short', 'side'),
-                           ('image_max_size', 'side'), ('num_workers', 'loaders')):
-            self.in_range(name, kind)
-        for name in ('rpn_channel', 'rpn_train_pre_nms', 'rpn_train_post_nms', 'rpn_test_pre_nms',
-                     'rpn_test_post_nms', 'rpn_min_size', 'num_sample', 'val_interval'):
-            self.rule(name, getattr(self, name) >= 1, 'at least 1')
-        for name in ('calibrate', 'wd', 'clip_gradient', 'save_frequency'):
-            self.rule(name, getattr(self, name) >= 0, '0 or more')
-        for name in ('lr', 'lr_decay', 'rpn_smoothl1_rho', 'rcnn_smoothl1_rho'):
-            self.rule(name, getattr(self, name) > 0, 'above 0')
-        self.rule('image_short', self.image_short >= 32, 'at least 32')
         self.rule('image_max_size', self.image_max_size >= self.image_short, 'at least --image-short %d'
                   % self.image_short)
-        self.rule('momentum', 0 <= self.momentum < 1, 'at least 0 and below 1')
-        self.rule('lr_warmup_factor', 0 <= self.lr_warmup_factor <= 1, 'between 0 and 1')
-        self.rule('anchor_scales', min(self.anchor_scales) > 0, 'positive numbers')
         self.rule('dtype', self.dtype != 'bfloat16', 'float32 or float16: MXNet has no bfloat16 form of the detector')
         self.rule('save_prefix', '/' not in self.save_prefix, 'a beginning of names without a directory')
         drops = self.decay_epochs
@@ -139,4 +130,7 @@ def from_namespace(namespace, base=None):
     if base is not None and 'gpus' in typed:
         typed = dict({'devices': ''}, **typed)
     config = (base or RCNNConfig()).replace(**typed)
-    return config.replace(amp=False, dtype='float16') if config.amp else config
+    if config.amp:
+        config = config.replace(amp=False, dtype='float16')
+    config.check_typed(typed)
+    return config

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import operator
 import os
 import shlex
 import shutil
@@ -18,32 +19,45 @@ KV_STORES = ('device', 'local', 'nccl')
 WORKER_STORES = ('dist_sync', 'dist_device_sync', 'dist_sync_device', 'horovod')  # of several processes
 
 
-# Ranges of what several commands take, both ends allowed. A greater value would take the machine's memory, or its time,
-# before anything is computed; a smaller image is less than one pixel in every network's last stage, and a smaller share
-# of the short side would enlarge each image to hundreds of times what the network sees.
-RANGES = {'input_size': (8, 2048), 'crop_ratio': (0.25, 1), 'batch_size': (1, 65536), 'num_classes': (1, 1000000),
-          'num_workers': (1, 1024), 'num_gpus': (0, 64), 'num_epochs': (1, 1000000), 'side': (8, 4096),
-          'loss_scale': (1, 2 ** 24), 'cpu': (0, 63), 'processes': (1, 64), 'loaders': (0, 64)}
+MOST_CLASSES = 1000000
+_MOST_SCALE = 2 ** 24
 
 
-def range_problem(name, value):
-    """What a value of `RANGES` must be, in words, or None where it is, or is None: not given."""
-    least, greatest = RANGES[name]
-    return None if value is None or least <= value <= greatest else 'at least %s and at most %s' % (least, greatest)
+def option(default, help, flags=None, choices=None, type=None, group='run', at_least=None, above=None, at_most=None,
+           below=None, needs=(), free_on_resume=False, origin='gluoncv'):
+    """A dataclass field that knows all about an option; whatever checks one reads it here.
+
+    flags: its spellings (default: from its name). type: what makes the value from the flag's text. at_least, above,
+    at_most, below: its range, of each number of a tuple; None is in every range. needs: options without which it does
+    nothing, one of which is enough: 'NAME' that is set, or 'NAME=VALUE'. free_on_resume: changes no number of a run, so
+    that it may differ when a run is resumed. origin: gluoncv (its script has the flag), fixed (its code has the value),
+    here (without a counterpart there).
+    """
+    bounds = dict(at_least=at_least, above=above, at_most=at_most, below=below)
+    return dataclasses.field(default=default, metadata=dict(
+        help=help, flags=flags, choices=choices, type=type, group=group, bounds=bounds,
+        needs=(needs,) if isinstance(needs, str) else needs, free_on_resume=free_on_resume, origin=origin))
 
 
-def check_ranges(arguments, *names):
-    """Raise UsageError for a parsed argument of these names that is outside its range."""
+def outside(field, value):
+    """The range of an option in words, where a value is outside it; None where it is inside."""
+    bounds = field.metadata['bounds']
+    tests = dict(at_least=operator.ge, above=operator.gt, at_most=operator.le, below=operator.lt)
+    numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+    if all(tests[name](number, bound) for number in numbers for name, bound in bounds.items() if bound is not None):
+        return None
+    if bounds == dict(at_least=0, above=None, at_most=None, below=None):
+        return '0 or more'
+    return ' and '.join('%s %s' % (name.replace('_', ' '), bound) for name, bound in bounds.items()
+                        if bound is not None)
+
+
+def check_ranges(arguments, cls, *names):
+    """Raise UsageError for a parsed argument of these names that is outside the range of the option of `cls`."""
     for name in names:
-        problem = range_problem(name, getattr(arguments, name))
-        if problem:
-            raise UsageError('--%s %s must be %s' % (name.replace('_', '-'), getattr(arguments, name), problem))
-
-
-def option(default, help, flags=None, choices=None, type=None, group='run'):
-    """A dataclass field that knows its flag. ``type``: what makes the value from the flag's text."""
-    return dataclasses.field(default=default, metadata=dict(help=help, flags=flags, choices=choices, type=type,
-                                                            group=group))
+        words = outside(cls.field(name), getattr(arguments, name))
+        if words:
+            raise UsageError('--%s %s must be %s' % (name.replace('_', '-'), getattr(arguments, name), words))
 
 
 def flags_of(field):
@@ -58,30 +72,37 @@ class Options:
     """
 
     dtype: str = option('float32', 'precision: float16 keeps float32 master weights', choices=DTYPES, group='training')
-    loss_scale: str = option('dynamic', 'float16: dynamic, or a fixed positive number', group='training')
+    loss_scale: str = option('dynamic', 'float16: dynamic, or a fixed positive number', group='training',
+                            needs='dtype=float16', origin='fixed')
     devices: str = option('', 'devices by name, such as "gpu(0),gpu(2)" or "cpu(0),cpu(1)"',
-                         group='training')
+                         group='training', origin='here')
     kv_store: str = option('device', 'how gradients of several devices are added', choices=KV_STORES,
-                          group='training')
-    seed: int = option(0, 'seed of the initial weights, the order of the data and all draws')
-    save_dir: str = option('params', 'everything the run writes goes here')
-    save_dtype: str = option('float32', 'precision of the exported .params', choices=('float32', 'float16'))
-    resume: str = option('', 'auto: go on from SAVE_DIR/latest if there is one; or a checkpoint\'s directory')
-    checkpoint_minutes: float = option(0.0, 'also save inside an epoch, when the last checkpoint is so old (0: after '
-                                       'each epoch only)')
-    stall_minutes: float = option(60.0, 'end the run when nothing was done for so long (0: wait for ever)')
-    divergence_factor: float = option(3.0, 'a loss that is so many times its running median for 50 updates is a '
-                                      'divergence (0: a loss that is not finite only)')
+                          group='training', origin='fixed')
+    seed: int = option(0, 'seed of the initial weights, the order of the data and all draws', at_least=0,
+                       below=2 ** 31, origin='here')
+    save_dir: str = option('params', 'everything the run writes goes here', free_on_resume=True)
+    save_dtype: str = option('float32', 'precision of the exported .params', choices=('float32', 'float16'),
+                             origin='here')
+    resume: str = option('', 'auto: resume from SAVE_DIR/latest if there is one; or the directory of a checkpoint',
+                         free_on_resume=True, origin='here')
+    checkpoint_minutes: float = option(0.0, 'save inside an epoch too, when the last checkpoint is this old (0: after '
+                                       'each epoch only)', at_least=0, free_on_resume=True, origin='here')
+    stall_minutes: float = option(60.0, 'end the run when there was no progress for this long (0: wait for ever)',
+                                  at_least=0, free_on_resume=True, origin='here')
+    divergence_factor: float = option(3.0, 'a loss above this times its running median for 50 updates is a divergence '
+                                      '(0: only a loss that is not finite)', free_on_resume=True, origin='here')
     on_divergence: str = option('stop', 'stop; or rewind: go back to the last checkpoint, with other draws',
-                                choices=('stop', 'rewind'))
-    max_rewinds: int = option(3, 'rewind at most so many times')
-    log_interval: int = option(50, 'batches between two log lines')
-    logging_file: str = option('train.log', 'name of the log, in SAVE_DIR')
-    tensorboard: bool = option(False, 'write TensorBoard events to SAVE_DIR/tensorboard (needs tensorboardX)')
+                                choices=('stop', 'rewind'), free_on_resume=True, origin='here')
+    max_rewinds: int = option(3, 'how often a run may rewind', at_least=0, free_on_resume=True, origin='here')
+    log_interval: int = option(50, 'batches between two log lines', at_least=0, free_on_resume=True)
+    logging_file: str = option('train.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
+    tensorboard: bool = option(False, 'write TensorBoard events to SAVE_DIR/tensorboard (needs tensorboardX)',
+                               free_on_resume=True, origin='here')
 
     PROGRAM = 'train.py'
     REFUSED = {}  # flags that have no meaning here: what to do instead
     REFUSED_VALUES = {}  # (flag, value): the same
+    RENAMED = {}  # names that older versions stored: the option's name now
 
     def __post_init__(self):
         for field in self.fields():
@@ -91,14 +112,12 @@ class Options:
             numbers = value if isinstance(value, tuple) else (value,)
             self.rule(field.name, all(math.isfinite(n) for n in numbers if isinstance(n, float)),
                       'finite: inf and nan are no values')
-        self.rule('seed', 0 <= self.seed < 2 ** 31, '0 or more, and below 2147483648')
-        for name in ('checkpoint_minutes', 'stall_minutes', 'max_rewinds'):
-            self.rule(name, getattr(self, name) >= 0, '0 or more')
+            words = outside(field, value)
+            self.rule(field.name, not words, words)
         self.rule('divergence_factor', self.divergence_factor == 0 or self.divergence_factor > 1, '0, or above 1')
-        self.rule('log_interval', self.log_interval >= 0, '0 or more')
         scale = 1.0 if self.loss_scale == 'dynamic' else _number(self.loss_scale)
-        self.rule('loss_scale', not range_problem('loss_scale', scale),
-                  'dynamic, or a positive number, at least %d and at most %d' % RANGES['loss_scale'])
+        self.rule('loss_scale', 1 <= scale <= _MOST_SCALE,
+                  'dynamic, or a positive number, at least 1 and at most %d' % _MOST_SCALE)
         self.rule('logging_file', self.logging_file and '/' not in self.logging_file,
                   'a file name without a directory: the log goes to SAVE_DIR')
         self.rule('save_dir', bool(self.save_dir), 'a directory, such as params')
@@ -112,13 +131,33 @@ class Options:
     def rule(self, name, holds, rule):
         """Raise UsageError, naming the flag of option `name` and its value, unless it holds."""
         if not holds:
-            field = next(each for each in self.fields() if each.name == name)
-            raise UsageError('%s %s must be %s' % (flags_of(field)[-1], getattr(self, name), rule))
+            raise UsageError('%s %s must be %s' % (self.flag(name), getattr(self, name), rule))
 
-    def in_range(self, name, kind=None):
-        """Raise UsageError, as `rule`, unless option `name` is within `RANGES`, where it goes by the name `kind`."""
-        problem = range_problem(kind or name, getattr(self, name))
-        self.rule(name, not problem, problem)
+    @classmethod
+    def field(cls, name):
+        """The dataclass's field of an option."""
+        return next(field for field in cls.fields() if field.name == name)
+
+    @classmethod
+    def flag(cls, name):
+        """The flag of an option, its usual spelling."""
+        return flags_of(cls.field(name))[-1]
+
+    def has(self, need):
+        """Whether a need holds: 'NAME' that is set, 'NAME=VALUE'; and what that option needs itself."""
+        name, _, value = need.partition('=')
+        needs = self.field(name).metadata['needs']
+        return (getattr(self, name) == value if value else bool(getattr(self, name))) and (
+            not needs or any(map(self.has, needs)))
+
+    def check_typed(self, typed):
+        """Raise UsageError for a typed option that does nothing in this configuration."""
+        for name in typed:
+            needs = self.field(name).metadata['needs']
+            if needs and not any(map(self.has, needs)):
+                words = ' or '.join(' '.join([self.flag(need.split('=')[0])] + need.split('=')[1:]) for need in needs)
+                raise UsageError('%s does nothing without %s: add it, or drop %s' % (self.flag(name), words,
+                                                                                    self.flag(name)))
 
     def replace(self, **changes):
         """A copy with some options changed; an unknown name is a TypeError."""
@@ -159,19 +198,23 @@ class Options:
 
     @classmethod
     def from_dict(cls, values):
-        """From `to_dict`; raises UsageError for a name this version does not know, and a value of another type."""
+        """From `to_dict`, of this version or an older one: what is not stored has its default.
+
+        Raises UsageError for a name that this version does not know, and for a value of another type.
+        """
         if not isinstance(values, dict):
-            raise UsageError('the stored configuration is no table of options: use a checkpoint that is whole')
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for name, value in values.items():
-            if name not in known:
-                raise UsageError('option %r of the stored configuration is unknown to this version of gluon_tricks: '
-                                 'use the version that wrote it' % name)
+            raise UsageError('the stored configuration is not a table of options: use a checkpoint that is whole')
+        known, found = {field.name: field for field in dataclasses.fields(cls)}, {}
+        for stored, value in values.items():
+            name, value = cls.RENAMED.get(stored, stored), tuple(value) if isinstance(value, list) else value
+            if name not in known or name in found:
+                raise UsageError('option %.50r of the stored configuration is unknown to this version of gluon_tricks: '
+                                 'use the version that wrote it' % stored)
             if not _is_of_type(value, known[name]):
                 raise UsageError('option %r of the stored configuration cannot be %.50r: use a checkpoint that is '
                                  'whole' % (name, value))
-        return cls(**values)
+            found[name] = value
+        return cls(**found)
 
 
 def _is_of_type(value, field):

@@ -17,7 +17,7 @@ from gluon_tricks.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One row. ``base``: the recipe of `gluon_tricks recipes` that trains its backbone; ``paper``: the row's figures."""
+    """One row. base: the recipe that trains its backbone; paper: the row's figures."""
 
     name: str
     heading: str
@@ -63,12 +63,13 @@ def _all():
 _DEMO = dict(network='resnet10_v1d_demo', data_dir='runs/demo-scenes/voc', image_short=120, image_max_size=160,
              no_mirror=True, clip_gradient=0.0, rpn_channel=64, anchor_scales=(2.0, 3.0, 4.0), rpn_train_pre_nms=600,
              rpn_train_post_nms=200, rpn_test_pre_nms=600, rpn_test_post_nms=100, rpn_min_size=8, num_sample=16,
-             num_workers=0, batch_size=4, num_epochs=6, lr=0.02, lr_decay_epoch='5', lr_warmup=100, log_interval=50)
+             loader_processes=0, total_batch_size=4, num_epochs=6, lr=0.02, lr_decay_epoch='5', lr_warmup=100,
+             log_interval=50)
 _DEMOS = [
     Recipe('demo-detection', 'Demo', 'demo', RCNNConfig(save_dir='runs/demo-detection', **_DEMO), {}),
     Recipe('demo-segmentation', 'Demo', 'demo', FCNConfig(
         backbone='resnet10_v1d_demo', data_dir='runs/demo-scenes/ade', base_size=160, crop_size=112,
-        scales=(0.8, 1.25), no_mirror=True, batch_size=8, test_batch_size=8, num_epochs=20, lr=0.02,
+        scales=(0.8, 1.25), no_mirror=True, total_batch_size=8, test_batch_size=8, num_epochs=20, lr=0.02,
         log_interval=25, save_dir='runs/demo-segmentation'), {})]
 
 RECIPES = {recipe.name: recipe for recipe in list(_all()) + _DEMOS}

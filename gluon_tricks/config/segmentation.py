@@ -11,6 +11,7 @@ from gluon_tricks.config.options import floats, option
 from gluon_tricks.errors import UsageError
 
 PLACE = 'runs/DATASET/MODEL/NAME'  # GluonCV's; `save_dir_of` fills it in
+_LARGEST = 4 * 4096  # side of a scaled image, in pixels
 _SHORT = re.compile(r'resnet(18|34|50|101|152)$')
 
 
@@ -28,38 +29,44 @@ class FCNConfig(options.Options):
     base_params: str = option('', 'the base network\'s weights: a .params file of its classifier, as train_imagenet.py '
                               'writes it', group='network')
     aux: bool = option(False, 'a second head on the third stage, with a loss of its own', group='network')
-    aux_weight: float = option(0.5, 'weight of the second head\'s loss', group='network')
+    aux_weight: float = option(0.5, 'weight of the second head\'s loss', group='network', at_least=0, needs='aux')
     syncbn: bool = option(False, 'batch statistics over all GPUs, not each GPU\'s own', group='network')
     num_classes: int = option(None, 'number of classes, where the data have no objectInfo150.txt (default: 150)',
-                              type=int, group='network')
+                              type=int, group='network', at_least=1, at_most=255)
 
     # The data
     dataset: str = option('ade20k', 'data set', choices=('ade20k',), group='data')
     data_dir: str = option('~/.mxnet/datasets/ade', 'holds ADEChallengeData2016 (`python -m gluon_tricks prepare '
-                           'ade20k` writes it)', group='data')
+                           'ade20k` writes it)', group='data', free_on_resume=True)
     train_split: str = option('train', 'images to train on', choices=('train',), group='data')
-    base_size: int = option(520, 'long side of the images, which training scales, in pixels', group='data')
-    scales: tuple = option((0.5, 2.0), 'training: least and greatest factor of the scaling', type=floats, group='data')
+    base_size: int = option(520, 'long side of the images, which training scales, in pixels', group='data',
+                            at_least=8, at_most=4096)
+    scales: tuple = option((0.5, 2.0), 'training: least and greatest factor of the scaling', type=floats, group='data',
+                           above=0)
     no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
-    crop_size: int = option(480, 'side of the square that is cut from them, in pixels', group='data')
-    workers: int = option(None, 'images that are read at the same time (default: all cores)', flags=('-j', '--workers'),
-                          type=int, group='data')
+    crop_size: int = option(480, 'side of the square that is cut from them, in pixels', group='data',
+                            at_least=8, at_most=4096)
+    decode_threads: int = option(None, 'images that are read at the same time (default: all cores)',
+                                 flags=('-j', '--workers'), type=int, group='data', at_least=1, at_most=1024,
+                                 free_on_resume=True)
 
     # Training
-    batch_size: int = option(16, 'images per update, over all devices', group='training')
-    test_batch_size: int = option(16, 'images at a time in validation, over all devices', group='training')
+    total_batch_size: int = option(16, 'images per update, over all devices', flags=('--batch-size',), group='training',
+                                   at_least=1, at_most=65536)
+    test_batch_size: int = option(16, 'images at a time in validation, over all devices', group='training',
+                                  at_least=1, at_most=65536)
     num_gpus: int = option(None, 'GPUs to use, 0 for the CPU (default: all visible, else the CPU)',
-                           flags=('--num-gpus', '--ngpus'), type=int, group='training')
+                           flags=('--num-gpus', '--ngpus'), type=int, group='training', at_least=0, at_most=64)
     kv_store: str = option('device', 'how gradients of several devices are added', flags=('--kv-store', '--kvstore'),
                            choices=options.KV_STORES, group='training')
     num_epochs: int = option(120, 'passes through the training images', flags=('--num-epochs', '--epochs'),
-                             group='training')
+                             group='training', at_least=1, at_most=1000000)
     optimizer: str = option('sgd', 'SGD with momentum', choices=('sgd',), group='training')
     lr: float = option(0.01, 'initial learning rate of the base network (10 times it in the heads); it falls to 0 as '
-                       '(1 - t / T) ** 0.9', group='training')
-    warmup_epochs: int = option(0, 'epochs of linear warmup', group='training')
-    momentum: float = option(0.9, 'momentum', group='training')
-    weight_decay: float = option(0.0001, 'weight decay', group='training')
+                       '(1 - t / T) ** 0.9', group='training', above=0)
+    warmup_epochs: int = option(0, 'epochs of linear warmup', group='training', at_least=0)
+    momentum: float = option(0.9, 'momentum', group='training', at_least=0, below=1)
+    wd: float = option(0.0001, 'weight decay', flags=('--weight-decay',), group='training', at_least=0)
     no_wd: bool = option(False, 'no bias decay: weight decay on the weights of convolutions only', group='training')
     loss: str = option('ours', 'ours: mean over the pixels, --aux-weight honoured; gluoncv: the gradient of GluonCV\'s '
                        'loss, smaller by devices / batch size, second head at weight 1', choices=('ours', 'gluoncv'),
@@ -69,12 +76,14 @@ class FCNConfig(options.Options):
 
     # The run
     checkname: str = option('', 'last part of the default --save-dir (default: the backbone)')
-    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)')
-    save_dir: str = option(PLACE, 'everything the run writes goes here')
-    log_interval: int = option(20, 'batches between two log lines')
+    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
+                                 at_least=0, free_on_resume=True)
+    save_dir: str = option(PLACE, 'everything the run writes goes here', free_on_resume=True)
+    log_interval: int = option(20, 'batches between two log lines', at_least=0, free_on_resume=True)
     no_val: bool = option(False, 'train without validation')
 
     PROGRAM = 'transfer/train_fcn.py'
+    RENAMED = {'workers': 'decode_threads', 'batch_size': 'total_batch_size', 'weight_decay': 'wd'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.
     REFUSED = {
         '--pretrained': '--pretrained: GluonCV\'s weights are of other networks than the paper\'s; give the '
@@ -113,19 +122,10 @@ def save_dir_of(config):
 def _check(config):
     """Ranges of single options, then the options that need or exclude each other."""
     rule = config.rule
-    for name, kind in (('batch_size', None), ('test_batch_size', 'batch_size'), ('num_epochs', None),
-                       ('num_classes', None), ('workers', 'num_workers'), ('num_gpus', None), ('base_size', 'side'),
-                       ('crop_size', 'side')):
-        config.in_range(name, kind)
-    rule('num_classes', config.num_classes is None or config.num_classes <= 255, 'at most 255: a mask has 8 bits')
-    rule('scales', len(config.scales) == 2 and 0 < config.scales[0] <= config.scales[1],
+    rule('scales', len(config.scales) == 2 and config.scales[0] <= config.scales[1],
          'two positive numbers, the smaller one first, such as 0.5,2')
-    rule('scales', config.base_size * config.scales[1] <= 4 * options.RANGES['side'][1],
-         'such that no image is scaled beyond %d pixels' % (4 * options.RANGES['side'][1]))
-    for name in ('warmup_epochs', 'weight_decay', 'save_frequency', 'aux_weight'):
-        rule(name, getattr(config, name) >= 0, '0 or more')
-    rule('lr', config.lr > 0, 'above 0')
-    rule('momentum', 0 <= config.momentum < 1, 'at least 0 and below 1')
+    rule('scales', config.base_size * config.scales[1] <= _LARGEST,
+         'such that no image is scaled beyond %d pixels' % _LARGEST)
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
           'fewer than --epochs %d: warmup would never end' % config.num_epochs)
     rule('checkname', '/' not in config.checkname, 'a name without /')
@@ -140,7 +140,8 @@ def _check(config):
 # Flags
 
 # What evaluation and prediction look at; --eval --multi-scale also at the sizes.
-_EVALUATION = {'model', 'backbone', 'num_classes', 'dataset', 'data_dir', 'workers', 'num_gpus', 'devices', 'dtype'}
+_EVALUATION = {'model', 'backbone', 'num_classes', 'dataset', 'data_dir', 'decode_threads', 'num_gpus', 'devices',
+               'dtype'}
 _PREDICTION = {'model', 'backbone', 'num_gpus', 'devices', 'dtype'}
 
 
@@ -170,12 +171,9 @@ def from_namespace(namespace, base=None):
             typed = dict(changes[name], **typed)
     config = (base or FCNConfig()).replace(**typed)
     _check_purpose(namespace, typed)
-    if 'aux_weight' in typed and not config.aux:
-        _does_nothing('--aux-weight', 'without --aux: add it, or drop')
+    config.check_typed(typed)
     if 'aux_weight' in typed and config.loss == 'gluoncv':
         _does_nothing('--aux-weight', 'with --loss gluoncv, whose gradient has the second head at weight 1: drop')
-    if 'loss_scale' in typed and config.dtype != 'float16':
-        _does_nothing('--loss-scale', 'without --dtype float16: add it, or drop')
     if 'checkname' in typed and config.save_dir != PLACE:
         _does_nothing('--checkname', 'beside --save-dir %s: drop' % config.save_dir)
     if 'test_batch_size' in typed and config.no_val:
@@ -201,11 +199,7 @@ def _check_purpose(namespace, typed):
         used = (_EVALUATION if namespace.eval else _PREDICTION) | (
             {'base_size', 'crop_size'} if namespace.multi_scale else set())
         for name in sorted(set(typed) - used):
-            _does_nothing(_flag(name), 'with %s: drop' % instead)
-
-
-def _flag(name):
-    return options.flags_of(next(field for field in FCNConfig.fields() if field.name == name))[-1]
+            _does_nothing(FCNConfig.flag(name), 'with %s: drop' % instead)
 
 
 def _does_nothing(flag, words):

@@ -2,8 +2,9 @@
 import re
 
 from gluon_tricks.compat import mx
-from gluon_tricks.config.options import range_problem
 from gluon_tricks.errors import UsageError
+
+_LAST_CPU = 63  # MXNet takes memory for each device up to the number
 
 
 def find_devices(names='', num_gpus=None):
@@ -29,9 +30,8 @@ def find_devices(names='', num_gpus=None):
         if kind == 'gpu' and number >= visible:
             raise UsageError('--devices %s: gpu(%d) is not one of the %d GPUs that MXNet can use'
                              % (names, number, visible))
-        problem = range_problem('cpu', number) if kind == 'cpu' else None
-        if problem:
-            raise UsageError('--devices %s: the number of a CPU device must be %s' % (names, problem))
+        if kind == 'cpu' and number > _LAST_CPU:
+            raise UsageError('--devices %s: the number of a CPU device must be at most %d' % (names, _LAST_CPU))
         devices.append(mx.Context(kind, number))
     if len(set(devices)) < len(devices):
         raise UsageError('--devices %s: a device stands there twice' % names)

@@ -21,10 +21,10 @@ import sys
 import threading
 import time
 
-from gluon_tricks.config.options import range_problem
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
 
+_MOST = 64  # workers, and servers, of a host
 _SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3'
 # What the processes on other hosts take over from the launcher's environment: names that begin so.
 _CARRIED = ('CUDA_', 'DMLC_', 'LD_LIBRARY_PATH', 'MXNET_', 'NCCL_', 'OMP_', 'PATH', 'PS_', 'PYTHON')
@@ -68,10 +68,9 @@ def main(argv):
         raise UsageError('--ssh %r needs a command, and -H FILE with the hosts' % arguments.ssh)
     hosts = read_hosts(arguments.hostfile) if arguments.hostfile else [None]
     for flag, value in (('-n', arguments.workers), ('-s', arguments.servers)):
-        problem = range_problem('processes', -(-value // len(hosts)))
-        if problem:
-            raise UsageError('%s %d over %d hosts: on each of them there must be %s'
-                             % (flag, value, len(hosts), problem))
+        if value > _MOST * len(hosts):
+            raise UsageError('%s %d over %d hosts: on each of them there must be at most %d'
+                             % (flag, value, len(hosts), _MOST))
     address = address_for(hosts)
     return _run(Job(arguments.workers, arguments.servers, hosts, shlex.split(arguments.ssh or _SSH), address,
                     free_port(address, arguments.port), arguments.grace, argv[split + 1:]))

@@ -8,10 +8,6 @@ import os
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 
-# Options that may differ between a run and its resumption: they change no number. Other files must hold the same data.
-FREE_ON_RESUME = ('resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
-                  'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'num_workers', 'workers',
-                  'checkpoint_minutes', 'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds')
 _MOST = 2 ** 53  # integers up to here are floats as well
 _PARTS = {'train': 'training', 'val': 'validation'}
 
@@ -63,11 +59,11 @@ def _check_place(config, path):
 
 
 def _check_options(config, path, manifest, workers):
+    before = type(config).from_dict(manifest['config']).to_dict()
     for name, value in config.to_dict().items():
-        before = manifest['config'].get(name)
-        if name not in FREE_ON_RESUME and before != value:
+        if not config.field(name).metadata['free_on_resume'] and before[name] != value:
             raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '
-                             'with another --save-dir' % (config.resume, name, value, _shown(before), path))
+                             'with another --save-dir' % (config.resume, name, value, _shown(before[name]), path))
     before = manifest.get('workers', 1)
     if before != workers:
         raise UsageError('--resume %s: %s was trained by %s workers, and there are %d now; start as many, or start a '

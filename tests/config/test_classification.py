@@ -38,7 +38,7 @@ RECORDS = """--rec-train /media/ramdisk/rec/train.rec --rec-train-idx /media/ram
 SHARED = dict(rec_train='/media/ramdisk/rec/train.rec', rec_train_idx='/media/ramdisk/rec/train.idx',
               rec_val='/media/ramdisk/rec/val.rec', rec_val_idx='/media/ramdisk/rec/val.idx', use_rec=True,
               mode='hybrid',
-              num_gpus=8, num_workers=60, lr_mode='cosine', warmup_epochs=5, no_wd=True, label_smoothing=True,
+              num_gpus=8, decode_threads=60, lr_mode='cosine', warmup_epochs=5, no_wd=True, label_smoothing=True,
               momentum=0.9, wd=0.0001)
 EFFICIENT = dict(SHARED, lr=0.4, batch_size=128, dtype='float16')
 PUBLISHED = {
@@ -94,7 +94,7 @@ PUBLISHED = {
     'resnet50_v1 of April 2018': (
         '--batch-size 64 --num-gpus 4 -j 32 --mode hybrid --num-epochs 150 --lr 0.1 --momentum 0.9 --wd 0.0001 '
         '--lr-decay 0.1 --lr-decay-epoch 30,60,90 --model resnet50_v1',
-        dict(model='resnet50_v1', batch_size=64, num_gpus=4, num_workers=32, mode='hybrid', num_epochs=150, lr=0.1,
+        dict(model='resnet50_v1', batch_size=64, num_gpus=4, decode_threads=32, mode='hybrid', num_epochs=150, lr=0.1,
              momentum=0.9, wd=0.0001, lr_decay=0.1, lr_decay_epoch='30,60,90', lr_mode='step')),
 }
 for variant in ('v1', 'v1b', 'v1c', 'v1d'):
@@ -128,7 +128,7 @@ def test_the_published_commands_of_vgg_with_batch_normalisation(model):
         --num-epochs 100 --lr 0.01 --lr-decay 0.1 --lr-decay-epoch 50,80 --use-rec --save-dir params_vgg""" % model
     config = parse(command)
     assert config == parse(command.replace(' --batch-norm', '')).replace(model=model.replace('_bn', '') + '_bn')
-    assert (config.lr, config.decay_epochs, config.batch_size, config.num_workers) == (0.01, (50, 80), 32, 64)
+    assert (config.lr, config.decay_epochs, config.batch_size, config.decode_threads) == (0.01, (50, 80), 32, 64)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ def test_the_bare_command():
     assert config == TrainConfig(dtype='float16')
     assert (config.model, config.mode, config.num_epochs, config.lr_mode, config.decay_epochs) == (
         'resnet50_v1d', 'hybrid', 120, 'step', (30, 60, 90))
-    assert config.lr is None and config.num_gpus is None and config.num_workers is None and config.input_size is None
+    assert config.lr is None and config.num_gpus is None and config.decode_threads is None and config.input_size is None
 
 
 def test_both_spellings():
     assert parse('--use_se').use_se and parse('--use-se').use_se
-    assert parse('-j 3').num_workers == parse('--num-data-workers 3').num_workers == 3
+    assert parse('-j 3').decode_threads == parse('--num-data-workers 3').decode_threads == 3
     assert parse('--rgb-mean 1,2,3.5').rgb_mean == (1.0, 2.0, 3.5)
     assert parse('--rgb-mean=-1,2,3').rgb_mean == (-1.0, 2.0, 3.0)
 
@@ -203,7 +203,7 @@ def test_a_wrong_command_line_is_a_usage_error(words, part):
     ('--epsilon 0.1', '--label-smoothing'),
     ('--smoothing paper', '--label-smoothing'), ('--temperature 20', '--teacher'),
     ('--distill-loss gluoncv', '--teacher'),
-    ('--hard-weight 0.5', '--teacher'), ('--loss-scale 128', '--dtype float16'),
+    ('--hard-weight 0.5', '--distill-loss gluoncv'), ('--loss-scale 128', '--dtype float16'),
     ('--cutmix --mixup-alpha 0.2', '--mixup'),
     ('--teacher x --teacher-params y --hard-weight 0.5', '--distill-loss gluoncv')])
 def test_a_typed_option_that_does_nothing_is_refused(words, needed):
@@ -224,9 +224,9 @@ def test_and_taken_where_it_does_something(words):
 # Rules
 
 @pytest.mark.parametrize('name, bad, good', [
-    ('num_classes', 0, 1), ('batch_size', 0, 1), ('num_epochs', 0, 1), ('input_size', 1, 8), ('num_workers', 0, 1),
+    ('num_classes', 0, 1), ('batch_size', 0, 1), ('num_epochs', 0, 1), ('input_size', 1, 8), ('decode_threads', 0, 1),
     ('input_size', 100000, 2048), ('batch_size', 65537, 65536), ('num_classes', 10 ** 12, 10 ** 6),
-    ('num_workers', 10 ** 9, 1024), ('num_epochs', 10 ** 12, 10 ** 6), ('crop_ratio', 1e-9, 0.25),
+    ('decode_threads', 10 ** 9, 1024), ('num_epochs', 10 ** 12, 10 ** 6), ('crop_ratio', 1e-9, 0.25),
     ('loss_scale', '1e39', '16777216'), ('loss_scale', '1e-50', '1'), ('num_gpus', 1000, 8),
     ('num_training_samples', 0, 1), ('warmup_epochs', -1, 0), ('warmup_epochs', 120, 119), ('wd', -1e-9, 0.0),
     ('lr_decay_period', -1, 0), ('mixup_off_epoch', -1, 0), ('mixup_off_epoch', 120, 119), ('cutout', -1, 0),
@@ -324,7 +324,7 @@ FREE = dict(
     data_backend=st.sampled_from(('mxnet', 'synthetic')), data_dir=TEXT, rec_train=TEXT, rec_train_idx=TEXT,
     rec_val=TEXT,
     rec_val_idx=TEXT, use_rec=st.booleans(), num_training_samples=st.none() | numbers(1),
-    num_workers=st.none() | numbers(1, 1024),
+    decode_threads=st.none() | numbers(1, 1024),
     crop_ratio=st.floats(0.25, 1), rgb_mean=st.tuples(*[st.floats(-1e3, 1e3)] * 3), rgb_std=st.tuples(*[POSITIVE] * 3),
     min_area=SHARE,
     jitter=SHARE, pca_noise=SHARE, no_mirror=st.booleans(), batch_size=numbers(1, 65536),

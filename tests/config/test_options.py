@@ -1,6 +1,5 @@
 import argparse
 import dataclasses
-import math
 import os
 import shlex
 import sys
@@ -8,7 +7,10 @@ import sys
 import pytest
 
 from gluon_tricks.config import options
+from gluon_tricks.config.classification import TrainConfig
+from gluon_tricks.config.detection import RCNNConfig
 from gluon_tricks.config.options import Options, option
+from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.errors import UsageError
 
 
@@ -49,7 +51,7 @@ def test_flags_command_and_json_are_views_of_it():
 @pytest.mark.parametrize('words, parts', [
     (['--flour', 'corn'], ['--flour corn', 'rye, wheat']), (['--flour', 'oat'], ['does not rise']),
     (['--microwave'], ['an oven is needed']), (['--grams', 'a,b'], ['numbers separated by commas']),
-    (['--grams', '1,nan'], ['finite']), (['--seed', '-1'], ['--seed -1', '0 or more']),
+    (['--grams', '1,nan'], ['finite']), (['--seed', '-1'], ['--seed -1', 'at least 0']),
     (['--save-dir', ''], ['a directory']), (['--logging-file', 'a/b'], ['without a directory']),
     (['--loss-scale', '0'], ['positive']), (['--kv-store', 'x'], ['device, local']), (['--cru'], ['--help'])])
 def test_wrong_values_are_one_sentence(words, parts):
@@ -77,18 +79,92 @@ def test_epochs():
         options.epochs('a')
 
 
-@pytest.mark.parametrize('name', sorted(options.RANGES))
-def test_both_ends_of_a_range_are_in_it(name):
-    least, greatest = options.RANGES[name]
-    assert all(options.range_problem(name, value) is None for value in (None, least, greatest))
-    assert all(options.range_problem(name, value) == 'at least %s and at most %s' % (least, greatest)
-               for value in (least - 1, greatest + 1, -math.inf, math.inf, math.nan))
+CONFIGS = [TrainConfig, RCNNConfig, FCNConfig]
+BOUNDED = [(cls, field) for cls in CONFIGS for field in cls.fields()
+           if any(bound is not None for bound in field.metadata['bounds'].values())]
+
+
+def ends(field):
+    """[(bound, inside it, outside it)] of an option's range."""
+    bounds, step = field.metadata['bounds'], 1 if field.type is int else 1e-6
+    places = {'at_least': (0, -step), 'above': (step, 0), 'at_most': (0, step), 'below': (-step, 0)}
+    return [(bound + inside, bound + outside) for name, (inside, outside) in places.items()
+            for bound in [bounds[name]] if bound is not None]
+
+
+@pytest.mark.parametrize('cls, field', BOUNDED, ids=lambda value: getattr(value, 'name', None))
+def test_a_value_outside_its_range_is_refused_by_flag_and_value(cls, field):
+    for inside, outside in ends(field):
+        values = [(value,) * len(field.default) if field.type is tuple else value for value in (inside, outside)]
+        assert options.outside(field, values[0]) is None
+        with pytest.raises(UsageError) as error:
+            cls(**{field.name: values[1]})
+        assert str(error.value).startswith('%s %s must be ' % (cls.flag(field.name), values[1]))
+
+
+@pytest.mark.parametrize('cls', CONFIGS)
+def test_a_number_has_a_range(cls):
+    without = {field.name for field in cls.fields() if field.type in (int, float)} - {
+        field.name for owner, field in BOUNDED if owner is cls}
+    assert without <= {'divergence_factor', 'lr_warmup'}  # 0, or above 1; 0 or less is none
+
+
+@pytest.mark.parametrize('cls', CONFIGS)
+def test_what_a_resume_may_change(cls):
+    """Nothing that changes a number: places, files, how often something is written or looked at, and threads."""
+    free = {field.name for field in cls.fields() if field.metadata['free_on_resume']}
+    assert free - {'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx', 'use_rec', 'decode_threads',
+                   'loader_processes'} == {
+        'resume', 'save_dir', 'save_frequency', 'log_interval', 'logging_file', 'tensorboard', 'data_dir',
+        'checkpoint_minutes', 'stall_minutes', 'divergence_factor', 'on_divergence', 'max_rewinds'}
+
+
+@pytest.mark.parametrize('cls', CONFIGS)
+def test_needs_name_options_and_values_that_exist(cls):
+    for field in cls.fields():
+        assert field.metadata['origin'] in ('gluoncv', 'fixed', 'here')
+        for need in field.metadata['needs']:
+            name, _, value = need.partition('=')
+            needed = cls.field(name)
+            assert not value or value in needed.metadata['choices']
+            assert not cls().has(need)
+
+
+@pytest.mark.parametrize('cls, name, value, part', [
+    (TrainConfig, 'mixup_alpha', 0.5, '--mixup-alpha does nothing without --mixup: add it, or drop --mixup-alpha'),
+    (TrainConfig, 'mixup_pairs', 'reverse', '--mixup-pairs does nothing without --mixup or --cutmix: add'),
+    (TrainConfig, 'hard_weight', 0.3, '--hard-weight does nothing without --distill-loss gluoncv: add'),
+    (RCNNConfig, 'loss_scale', '8', '--loss-scale does nothing without --dtype float16: add'),
+    (FCNConfig, 'aux_weight', 0.3, '--aux-weight does nothing without --aux: add')])
+def test_an_option_that_does_nothing_is_refused(cls, name, value, part):
+    with pytest.raises(UsageError) as error:
+        cls(**{name: value}).check_typed({name: value})
+    assert part in str(error.value)
+
+
+def test_a_need_is_not_enough_without_its_own():
+    config = TrainConfig(distill_loss='gluoncv', hard_weight=0.3)
+    assert not config.has('distill_loss=gluoncv')
+    TrainConfig(distill_loss='gluoncv', hard_weight=0.3, teacher='x', teacher_params='y').check_typed(
+        ['distill_loss', 'hard_weight'])
 
 
 def test_an_argument_outside_its_range_is_named():
-    options.check_ranges(argparse.Namespace(input_size=None, crop_ratio=0.5), 'input_size', 'crop_ratio')
+    options.check_ranges(argparse.Namespace(input_size=None, crop_ratio=0.5), TrainConfig, 'input_size', 'crop_ratio')
     with pytest.raises(UsageError, match='--input-size -5 must be at least 8 and at most 2048'):
-        options.check_ranges(argparse.Namespace(input_size=-5), 'input_size')
+        options.check_ranges(argparse.Namespace(input_size=-5), TrainConfig, 'input_size')
+
+
+@pytest.mark.parametrize('cls, stored, now', [
+    (TrainConfig, {'num_workers': 7, 'wd': 0.1}, {'decode_threads': 7, 'wd': 0.1}),
+    (RCNNConfig, {'num_workers': 7, 'batch_size': 3}, {'loader_processes': 7, 'total_batch_size': 3}),
+    (FCNConfig, {'workers': 7, 'batch_size': 3, 'weight_decay': 0.1},
+     {'decode_threads': 7, 'total_batch_size': 3, 'wd': 0.1})])
+def test_names_that_older_versions_stored(cls, stored, now):
+    assert set(cls.RENAMED) <= set(stored)
+    assert cls.from_dict(stored) == cls(**now)
+    with pytest.raises(UsageError, match='unknown to this version'):  # the old name beside the new one
+        cls.from_dict(dict(cls().to_dict(), **stored))
 
 
 def test_the_command_that_goes_on_starts_this_interpreter(monkeypatch, tmp_path):

@@ -30,8 +30,8 @@ def test_every_flag_of_gluoncv_is_known():
 def test_the_published_command_means_what_it_says():
     config = parse(PUBLISHED)
     assert config == FCNConfig(aux=True, lr=0.01, syncbn=True, num_gpus=4, checkname='res50', num_epochs=120)
-    assert (config.base_size, config.crop_size, config.batch_size, config.aux_weight, config.momentum,
-            config.weight_decay) == (520, 480, 16, 0.5, 0.9, 1e-4)
+    assert (config.base_size, config.crop_size, config.total_batch_size, config.aux_weight, config.momentum,
+            config.wd) == (520, 480, 16, 0.5, 0.9, 1e-4)
     assert fcn_config.save_dir_of(config) == 'runs/ade20k/fcn/res50'
     assert fcn_config.backbone_of(config) == 'resnet50_v1b'
 
@@ -79,7 +79,7 @@ def test_names_of_backbone_and_directory(backbone, full):
     ('--kvstore bogus', '--kvstore bogus must be one of'),
     ('--mode symbolic', 'must be one of'),
     ('--batch-size 0', '--batch-size 0 must be at least 1'),
-    ('--num-classes 256', '8 bits'),
+    ('--num-classes 256', 'at most 255'),
     ('--crop-size 7', '--crop-size 7 must be at least 8'),
     ('--aux --aux-weight=-1', '--aux-weight -1.0 must be 0 or more'),
     ('--lr 0', '--lr 0.0 must be above 0'),

@@ -130,4 +130,4 @@ def test_the_published_command_from_a_clone(tmp_path):
                            '--network', 'resnet50_v1b', '--devices', 'cpu(0),cpu(1),cpu(2),cpu(3)', '--print-config'],
                           cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
     config = json.loads(done.stdout)
-    assert done.returncode == 0 and config['batch_size'] == 4 and config['num_epochs'] == 20
+    assert done.returncode == 0 and config['total_batch_size'] == 4 and config['num_epochs'] == 20

@@ -19,7 +19,7 @@ import json
 import os
 import re
 
-from gluon_tricks.config.options import RANGES
+from gluon_tricks.config.options import MOST_CLASSES
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import open_file
 
@@ -50,7 +50,7 @@ def _are_quirks(value):
 
 # field -> whether a value may stand there
 _FIELDS = {
-    'images': _whole(1), 'num_classes': _whole(*RANGES['num_classes']), 'bytes': _whole(0),
+    'images': _whole(1), 'num_classes': _whole(1, MOST_CLASSES), 'bytes': _whole(0),
     'class_counts': lambda value: isinstance(value, list) and all(map(_whole(0), value)),
     'classes': _none_or(_is_label_map), 'classes_sha256': _none_or(_is_digest), 'sha256': _none_or(_is_digest),
     'index_sha256': _none_or(_is_digest), 'list_sha256': _none_or(_is_digest), 'plan': _none_or(_is_digest),

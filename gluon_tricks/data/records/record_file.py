@@ -14,7 +14,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from gluon_tricks.config.options import RANGES
+from gluon_tricks.config.options import MOST_CLASSES
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.records.images import frame, is_image, size_problem
 from gluon_tricks.errors import UsageError
@@ -84,8 +84,8 @@ def label_problem(label, num_classes):
     """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
     if label != int(label) or label < 0:
         return 'has the label %.9g, which is no class' % label
-    if label >= (num_classes or RANGES['num_classes'][1]):
-        return 'has the label %d, beyond %d classes' % (label, num_classes or RANGES['num_classes'][1])
+    if label >= (num_classes or MOST_CLASSES):
+        return 'has the label %d, beyond %d classes' % (label, num_classes or MOST_CLASSES)
     return None
 
 

@@ -19,6 +19,7 @@ import threading
 import numpy as np
 from tqdm import tqdm
 
+from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.records import certificate
@@ -507,7 +508,7 @@ def _copy(rec, entries, path, facts):
 def main(argv):
     """Verify, print what is wrong; returns the exit code: 0, or 1 where anything is wrong."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, 'num_classes')
+    check_ranges(arguments, TrainConfig, 'num_classes')
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError('--processes %d must be at least 1' % arguments.processes)
     problems, facts = verify(arguments.rec, arguments.idx, arguments.num_classes,

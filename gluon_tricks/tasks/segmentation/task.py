@@ -36,7 +36,7 @@ class Segmentation:
         with mx.autograd.pause():
             pieces = batch.shards(devices)
             weights, aux_weight = loss_weights(config.loss, [int((label >= 0).sum()) for _, label in pieces],
-                                               config.batch_size, config.aux_weight)
+                                               config.total_batch_size, config.aux_weight)
             return [(number, self.precision.cast_input(x), mx.nd.array(label, ctx=x.context, dtype='float32'), weight,
                      aux_weight) for number, ((x, label), weight) in enumerate(zip(pieces, weights))]
 
@@ -50,7 +50,7 @@ class Segmentation:
     def train_metrics(self):
         """{'loss'} since the last call. Waits for it."""
         rows, updates = self.sums.read()
-        return {'loss': mean_of(self.config.loss, rows.sum() / updates, self.config.batch_size, len(self.devices))}
+        return {'loss': mean_of(self.config.loss, rows.sum() / updates, self.config.total_batch_size, len(self.devices))}
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def sgd(net, half=False):
 def task_of(net, sets, devices=CPU, dtype='float32', batch=2, **options):
     stream = DetectionStream(sets[0], net, len(devices), batch, seed=3)
     low = precision(dtype, devices)
-    return Detection(net, RCNNConfig(dtype=dtype, batch_size=batch, **options), devices, stream, sets[1], low,
+    return Detection(net, RCNNConfig(dtype=dtype, total_batch_size=batch, **options), devices, stream, sets[1], low,
                      sets[0].classes)
 
 

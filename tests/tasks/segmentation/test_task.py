@@ -26,7 +26,7 @@ def make_task(devices, **options):
     mx.random.seed(1)
     net = Net()
     net.initialize(mx.init.Xavier(), ctx=devices)
-    config = FCNConfig(aux=True, batch_size=4, num_classes=CLASSES, crop_size=16, **options)
+    config = FCNConfig(aux=True, total_batch_size=4, num_classes=CLASSES, crop_size=16, **options)
     return Segmentation(net, config, devices, None, None, precision('float32', devices))
 
 
