@@ -5,6 +5,9 @@ import sys
 from gluon_tricks.errors import UsageError, exit_code
 
 COMMANDS = {
+    'train': ('gluon_tricks.commands.train', 'train a classifier, as train_imagenet.py'),
+    'train-detection': ('gluon_tricks.commands.train_detection', 'train Faster-RCNN, as transfer/train_faster_rcnn.py'),
+    'train-segmentation': ('gluon_tricks.commands.train_segmentation', 'train an FCN, as transfer/train_fcn.py'),
     'recipes': ('gluon_tricks.commands.recipes', 'the rows of the paper\'s tables: figures and commands'),
     'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
     'prepare': ('gluon_tricks.data.prepare.command', 'data sets, from official archives to records'),

@@ -11,8 +11,8 @@ class UsageError(ValueError):
 
 
 def exit_code(program, *arguments):
-    """The exit code that program(*arguments) returns, None for 0; 2 after a UsageError, told in its sentence, and 130
-    after Ctrl-C.
+    """The exit code that program(*arguments) returns, None for 0; 2 after a UsageError, told in its sentence, 130 after
+    Ctrl-C, and that of an exception that has an `exit_code`, which was told already.
 
     A name that the terminal's encoding does not hold, such as a Latin-1 folder's, is printed with escapes.
     """
@@ -27,6 +27,10 @@ def exit_code(program, *arguments):
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
+    except BaseException as error:
+        if not hasattr(error, 'exit_code'):
+            raise
+        return error.exit_code
 
 
 class Parser(argparse.ArgumentParser):

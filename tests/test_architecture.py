@@ -237,11 +237,21 @@ def mirror(path):
     return ROOT / 'tests' / inside.parent / ('test_%s.py' % inside.stem)
 
 
+# Whole runs through its command test these; and the command's tests are those of its program.
+BY_COMMANDS = {'gluon_tricks.data.open': 'train', 'gluon_tricks.tasks.classification.assembly': 'train',
+               'gluon_tricks.tasks.detection.assembly': 'train_detection',
+               'gluon_tricks.tasks.segmentation.assembly': 'train_segmentation', 'train_imagenet': 'train',
+               'transfer.train_faster_rcnn': 'train_detection', 'transfer.train_fcn': 'train_segmentation'}
+
+
 @pytest.mark.parametrize('path', [path for path in list(MODULES.values()) + OUTSIDE
                                   if not path.name.startswith('__')],
                          ids=dotted)
 def test_each_module_has_its_test_file(path):
-    assert mirror(path).exists(), 'missing: %s' % mirror(path).relative_to(ROOT)
+    test = mirror(path)
+    if dotted(path) in BY_COMMANDS:
+        test = ROOT / 'tests' / 'commands' / ('test_%s.py' % BY_COMMANDS[dotted(path)])
+    assert test.exists(), 'missing: %s' % test.relative_to(ROOT)
 
 
 def test_each_test_file_in_a_folder_has_its_module():

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-import train_imagenet
 from gluon_tricks.__main__ import main
+from gluon_tricks.commands import train, train_detection, train_segmentation
 from gluon_tricks.config import classification as configuration
 from gluon_tricks.config import detection as rcnn_config
 from gluon_tricks.config import recipes
@@ -114,10 +114,10 @@ def check(name, words, monkeypatch):
 
     parse_args = argparse.ArgumentParser.parse_args
     assert name == 'gluon_tricks' or (ROOT / name).is_file()
-    modules = {'train_imagenet.py': (train_imagenet, configuration, lambda recipe: recipes.get(recipe).config)}
-    for module, kind in ((fcn_config, fcn_config.FCNConfig), (rcnn_config, rcnn_config.RCNNConfig)):
-        modules[kind.PROGRAM] = (importlib.import_module(kind.PROGRAM[:-3].replace('/', '.')), module,
-                                 lambda recipe, kind=kind: tables.get(recipe, kind))
+    modules = {'train_imagenet.py': (train, configuration, lambda recipe: recipes.get(recipe).config)}
+    for command, module, kind in ((train_segmentation, fcn_config, fcn_config.FCNConfig),
+                                  (train_detection, rcnn_config, rcnn_config.RCNNConfig)):
+        modules[kind.PROGRAM] = (command, module, lambda recipe, kind=kind: tables.get(recipe, kind))
     modules['transfer/matrix.py'] = (importlib.import_module('transfer.matrix'), None, None)
     program, config, recipe = modules.get(name, (None, None, None))
     with monkeypatch.context() as patch:

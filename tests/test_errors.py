@@ -1,9 +1,13 @@
 import pytest
 
-import train_imagenet
 from gluon_tricks.__main__ import main
+from gluon_tricks.commands import train, train_detection, train_segmentation
 from gluon_tricks.errors import Parser, UsageError, exit_code
-from transfer import train_faster_rcnn, train_fcn
+from gluon_tricks.tasks.classification import assembly as classification
+from gluon_tricks.tasks.detection import assembly as detection
+from gluon_tricks.tasks.segmentation import assembly as segmentation
+from gluon_tricks.training.divergence import Diverged
+from gluon_tricks.training.signals import Stopped
 
 
 def failing(error):
@@ -14,7 +18,8 @@ def failing(error):
 
 @pytest.mark.parametrize('program, code, err', [
     (lambda *words: None, 0, ''), (lambda *words: len(words), 2, ''), (failing(UsageError('a rule')), 2, 'error: a rule\n'),
-    (failing(KeyboardInterrupt()), 130, 'interrupted\n')])
+    (failing(KeyboardInterrupt()), 130, 'interrupted\n'), (failing(Diverged('told in the log')), 3, ''),
+    (failing(Stopped(15)), 143, '')])
 def test_exit_codes(program, code, err, capsys):
     assert exit_code(program, 'a', 'b') == code and capsys.readouterr().err == err
 
@@ -24,10 +29,11 @@ def test_a_defect_keeps_its_traceback():
         exit_code(failing(ZeroDivisionError()))
 
 
-@pytest.mark.parametrize('program', [train_imagenet, train_fcn, train_faster_rcnn])
-def test_ctrl_c_before_the_training_is_no_traceback(program, monkeypatch, capsys):
-    monkeypatch.setattr(program, 'resolve', failing(KeyboardInterrupt()))
-    assert program.main([]) == 130 and capsys.readouterr().err == 'interrupted\n'
+@pytest.mark.parametrize('command, assembly', [(train, classification), (train_detection, detection),
+                                               (train_segmentation, segmentation)])
+def test_ctrl_c_before_the_training_is_no_traceback(command, assembly, monkeypatch, capsys):
+    monkeypatch.setattr(assembly, 'resolve', failing(KeyboardInterrupt()))
+    assert command.main([]) == 130 and capsys.readouterr().err == 'interrupted\n'
 
 
 def test_a_wrong_flag_is_a_usage_error():

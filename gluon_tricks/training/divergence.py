@@ -10,6 +10,8 @@ _PATIENCE = 50  # updates above it in a row that stop a run
 class Diverged(RuntimeError):
     """One sentence: the update, the learning rate, and what is wrong."""
 
+    exit_code = 3
+
 
 class Monitor:
     """Looks at the loss of every update.

@@ -157,23 +157,23 @@ def _unfit(path, field, value):
 # ---------------------------------------------------------------------------------------------------------------------
 # A manifest and what the run has found
 
-def check_fits(config, path, manifest, task, devices, workers, updates_per_epoch, total_batch_size, facts):
+def check_fits(config, path, manifest, setup, workers, facts):
     """Raise UsageError where a checkpoint is of other data, or of another task, than the run that goes on from it.
 
-    task, devices, updates_per_epoch, total_batch_size: of the run; workers: how many; facts: its own for manifests, of
-    which ``data`` are {'train' and 'val': facts of data.identity} and ``classes`` names. What an older version did not
+    setup: run.Setup; workers: how many; facts: the run's own for manifests, of which ``data`` are {'train' and 'val': facts of data.identity} and ``classes`` names. What an older version did not
     keep is not compared.
     """
-    _check_data(config, path, manifest, dict(facts, updates_per_epoch=updates_per_epoch))
+    task, updates_per_epoch = setup.task, setup.updates_per_epoch
+    _check_data(config, path, manifest, facts)
     tests = {'metrics': lambda value: not value or _has_results(value, task),
              'best': lambda value: value is None or _has_results(value, task) and _is_finite(value[task.headline])}
     batch = manifest['batch']
     if batch is not None:
         interval = manifest['progress']['interval']
-        rows = [len(devices)] * workers if interval else [0] * workers
+        rows = [len(setup.devices)] * workers if interval else [0] * workers
         tests.update(
             batch=lambda value: value <= updates_per_epoch,
-            progress=lambda value: value['counted'] + value['interval'] == batch * total_batch_size
+            progress=lambda value: value['counted'] + value['interval'] == batch * setup.total_batch_size
             and sorted(name for name, _ in value['totals']) == (sorted(task.metric_names) if value['counted'] else [])
             and (batch < updates_per_epoch or not interval),
             sums=lambda value: [len(each) for each in value['rows']] == rows and bool(value['count']) == bool(interval)

@@ -1,5 +1,6 @@
-"""One training run, whatever the task: resumed, recorded, kept, and ended with an exit code."""
+"""One training run, whatever the task: resumed, recorded, and kept."""
 import contextlib
+import dataclasses
 import signal
 
 from gluon_tricks.distributed.workers import Workers
@@ -12,6 +13,48 @@ from gluon_tricks.training.retention import Keeper, is_good
 from gluon_tricks.training.run_log import Record, Silence
 from gluon_tricks.training.signals import Guard, Stopped
 from gluon_tricks.tricks.low_precision import LossScaler
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a task puts together for a run.
+
+    task: see `loop`; trainer: a gluon.Trainer; devices: list of mx.Context; schedule(update): the learning rate;
+    updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers. notices:
+    lines for the log; start_epoch: where a run begins that is not resumed; manifest: JSON values for every checkpoint,
+    such as `resume.check_fits` compares; facts: for run.json.
+    """
+
+    task: object
+    net: object
+    trainer: object
+    devices: list
+    schedule: object
+    updates_per_epoch: int
+    total_batch_size: int
+    notices: tuple = ()
+    start_epoch: int = 0
+    manifest: dict = dataclasses.field(default_factory=dict)
+    facts: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended: the figures of the last epoch and of the best one (None without validation), and where."""
+
+    result: dict
+    best: dict
+    save_dir: str
+
+
+def train(config, assemble, devices, workers=None):
+    """The run of a resolved configuration on a list of mx.Context; returns its Result.
+
+    assemble: function(config, devices, workers) -> Setup, called once SAVE_DIR is this process's alone. Raises as `Run`
+    and `Run.train`.
+    """
+    with Run(config, workers) as run:
+        return run.train(assemble(config, devices, run.workers))
 
 
 class Run:
@@ -58,22 +101,19 @@ class Run:
             raise UsageError('--save-dir %s was removed, moved or replaced while the run wrote there: the run is ended; '
                              'put it back and go on with --resume auto, or start again' % self.config.save_dir)
 
-    def train(self, task, net, trainer, devices, schedule, epochs, updates_per_epoch, total_batch_size, notices=(),
-              start_epoch=0, manifest=None, **facts):
-        """Algorithm 1, with everything around it; returns the exit code: 0, 3 for a diverged run, 4 for one that stood
-        still, 129, 130 and 143 for a stop signal.
+    def train(self, setup):
+        """Algorithm 1, with everything around it; returns the Result.
 
-        notices: lines for the log; manifest: JSON values for every checkpoint, such as `resume.check_fits` compares;
-        facts: for run.json. start_epoch: where a run begins that is not resumed. Raises UsageError, which the record
-        then tells as well, but for a checkpoint that does not fit, before anything is written.
+        Raises Diverged, Stopped for a stop signal (Ctrl-C as well), and UsageError: each is in the record by then, but
+        for a checkpoint that does not fit, which is told before anything is written. A run that stands still ends the
+        process, with code 4.
         """
         config, workers = self.config, self.workers
-        kept = dict(manifest or {}, workers=workers.number, updates_per_epoch=updates_per_epoch)
+        kept = dict(setup.manifest, workers=workers.number, updates_per_epoch=setup.updates_per_epoch)
 
         def check_fits(path, stored):
             resume.check_manifest(config, path, stored)
-            resume.check_fits(config, path, stored, task, devices, workers.number, updates_per_epoch, total_batch_size,
-                              kept)
+            resume.check_fits(config, path, stored, setup, workers.number, kept)
         if self.resumed:
             check_fits(*self.resumed)
         record = Silence(config) if workers.rank else Record(config, self._check)
@@ -81,32 +121,33 @@ class Run:
         try:
             with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
                 record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
-                for line in list(notices) + self.notices:
+                for line in list(setup.notices) + self.notices:
                     record.line(line)
-                record.facts(devices=[str(device) for device in devices], updates_per_epoch=updates_per_epoch,
-                             workers=workers.number, **facts)
-                keeper = Keeper(config, task, net, trainer, self.scaler, record, kept, self.resumed, workers)
-                plan = Plan(schedule, epochs, updates_per_epoch, total_batch_size, config.seed, config.log_interval)
-                self._fit(Fit(task, trainer, devices, plan, record, keeper, self.scaler, guard,
-                              Monitor(config.divergence_factor), workers), start_epoch, check_fits)
+                record.facts(devices=[str(device) for device in setup.devices], workers=workers.number,
+                             updates_per_epoch=setup.updates_per_epoch, **setup.facts)
+                keeper = Keeper(config, setup.task, setup.net, setup.trainer, self.scaler, record, kept, self.resumed,
+                                workers)
+                plan = Plan(setup.schedule, config.num_epochs, setup.updates_per_epoch, setup.total_batch_size,
+                            config.seed, config.log_interval)
+                self._fit(Fit(setup.task, setup.trainer, setup.devices, plan, record, keeper, self.scaler, guard,
+                              Monitor(config.divergence_factor), workers), setup.start_epoch, check_fits)
             workers.finish()
             record.finish('finished', result=keeper.result, best=keeper.best)
-            if task.headline in keeper.result:
-                record.line(task.result_line(keeper.result, keeper.best))
+            if setup.task.headline in keeper.result:
+                record.line(setup.task.result_line(keeper.result, keeper.best))
             record.line('In %s: run.json, log.jsonl, latest/net.params%s'
                         % (record.save_dir, ', best/net.params' if keeper.best else ''))
-            return 0
+            return Result(keeper.result, keeper.best, config.save_dir)
         except Diverged as error:
             record.finish('diverged', reason=str(error))
             record.line('error: %s' % error)
-            return 3
+            raise
         except (Stopped, KeyboardInterrupt) as error:
-            number = getattr(error, 'signal', signal.SIGINT)
-            record.finish('interrupted', reason=signal.Signals(number).name)
+            stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            record.finish('interrupted', reason=str(stopped))
             record.line('stopped by %s%s: go on with %s' % (
-                signal.Signals(number).name, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '',
-                goes_on))
-            return 128 + number
+                stopped, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '', goes_on))
+            raise stopped from error
         except UsageError as error:
             with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
                 record.finish('failed', reason=str(error))

@@ -16,11 +16,11 @@ _APART = 2.0  # seconds: a batch system and a launcher may both pass on the same
 
 
 class Stopped(BaseException):
-    """A stop signal: `signal` is its number, 128 + it the exit code."""
+    """A stop signal: `signal` is its number."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
-        self.signal = number
+        self.signal, self.exit_code = number, 128 + number
 
 
 class Guard:

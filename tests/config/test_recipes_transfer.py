@@ -1,13 +1,13 @@
 
 import pytest
 
+from gluon_tricks.commands.train_detection import main
 from gluon_tricks.config import recipes_transfer as tables
 from gluon_tricks.config.detection import RCNNConfig
 from gluon_tricks.config.recipes import RECIPES as CLASSIFIERS
 from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.errors import UsageError
 from support import ROOT
-from transfer.train_faster_rcnn import main
 
 # Tables 8 and 9 of the paper, row by row; they name the last one differently.
 HEADINGS = ['B-standard', 'D-efficient', '+ cosine', '+ smooth', '+ distill w/o mixup', '+ mixup w/o distill']

@@ -9,8 +9,11 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
+from gluon_tricks.training import run
+from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
-from gluon_tricks.training.run import Run
+from gluon_tricks.training.run import Setup
+from gluon_tricks.training.signals import Stopped
 from gluon_tricks.training.sums import Sums
 
 CPU = [mx.cpu()]
@@ -73,11 +76,19 @@ class Task:
 
 def train(tmp_path, fails=None, task=None, **options):
     task = task or Task(fails)
-    with Run(TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))) as run:
+
+    def assemble(config, devices, workers):
         trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
         connect(trainer)
-        code = run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 5, 4, ['a notice'],
-                         manifest={'of': 'bread'}, oven='hot')
+        return Setup(task, task.net, trainer, devices, lambda update: 0.05, 5, 4, ('a notice',),
+                     manifest={'of': 'bread'}, facts={'oven': 'hot'})
+
+    config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))
+    code = 0
+    try:
+        run.train(config, assemble, CPU)
+    except (Diverged, Stopped) as error:
+        code = error.exit_code
     return code, task.net.weight.data().asscalar(), json.loads((tmp_path / 'run.json').read_text())
 
 

@@ -18,7 +18,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint, loop
 from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
-from gluon_tricks.training.run import Run
+from gluon_tricks.training.run import Run, Setup
 from support import ROOT
 from support.runs import Signalled, Task, history, train
 
@@ -195,10 +195,10 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
             return loss
     task = Rising()
     config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, on_divergence='rewind', checkpoint_minutes=minutes)
+    trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
+    connect(trainer)
     with Run(config) as run:
-        trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
-        connect(trainer)
-        assert run.train(task, task.net, trainer, CPU, lambda update: 0.05, 3, 80, 4) == 0
+        run.train(Setup(task, task.net, trainer, CPU, lambda update: 0.05, 80, 4))
     out = capsys.readouterr().out
     assert out.count('to go on with other draws') == 1 and '(1 of at most 3 times)' in out
     back = 'epoch-0001-batch-000019' if minutes else 'epoch-0000,'

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
+from gluon_tricks.commands.train_detection import main
 from gluon_tricks.compat import mx
 from gluon_tricks.tasks.detection import task as detection
 from support import ROOT
 from support.detection import SMALL_FLAGS, write_tree
-from transfer.train_faster_rcnn import main
 
 
 @pytest.fixture(scope='module')

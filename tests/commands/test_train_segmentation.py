@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gluon_tricks.commands import train_segmentation as train_fcn
 from gluon_tricks.compat import mx
 from gluon_tricks.config import recipes_transfer as tables
 from gluon_tricks.config.segmentation import FCNConfig
@@ -20,7 +21,6 @@ from gluon_tricks.tasks.segmentation.network import load_fcn
 from gluon_tricks.tricks.low_precision import precision
 from support import ROOT
 from support.archives import png, write_ade20k  # noqa: E402
-from transfer import train_fcn
 
 BACKBONE = 'resnet10_v1d_demo'
 
@@ -293,11 +293,3 @@ def test_pictures(finished, ade, tmp_path, capsys):
     assert re.search(r'thing \d [\d.]+ %', capsys.readouterr().out)
     assert 'none.jpg' in fails(['--predict', 'none.jpg', '--params', str(finished), '--ngpus', '0'], capsys)
 
-
-def test_the_mask_has_ade20ks_colours():
-    image, label = Image.new('RGB', (20, 10), 'red'), np.zeros((10, 20), 'int64')
-    label[:, 15:] = 1
-    result = np.asarray(train_fcn.picture(image, label, train_fcn.names_of(150)))
-    assert result[5, 22].tolist() == [120, 120, 120] and result[5, 38].tolist() == [180, 120, 120]
-    assert train_fcn.shares(label) == [(0, 0.75), (1, 0.25)]
-    assert train_fcn.names_of(3) == ['class 1', 'class 2', 'class 3'] and train_fcn.names_of(150)[0] == 'wall'

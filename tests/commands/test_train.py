@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-import train_imagenet
 from gluon_tricks.__main__ import main
+from gluon_tricks.commands import train as train_imagenet
 from gluon_tricks.compat import mx
 from gluon_tricks.training import checkpoint
 from support import ROOT

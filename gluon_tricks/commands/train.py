@@ -1,0 +1,30 @@
+"""``python -m gluon_tricks train``: an image classifier with the paper's bag of tricks, as train_imagenet.py."""
+from gluon_tricks.config import classification as configuration
+from gluon_tricks.config import recipes
+from gluon_tricks.errors import exit_code
+from gluon_tricks.noise import quiet
+
+DESCRIPTION = 'Train an image classifier with the paper\'s bag of tricks.'
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, 3 for a diverged run, 129, 130 and 143 for a
+    stop signal."""
+    return exit_code(run, argv)
+
+
+def run(argv):
+    """The same, with an exception in place of each exit code but 0."""
+    arguments = configuration.parser(description=DESCRIPTION).parse_args(argv)
+    base = recipes.get(arguments.recipe).config if arguments.recipe else None
+    config = configuration.from_namespace(arguments, base)
+    with quiet():
+        from gluon_tricks.tasks.classification.assembly import assemble, resolve
+        config = resolve(config)
+        if arguments.print_config:
+            print(config.to_json())
+            return
+        from gluon_tricks.distributed.devices import find_devices
+        from gluon_tricks.distributed.workers import Workers
+        from gluon_tricks.training.run import train
+        train(config, assemble, find_devices(config.devices, config.num_gpus), Workers(config.kv_store))

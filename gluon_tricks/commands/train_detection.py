@@ -1,0 +1,84 @@
+"""``python -m gluon_tricks train-detection``: Faster-RCNN on VOC over a classifier, as transfer/train_faster_rcnn.py."""
+from gluon_tricks.config import detection as rcnn_config
+from gluon_tricks.config import options
+from gluon_tricks.errors import UsageError, exit_code
+from gluon_tricks.noise import quiet
+
+DESCRIPTION = 'Train Faster-RCNN on VOC over a classifier of ours (paper section 6.1, Table 8).'
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `run.Run.train`."""
+    return exit_code(run, argv)
+
+
+@quiet()
+def run(argv):
+    """The same, with a UsageError for wrong usage."""
+    parser = options.parser(rcnn_config.RCNNConfig, description=DESCRIPTION)
+    parser.add_argument('--eval', action='store_true', help='test the weights of --params and end')
+    parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='draw what --params finds, and end')
+    parser.add_argument('--params', metavar='FILE', help='weights of the whole detector, for --eval and --predict')
+    parser.add_argument('--out', metavar='DIR', default='pictures', help='where --predict writes (default: pictures)')
+    arguments = parser.parse_args(argv)
+    base = None
+    if arguments.recipe:
+        from gluon_tricks.config import recipes_transfer as tables
+        base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
+    from gluon_tricks.tasks.detection.assembly import assemble, resolve
+    config = resolve(rcnn_config.from_namespace(arguments, base))
+    if arguments.print_config:
+        print(config.to_json())
+        return 0
+    if (arguments.eval or arguments.predict) and not arguments.params:
+        raise UsageError('--eval and --predict need the detector\'s weights: give --params FILE, such as '
+                         'SAVE_DIR/best/net.params')
+    if arguments.params and not (arguments.eval or arguments.predict):
+        raise UsageError('--params %s is for --eval and --predict: add one of them; to begin training with a '
+                         'classifier\'s weights give --base-params' % arguments.params)
+    if arguments.eval:
+        return evaluate(config, arguments.params)
+    if arguments.predict:
+        return predict(config, arguments.params, arguments.predict, arguments.out)
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.distributed.workers import Workers
+    from gluon_tricks.training.run import train
+    train(config, assemble, find_devices(config.devices), Workers(config.kv_store))
+    return 0
+
+
+def evaluate(config, params):
+    """Print the mean average precision of the weights in a file over the test set; returns the exit code."""
+    from gluon_tricks.cores import available_cores
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.detection.assembly import trained_net
+    from gluon_tricks.tasks.detection.data import open_voc
+    from gluon_tricks.tasks.detection.task import evaluate as score
+    from gluon_tricks.tricks.low_precision import precision
+    devices = find_devices(config.devices)
+    _, test_set = open_voc(config.data_dir, available_cores())
+    low_precision = precision(config.dtype, devices)
+    net = trained_net(config, params, test_set.classes, devices, low_precision)
+    figures = score(net, test_set, devices, test_set.classes, low_precision)
+    for name, value in figures['ap'].items():
+        print('%-16s %6.2f' % (name, value))
+    print('mAP              %6.2f  of %d images: overlap 0.5, 11 points (VOC 2007), short side %d'
+          % (figures['map_voc07'], figures['num_images'], config.image_short))
+    return 0
+
+
+def predict(config, params, images, out):
+    """Write OUT/NAME.png with boxes, classes and scores for each image; returns the exit code. Raises UsageError."""
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.detection.assembly import trained_net
+    from gluon_tricks.tasks.detection.pictures import draw_detections, load_image, stored_classes
+    from gluon_tricks.tricks.low_precision import precision
+    devices = find_devices(config.devices)
+    low_precision = precision(config.dtype, devices)
+    classes = stored_classes(params)
+    photographs = [load_image(path, config.image_short, config.image_max_size) for path in images]
+    net = trained_net(config, params, classes, devices, low_precision)
+    for path, (photograph, image, scale) in zip(images, photographs):
+        written, found = draw_detections(net, photograph, image, scale, devices[0], low_precision, classes, out, path)
+        print('%s: %s' % (written, ', '.join('%s %.0f %%' % (name, 100 * score) for name, score in found) or 'nothing'))
+    return 0

@@ -1,0 +1,123 @@
+"""``python -m gluon_tricks train-segmentation``: an FCN on ADE20K over a classifier, as transfer/train_fcn.py."""
+import functools
+import os
+import sys
+
+from gluon_tricks.config import segmentation as configuration
+from gluon_tricks.errors import UsageError, exit_code
+from gluon_tricks.noise import quiet
+
+DESCRIPTION = 'Train an FCN on ADE20K from a classifier\'s weights, and measure or show what it does (section 6.2, Table 9).'
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for wrong usage, or as `run.Run.train`."""
+    return exit_code(run, argv)
+
+
+@quiet()
+def run(argv):
+    """The same, with a UsageError for wrong usage."""
+    arguments = configuration.parser(DESCRIPTION).parse_args(argv)
+    base = None
+    if arguments.recipe:
+        from gluon_tricks.config import recipes_transfer as tables
+        base = tables.get(arguments.recipe, configuration.FCNConfig)
+    config = configuration.from_namespace(arguments, base)
+    weights = Weights(arguments.params) if arguments.params else None
+    if weights and weights.backbone and not hasattr(arguments, 'backbone'):
+        config = config.replace(backbone=weights.backbone)
+    from gluon_tricks.tasks.segmentation.assembly import assemble, resolve
+    config, notices = resolve(config)
+    if arguments.print_config:
+        print(config.to_json())
+        return 0
+    if arguments.eval:
+        return evaluate(config, weights, arguments.multi_scale, notices)
+    if arguments.predict:
+        return predict(config, weights, arguments.predict, arguments.out or 'pictures')
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.distributed.workers import Workers
+    from gluon_tricks.training.run import train
+    train(config, functools.partial(assemble, notices=notices), find_devices(config.devices, config.num_gpus),
+          Workers(config.kv_store))
+    return 0
+
+
+class Weights:
+    """--params: `path` of the .params file; of a run also its `backbone` and `classes` (names), else None.
+
+    Raises UsageError for a directory that is no run's.
+    """
+
+    def __init__(self, path):
+        from gluon_tricks.training import checkpoint
+        self.path, self.backbone, self.classes = os.path.expanduser(path), None, None
+        if os.path.isdir(self.path):
+            folder = checkpoint.best_of(self.path)
+            manifest = checkpoint.read(folder)
+            self.path, classes = os.path.join(folder, 'net.params'), manifest.get('classes')
+            self.backbone = manifest['config'].get('backbone')
+            if not isinstance(classes, (list, type(None))) or not isinstance(self.backbone, (str, type(None))) or not all(
+                    isinstance(name, str) for name in classes or []):
+                raise UsageError('--params %s: the manifest in %s has no names of classes, or none of a backbone; give '
+                                 'its net.params' % (path, folder))
+            self.classes = classes
+
+
+def evaluate(config, weights, multi_scale, notices):
+    """Print the protocol, pixAcc and mIoU of the weights over the validation images; returns the exit code."""
+    from tqdm import tqdm
+
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.segmentation.assembly import load_net, open_scenes, threads_of
+    from gluon_tricks.tasks.segmentation.data import ImageStream
+    from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
+
+    devices = find_devices(config.devices, config.num_gpus)
+    scenes, names = open_scenes(config, 'validation')
+    net, low_precision, classes = load_net(config, weights, devices)
+    if classes != config.num_classes:
+        raise UsageError('--params %s has %d classes, and the data %d: give the weights of a training on these data'
+                         % (weights.path, classes, config.num_classes))
+    for line in notices + [low_precision.description]:
+        if line:
+            print(line)
+    multi = (config.base_size, config.crop_size) if multi_scale else None
+    print('%s, %s' % (protocol('multi' if multi else 'whole', config.base_size, config.crop_size), config.dtype))
+    metrics = evaluate_images(
+        net, ImageStream(scenes, threads_of(config)), devices, low_precision, classes, multi,
+        lambda images: tqdm(images, total=len(scenes), unit='img', disable=not sys.stderr.isatty()))
+    for name, iou in zip(names, metrics['class_iou']):
+        print('%8.3f %%  %s' % (100 * iou, name))
+    print('%s: pixAcc: %.4f, mIoU: %.4f of %d images' % (config.backbone, metrics['pix_acc'], metrics['miou'],
+                                                        metrics['num_images']))
+    return 0
+
+
+def predict(config, weights, images, out):
+    """Write OUT/<name>.png for every image: the photograph, its segments, their names; returns the exit code."""
+    import numpy as np
+
+    from gluon_tricks.compat import mx
+    from gluon_tricks.distributed.devices import find_devices
+    from gluon_tricks.tasks.segmentation.assembly import load_net
+    from gluon_tricks.tasks.segmentation.data import read_image
+    from gluon_tricks.tasks.segmentation.metrics import image_scores, normalise
+    from gluon_tricks.tasks.segmentation.pictures import names_of, picture, shares
+    device = find_devices(config.devices, config.num_gpus)[0]
+    net, low_precision, classes = load_net(config, weights, [device])
+    names = weights.classes or names_of(classes)
+    for path in images:
+        image = read_image(path)
+        x = mx.nd.array(normalise(np.asarray(image))[None], ctx=device)
+        labels = image_scores(net, x, low_precision).argmax(axis=0).asnumpy().astype('int64')
+        target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
+        try:
+            os.makedirs(out, exist_ok=True)
+            picture(image, labels, names).save(target)
+        except OSError as error:
+            raise UsageError('%s cannot be written (%s): choose another --out' % (target, error.strerror)) from error
+        print('%s: %s' % (target, ', '.join('%s %.1f %%' % (names[label], 100 * share)
+                                            for label, share in shares(labels))))
+    return 0

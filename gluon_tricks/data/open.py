@@ -1,0 +1,63 @@
+"""The data of a configuration, opened: records or a folder of images to two checked streams (paper section 2.1)."""
+import os
+
+from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
+from gluon_tricks.data.prepare.folder import pack_folder, packed_files
+from gluon_tricks.data.records import certificate
+from gluon_tricks.data.records.crash import watch
+from gluon_tricks.data.records.record_file import check_records
+from gluon_tricks.errors import UsageError
+
+
+def open_data(config, batch_size, workers):
+    """(training stream, evaluation stream or None, facts about the data) of a configuration (section 2.1).
+
+    batch_size: images of this worker's devices; it reads its share of the training images, and all for validation.
+    Records are taken where they are; else a folder of images is packed once. Raises UsageError.
+    """
+    if config.data_backend == 'synthetic':
+        stream = SyntheticStream(batch_size, config.input_size, config.num_classes,
+                                 config.num_training_samples // workers.number, seed=config.seed + workers.rank)
+        return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
+                                                                                'and there is no validation']}
+    files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
+                    os.path.expanduser(getattr(config, 'rec_%s_idx' % part))) for part in ('train', 'val')}
+    folder, classes, notices = os.path.expanduser(config.data_dir), None, []
+    if workers.rank:
+        workers.gather([0])  # until the first has packed what there is to pack
+    if files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
+        pack_folder(folder, processes=config.decode_threads)
+    missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
+    if missing:
+        raise UsageError('%s is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` (docs/data.md '
+                         'tells how), give other records with --rec-train and --rec-val, or a folder of images with '
+                         '--data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to try the '
+                         'program without ImageNet, type `make demo`' % missing[0])
+    if not workers.rank:
+        workers.gather([0])
+    watch([files['train'], files['val']], config.going_on())
+    for part in ('train', 'val'):
+        facts = certificate.check(files[part][0], config.num_classes)
+        check_records(*files[part], num_classes=config.num_classes)
+        known = facts and facts['classes'] or classes
+        if classes and known != classes:
+            raise UsageError('%s has other classes than %s: prepare both from the same set'
+                             % (files['val'][0], files['train'][0]))
+        classes = known
+        notices.append('data: ' + certificate.summary(files[part][0]))
+    train_stream = TrainStream(*files['train'], total_batch_size=batch_size, input_size=config.input_size,
+                               seed=config.seed, threads=config.decode_threads, mean=config.rgb_mean, std=config.rgb_std,
+                               jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
+                               mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number,
+                               num_classes=config.num_classes)
+    eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
+                             crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
+                             threads=config.decode_threads, num_classes=config.num_classes)
+    images = len(train_stream.reader)
+    workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
+    if config.num_training_samples not in (None, images):
+        raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
+                         % (config.num_training_samples, files['train'][0], images))
+    return train_stream, eval_stream, {'train': images, 'val': eval_stream.num_images,
+                                       'files': files, 'classes': classes, 'notices': notices,
+                                       'certificates': {part: certificate.digest(files[part][0]) for part in files}}

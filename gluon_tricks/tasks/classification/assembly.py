@@ -1,0 +1,110 @@
+"""A classification run from its configuration, told in the paper's order: data, network, schedule, optimizer, tricks."""
+from gluon_tricks.compat import mx
+from gluon_tricks.cores import available_cores
+from gluon_tricks.data.open import open_data
+from gluon_tricks.data.prepare.folder import find_records
+from gluon_tricks.data.records import identity
+from gluon_tricks.distributed.workers import connect, number_of_workers
+from gluon_tricks.models.weights import load_params
+from gluon_tricks.models.zoo import default_input_size, get_model, know_shapes, place, trained_net
+from gluon_tricks.tasks.classification.task import Classification
+from gluon_tricks.training.optimizer import create_optimizer
+from gluon_tricks.training.run import Setup
+from gluon_tricks.training.schedule import Schedule
+from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
+from gluon_tricks.tricks.low_precision import enable_bfloat16, precision, refuse_bfloat16
+from gluon_tricks.tricks.no_bias_decay import no_bias_decay
+from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
+
+
+def resolve(config):
+    """Fill in what depends on the network, the devices and the machine; the result holds no None.
+
+    Linear scaling (section 3.1) sets the learning rate from the total batch size. Raises UsageError.
+    """
+    changes = {}
+    if config.devices:
+        number = len(config.devices.split(','))
+    else:
+        changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
+        number = max(1, changes['num_gpus'])
+    if config.lr is None:
+        changes['lr'] = linear_scaling_lr(number * config.batch_size * number_of_workers(config.kv_store))
+    if config.input_size is None:
+        changes['input_size'] = default_input_size(config.model)
+    if config.decode_threads is None:
+        changes['decode_threads'] = available_cores()
+    if config.data_backend == 'synthetic' and config.num_training_samples is None:
+        changes['num_training_samples'] = 1281167
+    for part, (records, index) in find_records(config).items():
+        changes.update({'rec_' + part: records, 'rec_%s_idx' % part: index})
+    return config.replace(**changes)
+
+
+def assemble(config, devices, workers):
+    """The Setup of a resolved configuration, in the paper's order. Raises UsageError."""
+    batch_size = config.batch_size * len(devices)
+    total_batch_size = batch_size * workers.number
+
+    # Section 2.1: the data
+    train_stream, eval_stream, data = open_data(config, batch_size, workers)
+    kept = {'classes': data.get('classes'),
+            'data': {part: identity.of_records(*files) for part, files in data.get('files', {}).items()}}
+
+    # Sections 2.1, 3.1 (zero gamma, no bias decay), 3.2 (low precision) and 4: the network
+    low_precision = precision(config.dtype, devices)
+    if config.dtype == 'bfloat16':
+        enable_bfloat16()
+    mx.random.seed(config.seed)
+    net = build_net(config, devices, low_precision)
+    teacher = build_teacher(config, devices, low_precision)
+
+    # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
+    notices = [line for line in [low_precision.description] + list(data['notices']) if line]
+    linear = linear_scaling_lr(total_batch_size)
+    if abs(config.lr - linear) > 1e-9:
+        notices.append('--lr %g is used; linear scaling gives %g for a total batch size of %d'
+                       % (config.lr, linear, total_batch_size))
+    schedule = Schedule(lr=config.lr, mode=config.lr_mode, updates_per_epoch=train_stream.updates_per_epoch,
+                        epochs=config.num_epochs, warmup_epochs=config.warmup_epochs,
+                        decay_epochs=config.decay_epochs, decay_factor=config.lr_decay, form=config.schedule)
+
+    # Section 2.1: Nesterov's accelerated gradient; the optimizer never runs on the key-value store
+    trainer = mx.gluon.Trainer(
+        net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
+        kvstore=workers.store, update_on_kvstore=False)
+    connect(trainer)
+
+    # Sections 5.2 to 5.4: label smoothing, distillation, mixup
+    task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher, workers)
+
+    return Setup(task, net, trainer, devices, schedule, train_stream.updates_per_epoch, total_batch_size, tuple(notices),
+                 config.resume_epoch, kept, dict(data=data, precision=low_precision.description))
+
+
+def build_net(config, devices, low_precision):
+    """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
+    options = {'use_se': True} if config.use_se else {}
+    net = get_model(config.model, classes=config.num_classes, pretrained=config.use_pretrained, **options)
+    if config.dtype == 'bfloat16':
+        refuse_bfloat16(net, config.model)
+    if not config.use_pretrained:
+        one_gamma(net)
+        if config.last_gamma:
+            zero_gamma(net)
+        net.initialize(mx.init.Xavier() if config.init == 'xavier' else mx.init.MSRAPrelu())
+    know_shapes(net, config.input_size, config.model)
+    if config.resume_params:
+        load_params(net, config.resume_params)
+    if config.no_wd:
+        no_bias_decay(net)
+    place(net, devices, low_precision, config.mode == 'hybrid')
+    return net
+
+
+def build_teacher(config, devices, low_precision):
+    """The teacher of section 5.3 with its weights, or None."""
+    if not config.teacher:
+        return None
+    return trained_net(config.teacher, config.teacher_params, config.num_classes, config.input_size, devices,
+                       low_precision, config.mode == 'hybrid')

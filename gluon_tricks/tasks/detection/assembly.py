@@ -1,0 +1,87 @@
+"""A detection run from its configuration: the sets, the detector over its base network, schedule and optimizer."""
+from gluon_tricks.compat import mx
+from gluon_tricks.cores import available_cores
+from gluon_tricks.distributed.devices import find_devices
+from gluon_tricks.distributed.workers import connect
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models.backbone import build_backbone
+from gluon_tricks.models.weights import load_params
+from gluon_tricks.tasks.detection.data import DetectionStream, identity_of, open_voc, test_images
+from gluon_tricks.tasks.detection.network import build_faster_rcnn, calibrate
+from gluon_tricks.tasks.detection.schedule import DetectionSchedule
+from gluon_tricks.tasks.detection.task import Detection, create_optimizer
+from gluon_tricks.training.run import Setup
+from gluon_tricks.tricks.low_precision import precision
+
+
+def resolve(config):
+    """Fill in the devices and the batch size. Raises UsageError."""
+    changes = {}
+    if not config.devices:
+        named = config.gpus.strip()
+        if named and not all(part.strip().isdigit() for part in named.split(',')):
+            raise UsageError('--gpus %s: write the numbers of GPUs, such as 0,1,2,3; to name devices use --devices'
+                             % config.gpus)
+        wanted = ','.join('gpu(%d)' % int(part) for part in named.split(',')) if named else \
+            ','.join(str(device) for device in find_devices())
+        changes['devices'], changes['gpus'] = wanted, ''
+    number = len((changes.get('devices') or config.devices).split(','))
+    if config.total_batch_size is None:
+        changes['total_batch_size'] = number
+    elif config.total_batch_size % number:
+        raise UsageError('--batch-size %d does not divide over %d devices: it counts the images of all of them'
+                         % (config.total_batch_size, number))
+    return config.replace(**changes)
+
+
+def assemble(config, devices, workers):
+    """The Setup of a resolved configuration. Raises UsageError."""
+    train_set, test_set = open_voc(config.data_dir, available_cores())
+    low_precision = precision(config.dtype, devices)
+    mx.random.seed(config.seed)
+    net = build_net(config, train_set, devices)
+    stream = DetectionStream(train_set, net, len(devices), config.total_batch_size, config.seed, config.loader_processes,
+                             not config.no_mirror)
+    low_precision.prepare(net)
+    schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,
+                                 max(config.lr_warmup, 0), config.lr_warmup_factor)
+    trainer = mx.gluon.Trainer(net.collect_train_params(), create_optimizer(config), kvstore=config.kv_store,
+                               update_on_kvstore=False)
+    connect(trainer)
+    task = Detection(net, config, devices, stream, test_set, low_precision, train_set.classes)
+    notices = [line for line in [low_precision.description] if line]
+    notices.append('data: %d images to train on, %d to test on, %d classes' % (
+        len(train_set), len(test_set), len(train_set.classes)))
+    if not config.base_params:
+        notices.append('Warning: without --base-params the base network starts with new weights')
+    manifest = {'classes': list(train_set.classes),
+                'data': {'train': identity_of(train_set), 'val': identity_of(test_set)}}
+    facts = {'data': {'train': len(train_set), 'test': len(test_set), 'classes': list(train_set.classes)},
+             'precision': low_precision.description}
+    return Setup(task, net, trainer, devices, schedule, stream.updates_per_epoch, config.total_batch_size,
+                 tuple(notices), manifest=manifest, facts=facts)
+
+
+def build_net(config, train_set, devices, classes=None):
+    """The detector of a configuration on its devices, in float32; its statistics calibrated where that is asked for."""
+    base = build_backbone(config.network, config.base_params, use_global_stats=True)
+    if config.calibrate:
+        images = test_images(train_set, config.image_short, config.image_max_size)
+        calibrate(base, [image for (image, _, _), _ in zip(images, range(config.calibrate))])
+    net = build_faster_rcnn(
+        base, classes or train_set.classes, config.total_batch_size // len(devices), config.image_short,
+        config.image_max_size, config.train_layers, config.rpn_channel, config.anchor_scales, config.rpn_train_pre_nms,
+        config.rpn_train_post_nms, config.rpn_test_pre_nms, config.rpn_test_post_nms, config.rpn_min_size,
+        config.num_sample)
+    net.collect_params().reset_ctx(devices)
+    return net
+
+
+def trained_net(config, params, classes, devices, low_precision):
+    """The detector with the weights of a file, only to be asked. Raises UsageError for a file that does not fit."""
+    net = build_net(config.replace(base_params='', calibrate=0), None, devices, classes)
+    load_params(net, params)
+    low_precision.prepare(net)
+    if not config.disable_hybridization:
+        net.hybridize(static_alloc=config.static_alloc)
+    return net
