@@ -20,11 +20,9 @@ def run(argv):
     config = configuration.from_namespace(arguments, base)
     with quiet():
         from gluon_tricks.tasks.classification.assembly import assemble, resolve
-        config = resolve(config)
+        config, notices = resolve(config)
         if arguments.print_config:
             print(config.to_json())
             return
-        from gluon_tricks.distributed.devices import find_devices
-        from gluon_tricks.distributed.workers import Workers
         from gluon_tricks.training.run import train
-        train(config, assemble, find_devices(config.devices, config.num_gpus), Workers(config.kv_store))
+        train(config, assemble, notices)

@@ -26,7 +26,7 @@ def run(argv):
         from gluon_tricks.config import recipes_transfer as tables
         base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
     from gluon_tricks.tasks.detection.assembly import assemble, resolve
-    config = resolve(rcnn_config.from_namespace(arguments, base))
+    config, notices = resolve(rcnn_config.from_namespace(arguments, base))
     if arguments.print_config:
         print(config.to_json())
         return 0
@@ -40,10 +40,8 @@ def run(argv):
         return evaluate(config, arguments.params)
     if arguments.predict:
         return predict(config, arguments.params, arguments.predict, arguments.out)
-    from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.distributed.workers import Workers
     from gluon_tricks.training.run import train
-    train(config, assemble, find_devices(config.devices), Workers(config.kv_store))
+    train(config, assemble, notices)
     return 0
 
 

@@ -1,5 +1,4 @@
 """``python -m gluon_tricks train-segmentation``: an FCN on ADE20K over a classifier, as transfer/train_fcn.py."""
-import functools
 import os
 import sys
 
@@ -36,11 +35,8 @@ def run(argv):
         return evaluate(config, weights, arguments.multi_scale, notices)
     if arguments.predict:
         return predict(config, weights, arguments.predict, arguments.out or 'pictures')
-    from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.distributed.workers import Workers
     from gluon_tricks.training.run import train
-    train(config, functools.partial(assemble, notices=notices), find_devices(config.devices, config.num_gpus),
-          Workers(config.kv_store))
+    train(config, assemble, notices)
     return 0
 
 

@@ -130,6 +130,7 @@ class TrainConfig(options.Options):
     resume_params: str = option('', 'start from the weights of this .params file')
     logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
 
+    TASK = 'classification'
     PROGRAM = 'train_imagenet.py'
     RENAMED = {'num_workers': 'decode_threads'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.

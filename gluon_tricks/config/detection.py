@@ -83,6 +83,7 @@ class RCNNConfig(options.Options):
     log_interval: int = option(100, 'batches between two log lines', at_least=0, free_on_resume=True)
     logging_file: str = option('train_faster_rcnn.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
 
+    TASK = 'detection'
     PROGRAM = 'transfer/train_faster_rcnn.py'
     RENAMED = {'num_workers': 'loader_processes', 'batch_size': 'total_batch_size'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.

@@ -99,6 +99,7 @@ class Options:
     tensorboard: bool = option(False, 'write TensorBoard events to SAVE_DIR/tensorboard (needs tensorboardX)',
                                free_on_resume=True, origin='here')
 
+    TASK = ''  # what is trained
     PROGRAM = 'train.py'
     REFUSED = {}  # flags that have no meaning here: what to do instead
     REFUSED_VALUES = {}  # (flag, value): the same

@@ -82,6 +82,7 @@ class FCNConfig(options.Options):
     log_interval: int = option(20, 'batches between two log lines', at_least=0, free_on_resume=True)
     no_val: bool = option(False, 'train without validation')
 
+    TASK = 'segmentation'
     PROGRAM = 'transfer/train_fcn.py'
     RENAMED = {'workers': 'decode_threads', 'batch_size': 'total_batch_size', 'weight_decay': 'wd'}  # since 0.1.0
     # Flags of GluonCV's script that have no meaning here, and what to do instead.

@@ -217,6 +217,14 @@ def _is_complete(manifest):
             and all(isinstance(facts, dict) and isinstance(facts.get('sha256'), str) for facts in files.values()))
 
 
+def task_of(manifest):
+    """What a checkpoint's run trains; of an older one, which did not store it, told by an option of that task alone."""
+    if isinstance(manifest.get('task'), str):
+        return manifest['task']
+    own = {'network': 'detection', 'backbone': 'segmentation'}
+    return next((task for name, task in own.items() if name in manifest['config']), 'classification')
+
+
 def names(save_dir):
     """Names of the checkpoints in SAVE_DIR, the oldest first."""
     try:

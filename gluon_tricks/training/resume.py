@@ -38,6 +38,10 @@ def find_to_resume(config, workers=1):
         path, notices = os.path.realpath(config.resume), []
         manifest = checkpoint.read(path)
         _check_place(config, path)
+    task = checkpoint.task_of(manifest)
+    if task != config.TASK:
+        raise UsageError('--resume %s: %s is a checkpoint of the task %s, and this is %s; give another --save-dir'
+                         % (config.resume, path, _shown(task), config.TASK))
     _check_options(config, path, manifest, workers)
     check_manifest(config, path, manifest)
     batch = manifest['batch']
@@ -59,7 +63,10 @@ def _check_place(config, path):
 
 
 def _check_options(config, path, manifest, workers):
-    before = type(config).from_dict(manifest['config']).to_dict()
+    try:
+        before = type(config).from_dict(manifest['config']).to_dict()
+    except UsageError as error:
+        raise UsageError('checkpoint %s cannot be resumed: %s' % (path, error)) from error
     for name, value in config.to_dict().items():
         if not config.field(name).metadata['free_on_resume'] and before[name] != value:
             raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '

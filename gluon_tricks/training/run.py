@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import signal
 
+from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import Lock
@@ -47,14 +48,15 @@ class Result:
     save_dir: str
 
 
-def train(config, assemble, devices, workers=None):
-    """The run of a resolved configuration on a list of mx.Context; returns its Result.
+def train(config, assemble, notices=()):
+    """The run of a resolved configuration; returns its Result.
 
-    assemble: function(config, devices, workers) -> Setup, called once SAVE_DIR is this process's alone. Raises as `Run`
-    and `Run.train`.
+    assemble: function(config, devices, workers, notices) -> Setup, called once SAVE_DIR is this process's alone;
+    notices: lines for its log. Raises as `Run` and `Run.train`, and UsageError for devices that are not there.
     """
+    devices, workers = find_devices(config.devices, getattr(config, 'num_gpus', None)), Workers(config.kv_store)
     with Run(config, workers) as run:
-        return run.train(assemble(config, devices, run.workers))
+        return run.train(assemble(config, devices, workers, notices))
 
 
 class Run:
@@ -109,7 +111,7 @@ class Run:
         process, with code 4.
         """
         config, workers = self.config, self.workers
-        kept = dict(setup.manifest, workers=workers.number, updates_per_epoch=setup.updates_per_epoch)
+        kept = dict(setup.manifest, task=config.TASK, workers=workers.number, updates_per_epoch=setup.updates_per_epoch)
 
         def check_fits(path, stored):
             resume.check_manifest(config, path, stored)

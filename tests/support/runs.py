@@ -77,7 +77,7 @@ class Task:
 def train(tmp_path, fails=None, task=None, **options):
     task = task or Task(fails)
 
-    def assemble(config, devices, workers):
+    def assemble(config, devices, workers, notices):
         trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
         connect(trainer)
         return Setup(task, task.net, trainer, devices, lambda update: 0.05, 5, 4, ('a notice',),
@@ -86,7 +86,7 @@ def train(tmp_path, fails=None, task=None, **options):
     config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))
     code = 0
     try:
-        run.train(config, assemble, CPU)
+        run.train(config, assemble)
     except (Diverged, Stopped) as error:
         code = error.exit_code
     return code, task.net.weight.data().asscalar(), json.loads((tmp_path / 'run.json').read_text())

@@ -16,6 +16,7 @@ from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training.resume import check_fits, find_to_resume
+from gluon_tricks.training.run import Setup
 from support.checkpoints import make_keeper, scores
 from support.records import make_records
 from support.runs import Signalled, Task, train
@@ -229,8 +230,8 @@ SPECIAL = {
 }
 GONE = ('best', 'metrics', 'monitor', 'scaler', 'rewinds', 'progress', 'sums', 'config', 'files', 'epoch', 'digest',
         'best/checkpoint', 'best/epoch', 'best/nearness', 'metrics/nearness', 'monitor/high', 'monitor/losses',
-        'progress/batch', 'progress/totals', 'progress/seconds', 'sums/rows', 'sums/count', 'config/wd')
-HARMLESS_GONE = ('workers', 'updates_per_epoch')
+        'progress/batch', 'progress/totals', 'progress/seconds', 'sums/rows', 'sums/count')
+HARMLESS_GONE = ('workers', 'updates_per_epoch', 'config/wd', 'task')  # an option that is gone has its default
 
 
 def cases():
@@ -300,9 +301,19 @@ def test_a_forged_manifest_is_one_sentence_and_nothing_is_touched(field, inside,
         assert str(folder / INSIDE) in sentence, (case, sentence)
 
 
+@pytest.mark.parametrize('stored, task', [
+    ({'task': 'segmentation'}, 'segmentation'), ({'task': KeyError, 'config': {'network': 'x'}}, 'detection'),
+    ({'task': KeyError, 'config': {'backbone': 'x'}}, 'segmentation')])
+def test_a_checkpoint_of_another_task_is_refused_by_its_name(stored, task, inside, tmp_path):
+    shutil.copytree(str(inside), str(tmp_path / 'run'), symlinks=True)
+    forge(tmp_path / 'run' / INSIDE, put(stored))
+    with pytest.raises(UsageError, match='is a checkpoint of the task %s, and this is classification' % task):
+        train(tmp_path / 'run', resume=str(tmp_path / 'run' / INSIDE))
+
+
 def test_an_older_manifest_that_lacks_fields_goes_on(inside, whole, tmp_path):
     for field in HARMLESS_GONE:
-        folder = tmp_path / field
+        folder = tmp_path / field.replace('/', '-')
         shutil.copytree(str(inside), str(folder), symlinks=True)
         forge(folder / INSIDE, put({field: KeyError}))
         task = Task()
@@ -424,7 +435,8 @@ def test_other_classes_are_refused(before, now, words):
     manifest = {'classes': before, 'metrics': {}, 'best': None, 'batch': None}
 
     def check():
-        check_fits(TrainConfig(), 'PATH', manifest, Task(), [mx.cpu()], 1, 5, 4, {'classes': now})
+        setup = Setup(Task(), None, None, [mx.cpu()], None, 5, 4)
+        check_fits(TrainConfig(), 'PATH', manifest, setup, 1, {'classes': now})
     if words is None:
         return check()
     with pytest.raises(UsageError) as caught:

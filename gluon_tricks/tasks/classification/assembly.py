@@ -18,7 +18,7 @@ from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
 
 
 def resolve(config):
-    """Fill in what depends on the network, the devices and the machine; the result holds no None.
+    """(the configuration with what depends on the network, the devices and the machine, notices); it holds no None.
 
     Linear scaling (section 3.1) sets the learning rate from the total batch size. Raises UsageError.
     """
@@ -38,10 +38,10 @@ def resolve(config):
         changes['num_training_samples'] = 1281167
     for part, (records, index) in find_records(config).items():
         changes.update({'rec_' + part: records, 'rec_%s_idx' % part: index})
-    return config.replace(**changes)
+    return config.replace(**changes), []
 
 
-def assemble(config, devices, workers):
+def assemble(config, devices, workers, notices=()):
     """The Setup of a resolved configuration, in the paper's order. Raises UsageError."""
     batch_size = config.batch_size * len(devices)
     total_batch_size = batch_size * workers.number
@@ -60,7 +60,7 @@ def assemble(config, devices, workers):
     teacher = build_teacher(config, devices, low_precision)
 
     # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
-    notices = [line for line in [low_precision.description] + list(data['notices']) if line]
+    notices = [line for line in [*notices, low_precision.description, *data['notices']] if line]
     linear = linear_scaling_lr(total_batch_size)
     if abs(config.lr - linear) > 1e-9:
         notices.append('--lr %g is used; linear scaling gives %g for a total batch size of %d'

@@ -15,7 +15,7 @@ from gluon_tricks.tricks.low_precision import precision
 
 
 def resolve(config):
-    """Fill in the devices and the batch size. Raises UsageError."""
+    """(the configuration with the devices and the batch size, notices). Raises UsageError."""
     changes = {}
     if not config.devices:
         named = config.gpus.strip()
@@ -31,10 +31,10 @@ def resolve(config):
     elif config.total_batch_size % number:
         raise UsageError('--batch-size %d does not divide over %d devices: it counts the images of all of them'
                          % (config.total_batch_size, number))
-    return config.replace(**changes)
+    return config.replace(**changes), []
 
 
-def assemble(config, devices, workers):
+def assemble(config, devices, workers, notices=()):
     """The Setup of a resolved configuration. Raises UsageError."""
     train_set, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
@@ -49,7 +49,7 @@ def assemble(config, devices, workers):
                                update_on_kvstore=False)
     connect(trainer)
     task = Detection(net, config, devices, stream, test_set, low_precision, train_set.classes)
-    notices = [line for line in [low_precision.description] if line]
+    notices = [line for line in [*notices, low_precision.description] if line]
     notices.append('data: %d images to train on, %d to test on, %d classes' % (
         len(train_set), len(test_set), len(train_set.classes)))
     if not config.base_params:
