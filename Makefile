@@ -2,6 +2,7 @@
 # make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
 # make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
 # make test               runs the tests; make test ARGS="-m slow"
+# make lint               looks over the code with ruff and mypy
 # make .venv              only sets up .venv, as all do first; make .venv EXTRA=cu112 for GPUs
 # make clean              removes .venv
 #
@@ -34,7 +35,7 @@ ifneq ($(call version,.venv/bin/python),$(VERSION))
 endif
 endif
 
-.PHONY: demo demo-detection demo-segmentation test .venv clean
+.PHONY: demo demo-detection demo-segmentation test lint .venv clean
 
 demo: .venv
 	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
@@ -63,6 +64,10 @@ runs/demo-seed$(SEED)/best:
 
 test: .venv
 	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
 
 .venv: .venv/ready-$(EXTRA)
 

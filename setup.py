@@ -14,6 +14,8 @@ setup(
     author='the gluon_tricks authors',
     license='Apache-2.0',
     packages=find_packages(include=['gluon_tricks', 'gluon_tricks.*']),
+    package_data={'gluon_tricks': ['py.typed']},
+    entry_points={'console_scripts': ['gluon-tricks = gluon_tricks.__main__:main']},
     python_requires='>=3.8,<3.13',  # numpy 1, which MXNet needs, has no wheels for Python 3.13
     install_requires=[
         'gluoncv==0.10.5.post0',
@@ -40,6 +42,6 @@ setup(
         ],
         'demo': ['scikit-learn'],
         'tensorboard': ['tensorboardX'],
-        'test': ['hypothesis', 'pillow', 'pytest', 'scikit-learn', 'tensorboardX'],
+        'test': ['hypothesis', 'mypy', 'pillow', 'pytest', 'ruff', 'scikit-learn', 'tensorboardX'],
     },
 )

@@ -1,3 +1,28 @@
-"""Bag of Tricks for Image Classification with Convolutional Neural Networks (He et al. 2018) on MXNet 1.9.1 and GluonCV."""
+"""Bag of Tricks for Image Classification with Convolutional Neural Networks (He et al. 2018), on MXNet and GluonCV.
+
+`import gluon_tricks as gt` imports nothing heavy; its names are those of `gluon_tricks.api`, and the rooms.
+"""
+import importlib
 
 __version__ = '0.1.0'
+
+_NAMES = {
+    'train': 'api', 'evaluate': 'api', 'predict': 'api', 'open_run': 'api', 'recipe': 'config.rows', 'Run': 'api',
+    'Result': 'training.run', 'Diverged': 'training.divergence', 'Stopped': 'training.signals', 'UsageError': 'errors',
+    'get_model': 'models.zoo', 'load_params': 'models.weights', 'TrainConfig': 'config.classification',
+    'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation',
+}
+_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'distributed', 'api')
+__all__ = sorted(_NAMES) + ['tricks']
+
+
+def __getattr__(name):
+    if name in _NAMES:
+        return getattr(importlib.import_module('gluon_tricks.' + _NAMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module('gluon_tricks.' + name)
+    raise AttributeError('gluon_tricks has no %r' % name)
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

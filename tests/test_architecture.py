@@ -16,7 +16,7 @@ PACKAGE = ROOT / 'gluon_tricks'
 # a room too.
 ROOMS = [
     ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
-    ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('commands',),
+    ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('api',), ('commands',),
     ('__main__',),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -238,7 +238,9 @@ def mirror(path):
 
 
 # Whole runs through its command test these; and the command's tests are those of its program.
-BY_COMMANDS = {'gluon_tricks.data.open': 'train', 'gluon_tricks.tasks.classification.assembly': 'train',
+BY_COMMANDS = {'gluon_tricks.tasks.classification.trained': 'evaluate',
+               'gluon_tricks.tasks.detection.trained': 'train_detection',
+               'gluon_tricks.tasks.segmentation.trained': 'train_segmentation', 'gluon_tricks.data.open': 'train', 'gluon_tricks.tasks.classification.assembly': 'train',
                'gluon_tricks.tasks.detection.assembly': 'train_detection',
                'gluon_tricks.tasks.segmentation.assembly': 'train_segmentation', 'train_imagenet': 'train',
                'transfer.train_faster_rcnn': 'train_detection', 'transfer.train_fcn': 'train_segmentation'}

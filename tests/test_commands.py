@@ -52,10 +52,15 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
 ]
 
 
+def fenced(text):
+    """[(indentation, language, content)] of a page's blocks."""
+    return re.findall(r'^( *)```(\w*)\n(.*?)^\1```$', text, re.M | re.S)
+
+
 def commands(text):
-    """The lines of a page's command blocks; one that ends with a backslash goes on in the next."""
-    blocks = re.findall(r'^( *)```\n(.*?)^\1```$', text, re.M | re.S)
-    return [line.strip() for _, block in blocks for line in block.replace('\\\n', '').splitlines() if line.strip()]
+    """The lines of a page's command blocks, which name no language; one that ends with a backslash goes on in the next."""
+    blocks = [block for _, language, block in fenced(text) if not language]
+    return [line.strip() for block in blocks for line in block.replace('\\\n', '').splitlines() if line.strip()]
 
 
 LINES = [(page, line) for page in PAGES for line in commands((ROOT / page).read_text(encoding='utf-8'))]
@@ -75,8 +80,7 @@ def reason(line):
 def test_blocks_are_read_as_typed():
     assert commands('```\na  # b\n\nc \\\n    d\n```\ntext\n1. x\n   ```\n   e\n   ```\n') == ['a  # b', 'c     d', 'e']
     fences = sum((ROOT / page).read_text(encoding='utf-8').count('```') for page in PAGES)
-    assert fences == 2 * sum(len(re.findall(r'^( *)```\n(.*?)^\1```$', (ROOT / page).read_text(encoding='utf-8'),
-                                            re.M | re.S)) for page in PAGES)
+    assert fences == 2 * sum(len(fenced((ROOT / page).read_text(encoding='utf-8'))) for page in PAGES)
 
 
 @pytest.mark.parametrize('page, line', LINES, ids=['%s %s' % pair for pair in LINES])
@@ -177,3 +181,10 @@ def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
     best = json.loads((tree / 'runs' / 'demo-seed0' / 'run.json').read_text())['best']
     assert 'top-1 %.3f %%  top-5 %.3f %%' % (best['top1'], best['top5']) in \
         told['python -m gluon_tricks evaluate runs/demo-seed0']
+    for page in PAGES:
+        for _, language, content in fenced((ROOT / page).read_text(encoding='utf-8')):
+            if language == 'python':
+                done = subprocess.run([str(tree / '.venv' / 'bin' / 'python'), '-c', content], cwd=str(tree),
+                                      env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                      universal_newlines=True)
+                assert done.returncode == 0, '%s: %s\n%s' % (page, content, done.stdout[-3000:])

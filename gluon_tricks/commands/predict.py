@@ -1,11 +1,10 @@
-"""``python -m gluon_tricks predict``: the five likeliest classes of images, with their probabilities."""
+"""``python -m gluon_tricks predict``: what a run sees in images: a classifier's likeliest classes, boxes, segments."""
 import json
 import os
 import sys
 
 from tqdm import tqdm
 
-from gluon_tricks.commands.evaluate import load_net, open_run
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.errors import Parser, UsageError
@@ -14,8 +13,10 @@ from gluon_tricks.noise import quiet
 
 def parser():
     result = Parser(prog='python -m gluon_tricks predict', description=__doc__.split('``: ')[1])
-    result.add_argument('images', nargs='*', metavar='IMAGE', help='image files')
-    result.add_argument('--params', required=True, help='a .params file (with --model), or the SAVE_DIR of a run')
+    result.add_argument('images', nargs='*', metavar='IMAGE', help='image files; without --params, the SAVE_DIR of a run '
+                        'in front of them')
+    result.add_argument('--params', help='a .params file (with --model), or the SAVE_DIR of a run')
+    result.add_argument('--out', metavar='DIR', help='of a detector or segmentation network: draw there what it finds')
     result.add_argument('--model', help='network of a .params file')
     result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
     result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
@@ -30,21 +31,6 @@ def parser():
     return result
 
 
-def class_names(facts):
-    """Names of the classes: the run's own, ImageNet's words for its WordNet ids or 1000 classes, else numbers."""
-    names = facts['class_names']
-    if not isinstance(names, list) or len(names) != facts['num_classes']:
-        names = None
-    if facts['num_classes'] == 1000:
-        from gluon_tricks.compat import mx  # noqa: F401  before GluonCV
-
-        from gluoncv.data import ImageNet1kAttr
-        imagenet = ImageNet1kAttr()
-        if not names or list(names) == list(imagenet.synset):
-            return imagenet.classes
-    return names or [str(number) for number in range(facts['num_classes'])]
-
-
 def write_submission(facts, rec, path, batch_size):
     """Write ``NAME label label label label label`` of every image of a record file, in its order; returns 0.
 
@@ -56,6 +42,7 @@ def write_submission(facts, rec, path, batch_size):
     from gluon_tricks.data.records.record_file import check_records
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.files import check_writable, write_whole
+    from gluon_tricks.tasks.classification.trained import load_net
     check_writable(path, 'give --places-submission a file in a directory that is there and can be written')
     stem = os.path.splitext(rec)[0]
     watch([(rec, stem + '.idx')])
@@ -93,16 +80,24 @@ def write_submission(facts, rec, path, batch_size):
 def main(argv):
     """Predict and print; returns the exit code, 2 where an image could not be read."""
     arguments = parser().parse_args(argv)
+    if not arguments.params and not arguments.images:
+        raise UsageError('give the SAVE_DIR of a run and image files, such as `predict runs/demo-seed0 photo.jpg`')
+    arguments.params = os.path.expanduser(arguments.params or arguments.images.pop(0))
     check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
     if arguments.top < 1:
         raise UsageError('--top %d must be at least 1' % arguments.top)
     if bool(arguments.places_submission) != bool(arguments.rec_test) or \
             bool(arguments.places_submission) == bool(arguments.images):
         raise UsageError('give image files, or --places-submission FILE together with --rec-test FILE.rec')
-    facts = open_run(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
-                     arguments.crop_ratio, arguments.use_se)
+    if os.path.isdir(arguments.params):
+        from gluon_tricks.training import checkpoint
+        task = checkpoint.task_of(checkpoint.read(checkpoint.best_of(arguments.params)))
+        if task != 'classification':
+            return _other_task(task, arguments)
     from gluon_tricks.compat import mx
-    from gluon_tricks.data.image_file import preprocess
+    from gluon_tricks.tasks.classification.trained import class_names, classify, facts_of, load_net
+    facts = facts_of(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
+                     arguments.crop_ratio, arguments.use_se)
     if arguments.places_submission:
         return write_submission(facts, os.path.expanduser(arguments.rec_test), arguments.places_submission,
                                 arguments.batch_size)
@@ -110,16 +105,12 @@ def main(argv):
     names, results, code = class_names(facts), [], 0
     for path in arguments.images:
         try:
-            x = preprocess(path, facts['input_size'], facts['crop_ratio'], facts['config'].rgb_mean,
-                           facts['config'].rgb_std)
+            result = classify(facts, net, names, path, arguments.top)
         except UsageError as error:  # the others are predicted
             print('error: %s' % error, file=sys.stderr)
             code = 2
             continue
-        probability = mx.nd.softmax(net(x).astype('float32')).asnumpy()[0]
-        order = probability.argsort(kind='stable')[::-1][:arguments.top]
-        results.append({'image': path, 'classes': [
-            {'name': names[k], 'index': int(k), 'probability': float(probability[k])} for k in order]})
+        results.append(result)
         if not arguments.json:
             print(_text(results[-1]), flush=True)
     if arguments.json:
@@ -131,3 +122,15 @@ def _text(result):
     lines = [os.path.basename(result['image'])]
     return '\n'.join(lines + ['  %6.2f %%  %s (%d)' % (100 * item['probability'], item['name'], item['index'])
                               for item in result['classes']])
+
+
+def _other_task(task, arguments):
+    """Draw what the run of a detector or a segmentation network finds; returns the exit code."""
+    given = [name for name, value in vars(arguments).items()
+             if value and name not in ('params', 'images', 'out', 'top', 'batch_size')]
+    if given:
+        raise UsageError('--%s is for a classifier, and %s is a run of %s: drop it'
+                         % (given[0].replace('_', '-'), arguments.params, task))
+    from gluon_tricks.commands import train_detection, train_segmentation
+    command = {'detection': train_detection, 'segmentation': train_segmentation}[task]
+    return command.predict_run(arguments.params, arguments.images, arguments.out or 'pictures')

@@ -47,29 +47,21 @@ def run(argv):
 
 def evaluate(config, params):
     """Print the mean average precision of the weights in a file over the test set; returns the exit code."""
-    from gluon_tricks.cores import available_cores
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.tasks.detection.assembly import trained_net
-    from gluon_tricks.tasks.detection.data import open_voc
-    from gluon_tricks.tasks.detection.task import evaluate as score
-    from gluon_tricks.tricks.low_precision import precision
-    devices = find_devices(config.devices)
-    _, test_set = open_voc(config.data_dir, available_cores())
-    low_precision = precision(config.dtype, devices)
-    net = trained_net(config, params, test_set.classes, devices, low_precision)
-    figures = score(net, test_set, devices, test_set.classes, low_precision)
-    for name, value in figures['ap'].items():
+    from gluon_tricks.tasks.detection.trained import figures
+    found = figures(params, config, find_devices(config.devices))
+    for name, value in found['ap'].items():
         print('%-16s %6.2f' % (name, value))
     print('mAP              %6.2f  of %d images: overlap 0.5, 11 points (VOC 2007), short side %d'
-          % (figures['map_voc07'], figures['num_images'], config.image_short))
+          % (found['map_voc07'], found['num_images'], config.image_short))
     return 0
 
 
 def predict(config, params, images, out):
     """Write OUT/NAME.png with boxes, classes and scores for each image; returns the exit code. Raises UsageError."""
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.tasks.detection.assembly import trained_net
     from gluon_tricks.tasks.detection.pictures import draw_detections, load_image, stored_classes
+    from gluon_tricks.tasks.detection.trained import trained_net
     from gluon_tricks.tricks.low_precision import precision
     devices = find_devices(config.devices)
     low_precision = precision(config.dtype, devices)
@@ -80,3 +72,10 @@ def predict(config, params, images, out):
         written, found = draw_detections(net, photograph, image, scale, devices[0], low_precision, classes, out, path)
         print('%s: %s' % (written, ', '.join('%s %.0f %%' % (name, 100 * score) for name, score in found) or 'nothing'))
     return 0
+
+
+def predict_run(run, images, out):
+    """`predict` with the best checkpoint of a run's directory."""
+    from gluon_tricks import api
+    found = api.open_run(run)
+    return predict(found.config.replace(devices=str(found.devices()[0]), gpus=''), found.params, images, out)

@@ -66,13 +66,14 @@ def evaluate(config, weights, multi_scale, notices):
     from tqdm import tqdm
 
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.tasks.segmentation.assembly import load_net, open_scenes, threads_of
+    from gluon_tricks.tasks.segmentation.assembly import open_scenes, threads_of
     from gluon_tricks.tasks.segmentation.data import ImageStream
     from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
+    from gluon_tricks.tasks.segmentation.trained import load_net
 
     devices = find_devices(config.devices, config.num_gpus)
     scenes, names = open_scenes(config, 'validation')
-    net, low_precision, classes = load_net(config, weights, devices)
+    net, low_precision, classes = load_net(config, weights.path, devices)
     if classes != config.num_classes:
         raise UsageError('--params %s has %d classes, and the data %d: give the weights of a training on these data'
                          % (weights.path, classes, config.num_classes))
@@ -93,21 +94,14 @@ def evaluate(config, weights, multi_scale, notices):
 
 def predict(config, weights, images, out):
     """Write OUT/<name>.png for every image: the photograph, its segments, their names; returns the exit code."""
-    import numpy as np
-
-    from gluon_tricks.compat import mx
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.tasks.segmentation.assembly import load_net
-    from gluon_tricks.tasks.segmentation.data import read_image
-    from gluon_tricks.tasks.segmentation.metrics import image_scores, normalise
     from gluon_tricks.tasks.segmentation.pictures import names_of, picture, shares
+    from gluon_tricks.tasks.segmentation.trained import load_net, segments
     device = find_devices(config.devices, config.num_gpus)[0]
-    net, low_precision, classes = load_net(config, weights, [device])
+    net, low_precision, classes = load_net(config, weights.path, [device])
     names = weights.classes or names_of(classes)
     for path in images:
-        image = read_image(path)
-        x = mx.nd.array(normalise(np.asarray(image))[None], ctx=device)
-        labels = image_scores(net, x, low_precision).argmax(axis=0).asnumpy().astype('int64')
+        image, labels = segments(net, path, device, low_precision)
         target = os.path.join(out, os.path.splitext(os.path.basename(path))[0] + '.png')
         try:
             os.makedirs(out, exist_ok=True)
@@ -117,3 +111,10 @@ def predict(config, weights, images, out):
         print('%s: %s' % (target, ', '.join('%s %.1f %%' % (names[label], 100 * share)
                                             for label, share in shares(labels))))
     return 0
+
+
+def predict_run(run, images, out):
+    """`predict` with the best checkpoint of a run's directory."""
+    from gluon_tricks import api
+    found = api.open_run(run)
+    return predict(found.config.replace(devices=str(found.devices()[0]), num_gpus=None), Weights(run), images, out)

@@ -13,3 +13,31 @@ In the paper's order:
 A trick takes plain numbers and arrays, does one thing, and imports no other trick. The first docstring of each file is
 its card: the equation, what GluonCV does, the default, the cost, and how it goes with the others.
 """
+import importlib
+import sys
+import types
+
+_NAMES = {
+    'linear_scaling_lr': 'linear_scaling', 'warmup_lr': 'warmup', 'zero_gamma': 'zero_gamma', 'one_gamma': 'zero_gamma',
+    'no_bias_decay': 'no_bias_decay', 'cosine_lr': 'cosine_decay', 'smooth_labels': 'label_smoothing',
+    'distillation_loss': 'distillation', 'sample_lam': 'mixup', 'sample_partner': 'mixup', 'mix': 'mixup',
+    'sample_box': 'cutmix', 'cutmix': 'cutmix', 'sample_centres': 'cutout', 'cutout': 'cutout',
+    'precision': 'low_precision', 'LossScaler': 'low_precision',
+}
+__all__ = sorted(_NAMES)
+
+
+class _Tricks(types.ModuleType):
+    """This package: a name is the trick's function, also where its file has the same name and was imported before."""
+
+    def __getattr__(self, name):
+        if name not in _NAMES:
+            raise AttributeError('gluon_tricks.tricks has no %r' % name)
+        return getattr(importlib.import_module('gluon_tricks.tricks.' + _NAMES[name]), name)
+
+    def __setattr__(self, name, value):
+        if not (name in _NAMES and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Tricks

@@ -8,7 +8,7 @@ import pytest
 
 import train_imagenet
 from gluon_tricks.__main__ import main
-from gluon_tricks.commands.predict import class_names
+from gluon_tricks.tasks.classification.trained import class_names
 from gluon_tricks.compat import mx
 from gluon_tricks.data.image_file import preprocess
 from gluon_tricks.data.records.packing import pack
@@ -60,7 +60,7 @@ def test_names_of_classes_that_are_none_are_numbers(names):
 def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsys):
     """One line an image, in the order of the file, the five likeliest of the classes first."""
     import train_imagenet
-    from gluon_tricks.commands.evaluate import load_net, open_run
+    from gluon_tricks.tasks.classification.trained import facts_of, load_net
     run, out = tmp_path / 'run', tmp_path / 'answers.txt'
     arguments = list(tiny_arguments)
     arguments[arguments.index('--num-classes') + 1] = '6'
@@ -72,7 +72,7 @@ def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsy
                  str(tmp_path / 'test.rec'), '--batch-size', '4']) == 0
     lines = [line.split() for line in out.read_text().splitlines()]
     assert [line[0] for line in lines] == ['Places365_test_%08d.jpg' % number for number in range(1, 12)]
-    facts = open_run(str(run))
+    facts = facts_of(str(run))
     net, _ = load_net(facts, [mx.cpu()], hybridize=False)
     for line, image in zip(lines, images):
         (tmp_path / 'one.jpg').write_bytes(image)

@@ -5,7 +5,6 @@ from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.backbone import build_backbone
-from gluon_tricks.models.weights import load_params
 from gluon_tricks.tasks.detection.data import DetectionStream, identity_of, open_voc, test_images
 from gluon_tricks.tasks.detection.network import build_faster_rcnn, calibrate
 from gluon_tricks.tasks.detection.schedule import DetectionSchedule
@@ -76,12 +75,3 @@ def build_net(config, train_set, devices, classes=None):
     net.collect_params().reset_ctx(devices)
     return net
 
-
-def trained_net(config, params, classes, devices, low_precision):
-    """The detector with the weights of a file, only to be asked. Raises UsageError for a file that does not fit."""
-    net = build_net(config.replace(base_params='', calibrate=0), None, devices, classes)
-    load_params(net, params)
-    low_precision.prepare(net)
-    if not config.disable_hybridization:
-        net.hybridize(static_alloc=config.static_alloc)
-    return net

@@ -11,7 +11,7 @@ from gluon_tricks.files import write_whole
 from gluon_tricks.models.backbone import MOST_CLASSES
 from gluon_tricks.tasks.detection.task import detect
 
-_SHOWN = 0.5  # the score from which a box is drawn
+SHOWN = 0.5  # the score from which a box is drawn
 _READABLE, _MOST_ZOOM = 300, 4  # a short side of fewer pixels is enlarged so many times at most
 
 
@@ -51,7 +51,7 @@ def draw_detections(net, photograph, image, scale, device, precision, classes, o
 
     from gluoncv.utils.viz import cv_plot_bbox
     ids, scores, boxes = detect(net, image, device, precision)
-    keep = scores >= _SHOWN
+    keep = scores >= SHOWN
     ids, scores, boxes = ids[keep], scores[keep], boxes[keep] * scale
     zoom = min(-(-_READABLE // min(photograph.shape[:2])), _MOST_ZOOM)  # so that the words have room
     enlarged = cv2.resize(photograph, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)

@@ -8,7 +8,7 @@ from gluon_tricks.distributed.workers import connect
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.zoo import own_names, place
 from gluon_tricks.tasks.segmentation.data import ROOT, EvalStream, Scenes, TrainStream, class_names
-from gluon_tricks.tasks.segmentation.network import build_fcn, choose_norm, load_fcn
+from gluon_tricks.tasks.segmentation.network import build_fcn, choose_norm
 from gluon_tricks.tasks.segmentation.task import Segmentation
 from gluon_tricks.training.run import Setup
 from gluon_tricks.training.schedule import Schedule
@@ -119,10 +119,3 @@ def loss_notices(config, num_devices):
             config.lr * num_devices / config.total_batch_size))
     return lines
 
-
-def load_net(config, weights, devices):
-    """(network, precision, number of classes), ready to score images of any size on the devices."""
-    low_precision = precision(config.dtype, devices)
-    net, classes = load_fcn(weights.path, config.backbone)
-    place(net, devices, low_precision, hybridize=False)  # images of any size
-    return net, low_precision, classes

@@ -1,0 +1,119 @@
+"""A trained classifier: what its file or its run tells, and what it gives for records and for images."""
+import os
+
+from gluon_tricks.compat import mx
+from gluon_tricks.config.classification import TrainConfig
+from gluon_tricks.cores import available_cores
+from gluon_tricks.data.image_file import preprocess
+from gluon_tricks.data.pipeline import EvalStream
+from gluon_tricks.data.records import certificate
+from gluon_tricks.data.records.crash import watch
+from gluon_tricks.data.records.record_file import check_records
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models.zoo import default_input_size, trained_net
+from gluon_tricks.tasks.classification import evaluation
+from gluon_tricks.training import checkpoint
+from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
+
+from gluoncv.data import ImageNet1kAttr
+
+
+def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False):
+    """What a .params file or a run's directory says: a dict with params, model, classes, sizes, mean and std.
+
+    A run's own configuration stands behind what is not given. Raises UsageError.
+    """
+    facts, config, manifest = {'params': path}, TrainConfig(), {}
+    if os.path.isdir(path):
+        path = checkpoint.best_of(path)
+        manifest = checkpoint.read(path)
+        config = TrainConfig.from_dict(manifest.get('config'))
+        facts['params'], model = os.path.join(path, 'net.params'), model or config.model
+    elif not os.path.isfile(path):
+        raise UsageError('%s is not there: give a .params file, or the SAVE_DIR of a run' % path)
+    if not model:
+        raise UsageError('%s does not say its network: give --model NAME' % path)
+    return dict(facts, model=model, num_classes=num_classes or config.num_classes, config=config,
+                input_size=input_size or config.input_size or default_input_size(model),
+                crop_ratio=crop_ratio or config.crop_ratio, use_se=use_se or config.use_se,
+                class_names=manifest.get('classes'))
+
+
+def load_net(facts, devices, dtype='float32', hybridize=True):
+    """(network, precision) of `facts_of`'s facts, for inference on the devices."""
+    low_precision = precision(dtype, devices)
+    return trained_net(facts['model'], facts['params'], facts['num_classes'], facts['input_size'], devices,
+                       low_precision, hybridize, facts['use_se']), low_precision
+
+
+def class_names(facts):
+    """Names of the classes: the run's own, ImageNet's words for its WordNet ids or 1000 classes, else numbers."""
+    names = facts['class_names']
+    if not isinstance(names, list) or len(names) != facts['num_classes']:
+        names = None
+    if facts['num_classes'] == 1000:
+        imagenet = ImageNet1kAttr()
+        if not names or list(names) == list(imagenet.synset):
+            return imagenet.classes
+    return names or [str(number) for number in range(facts['num_classes'])]
+
+
+def records_of(facts, rec=None, idx=None):
+    """(records, index) of the validation images: as given, else the run's. Raises UsageError where nothing tells."""
+    config = facts['config']
+    records = os.path.expanduser(rec or config.rec_val)
+    if not records:
+        raise UsageError('%s does not say its validation images: give --rec-val FILE' % facts['params'])
+    return records, os.path.expanduser(idx or not rec and config.rec_val_idx or os.path.splitext(records)[0] + '.idx')
+
+
+def score(facts, records, index, devices, dtype=None, batch_size=None, threads=None, gluoncv_padding=False):
+    """([metrics of the images, each counted once, with gluoncv_padding also as GluonCV counts], precision).
+
+    dtype, batch_size (of a device): the run's where they are not given. Raises UsageError.
+    """
+    config = facts['config']
+    watch([(records, index)])
+    certificate.check(records, facts['num_classes'])
+    check_records(records, index, facts['num_classes'])
+    dtype = dtype or config.dtype
+    if dtype == 'bfloat16':
+        enable_bfloat16()
+    net, low_precision = load_net(facts, devices, dtype)
+    found = []
+    for padding in (False, True)[:1 + gluoncv_padding]:
+        stream = EvalStream(records, index, total_batch_size=(batch_size or config.batch_size) * len(devices),
+                            input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
+                            std=config.rgb_std, threads=threads or available_cores(),
+                            num_classes=facts['num_classes'], gluoncv_padding=padding)
+        found.append(evaluation.evaluate(net, stream, devices, low_precision))
+    return found, low_precision
+
+
+def classify(facts, net, names, path, top=5):
+    """{'image', 'classes': [{'name', 'index', 'probability'}]} of an image file, the likeliest first."""
+    config = facts['config']
+    x = preprocess(path, facts['input_size'], facts['crop_ratio'], config.rgb_mean, config.rgb_std)
+    probability = mx.nd.softmax(net(x).astype('float32')).asnumpy()[0]
+    order = probability.argsort(kind='stable')[::-1][:top]
+    return {'image': path, 'classes': [
+        {'name': names[k], 'index': int(k), 'probability': float(probability[k])} for k in order]}
+
+
+def evaluate(folder, config, devices):
+    """Exact metrics of a checkpoint over its run's validation images: top1, top5 (percent), num_images, loss."""
+    facts = facts_of(folder)
+    (metrics,), _ = score(facts, *records_of(facts), devices)
+    return {name: metrics[name] for name in ('top1', 'top5', 'num_images', 'loss')}
+
+
+def predict(folder, config, images, devices, top=5):
+    """[`classify` of each image file]."""
+    facts = facts_of(folder)
+    net, _ = load_net(facts, devices[:1], hybridize=False)
+    return [classify(facts, net, class_names(facts), path, top) for path in images]
+
+
+def network(folder, config, devices):
+    """The network of a checkpoint, for inference, in float32."""
+    return load_net(facts_of(folder), devices)[0]
