@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 
+import gluon_tricks
 from gluon_tricks.cores import available_cores
 from gluon_tricks.errors import Parser, UsageError
 
@@ -28,9 +29,9 @@ _MOST = 64  # workers, and servers, of a host
 _SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3'
 # What the processes on other hosts take over from the launcher's environment: names that begin so.
 _CARRIED = ('CUDA_', 'DMLC_', 'LD_LIBRARY_PATH', 'MXNET_', 'NCCL_', 'OMP_', 'PATH', 'PS_', 'PYTHON')
-_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
 _PATH = 'import sys; sys.path.insert(0, %r); ' % _FOLDER
-_GUARD = [sys.executable, '-c', _PATH + 'from gluon_tricks import launch; launch.guard()']
+_GUARD = [sys.executable, '-c', _PATH + 'from gluon_tricks.distributed import launch; launch.guard()']
 _SERVE = [sys.executable, '-c', _PATH + 'import gluon_tricks.compat']  # MXNet serves when it is imported
 _LEEWAY = 8.0  # seconds that workers may outlive servers, which end as soon as the last worker says goodbye
 _LONGEST = 1 << 16  # bytes of a line; longer ones are cut

@@ -8,10 +8,10 @@ import pytest
 
 import train_imagenet
 from gluon_tricks.__main__ import main
-from gluon_tricks.tasks.classification.trained import class_names
 from gluon_tricks.compat import mx
 from gluon_tricks.data.image_file import preprocess
 from gluon_tricks.data.records.packing import pack
+from gluon_tricks.tasks.classification.trained import class_names
 from support import ROOT
 from support.records import damaged_records, make_jpeg
 

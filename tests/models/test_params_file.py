@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
+from support import ROOT
 
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 TYPES = ('float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64', 'bool', np.dtype([('bfloat16', np.uint16)]))
@@ -254,7 +255,7 @@ def fuzz(tmp_path, files, number):
     for path, data in zip(paths, files):
         with open(path, 'wb') as stream:
             stream.write(data)
-    root = os.path.dirname(os.path.dirname(os.path.abspath(params_file.__file__)))
+    root = str(ROOT)
     done = subprocess.run([sys.executable, '-c', FUZZ, str(number)] + paths, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=root))
     lines = done.stdout.splitlines()

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 
+import gluon_tricks
 from gluon_tricks.data.records.record_file import find_bad_record
 from gluon_tricks.errors import UsageError
 
 _SIGNALS = ('SIGFPE', 'SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL')
-_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_START = 'import sys; sys.path.insert(0, %r); from gluon_tricks.data import crash; sys.exit(crash.main(sys.argv[1:]))'
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
+_START = ('import sys; sys.path.insert(0, %r); from gluon_tricks.data.records import crash; '
+          'sys.exit(crash.main(sys.argv[1:]))')
 _AGAIN = 'start the same command again; if it crashes again, the cause is not in the records'
 _handlers = []  # kept alive: C calls them
 
