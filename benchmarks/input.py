@@ -3,8 +3,8 @@
     python benchmarks/input.py
 
 All read the same records (JPEGs of 500 x 375) and do steps 1 to 6 of the paper's section 2.1 at 224 px. The loader is
-what a PyTorch user has: Pillow decodes, by `draft` no larger than needed, crops and resizes; NumPy does the rest; in one
-process, and in one on each core. Ours leaves step 6 to the device: with and without it, done on the CPU. Per core:
+what a PyTorch user has: Pillow decodes, by `draft` no larger than needed, crops and resizes; NumPy does the rest; in
+one process, and in one on each core. Ours leaves step 6 to the device: with and without it, done on the CPU. Per core:
 images per second of CPU time, of all threads. On the wall: images per second of elapsed time. Every batch is touched by
 the process that would train; several loaders hand theirs over in shared memory.
 """

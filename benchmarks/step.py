@@ -85,7 +85,8 @@ def commands(arguments, model, folder):
 
 
 def paper_commands(arguments, folder):
-    """{name: (command, environment)}: ResNet-50 by batch size and precision (Table 3), then its tweaks (section 4.3)."""
+    """{name: (command, environment)}: ResNet-50 by batch size and precision (Table 3), then its tweaks (section
+    4.3)."""
     plain, _ = environments()
     runs = [('B, batch %d, %s' % (size, dtype), 'resnet50_v1b', size, dtype)
             for size in arguments.batch_sizes for dtype in ['float32'] + arguments.dtypes]

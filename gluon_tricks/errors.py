@@ -1,4 +1,5 @@
-"""The one exception for what a user can put right, what a program makes of it, and the argument parser that raises it."""
+"""The one exception for what a user can put right, what a program makes of it, and the argument parser that raises
+it."""
 import argparse
 import sys
 

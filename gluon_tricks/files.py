@@ -1,4 +1,5 @@
-"""Files that are there whole, or not at all, what is said when they cannot be written, and directories of one process."""
+"""Files that are there whole, or not at all, what is said when they cannot be written, and directories of one
+process."""
 import contextlib
 import errno
 import fcntl

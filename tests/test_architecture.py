@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gluon_tricks'
 
-# The rooms, from the lowest: a module imports the rooms below its own, and its own room. A file of the package itself is
-# a room too.
+# The rooms, from the lowest: a module imports the rooms below its own, and its own room. A file of the package itself
+# is a room too.
 ROOMS = [
     ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
     ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('api',), ('commands',),
@@ -211,7 +211,7 @@ def test_stdlib_only_modules_import_without_site_packages():
     script = 'import importlib, sys; sys.path.insert(0, %r); [importlib.import_module(name) for name in %r]' % (
         str(ROOT), STDLIB_ONLY)
     done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True)
+                          text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -1,4 +1,5 @@
-"""Every line of the command blocks of README.md and docs/ is run, in order, as typed; or a table says why it cannot be."""
+"""Every line of the command blocks of README.md and docs/ is run, in order, as typed; or a table says why it cannot
+be."""
 import argparse
 import importlib
 import json
@@ -58,7 +59,8 @@ def fenced(text):
 
 
 def commands(text):
-    """The lines of a page's command blocks, which name no language; one that ends with a backslash goes on in the next."""
+    """The lines of a page's command blocks, which name no language; one that ends with a backslash goes on in the
+    next."""
     blocks = [block for _, language, block in fenced(text) if not language]
     return [line.strip() for block in blocks for line in block.replace('\\\n', '').splitlines() if line.strip()]
 
@@ -175,7 +177,7 @@ def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
                     shutil.copy(str(tree / 'runs' / 'demo-data' / '.gluon_tricks' / ('val' + suffix)),
                                 str(tree / ('FILE' + suffix)))
             done = subprocess.run(['bash', '-c', line], cwd=str(tree), env=environment, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, universal_newlines=True)
+                                  stderr=subprocess.STDOUT, text=True)
             assert done.returncode == 0, '%s: %s\n%s' % (page, line, done.stdout[-3000:])
             told[line.partition(' #')[0].strip()] = done.stdout
     best = json.loads((tree / 'runs' / 'demo-seed0' / 'run.json').read_text())['best']
@@ -186,5 +188,5 @@ def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
             if language == 'python':
                 done = subprocess.run([str(tree / '.venv' / 'bin' / 'python'), '-c', content], cwd=str(tree),
                                       env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      universal_newlines=True)
+                                      text=True)
                 assert done.returncode == 0, '%s: %s\n%s' % (page, content, done.stdout[-3000:])

@@ -17,8 +17,8 @@ def run(script, **variables):
     environment = {name: value for name, value in os.environ.items()
                    if name not in ('OMP_NUM_THREADS', 'MXNET_SAFE_ACCUMULATION')}
     environment.update(PYTHONPATH=str(ROOT), **variables)
-    done = subprocess.run([sys.executable, '-c', script], env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+    done = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True,
+                          text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -178,7 +178,7 @@ def test_mxnet_not_installed():
 def test_numpy_not_installed():
     """As for a Python with nothing installed at all."""
     script = 'import sys; sys.path.insert(0, %r); import gluon_tricks.compat' % str(ROOT)
-    done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert re.match(r'(mxnet|numpy) is not installed for \S+: type `make .venv`', sentence(done.stderr))
 

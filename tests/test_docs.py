@@ -225,7 +225,7 @@ def test_the_readmes_table_names_files_flags_tests_and_recipes_that_exist():
     from gluon_tricks.config.classification import TrainConfig
     from gluon_tricks.config.recipes import RECIPES
     flags = {'--' + field.name.replace('_', '-') for field in dataclasses.fields(TrainConfig)}
-    for section, trick, path, flag, test, rows in _readme_rows():
+    for _section, trick, path, flag, test, rows in _readme_rows():
         assert (ROOT / path.strip('`')).is_file() and (ROOT / test.strip('`')).is_file(), trick
         assert flag.strip('`') in flags, flag
         for pattern in rows.replace('`', '').split(', '):

@@ -65,6 +65,5 @@ def test_the_programs_are_quiet(tiny_arguments, tmp_path):
                                                                         str(tmp_path)]
     evaluate = ['-m', 'gluon_tricks', 'evaluate', str(tmp_path), '--num-gpus', '0']
     for words in (train, evaluate):
-        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env=dict(os.environ, PYTHONPATH=str(ROOT)))
+        done = subprocess.run([sys.executable] + words, cwd=str(ROOT), capture_output=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
         assert done.returncode == 0 and done.stderr == b''

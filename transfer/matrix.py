@@ -334,8 +334,8 @@ def watch(command):
 
 
 def _end(child):
-    """End an interrupted program: a signal to this process alone is passed on. Ctrl-C, which the program has had, changes
-    nothing when it comes again so soon (guard.py); the user's next one ends both."""
+    """End an interrupted program: a signal to this process alone is passed on. Ctrl-C, which the program has had,
+    changes nothing when it comes again so soon (guard.py); the user's next one ends both."""
     try:
         for seconds in _PATIENCE:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,5 @@
-"""``python -m gluon_tricks train-detection``: Faster-RCNN on VOC over a classifier, as transfer/train_faster_rcnn.py."""
+"""``python -m gluon_tricks train-detection``: Faster-RCNN on VOC over a classifier, as
+transfer/train_faster_rcnn.py."""
 from gluon_tricks.config import detection as rcnn_config
 from gluon_tricks.config import options
 from gluon_tricks.errors import UsageError, exit_code

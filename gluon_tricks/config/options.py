@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import sys
+import typing
 
 from gluon_tricks.errors import Parser, UsageError
 
@@ -101,9 +102,9 @@ class Options:
 
     TASK = ''  # what is trained
     PROGRAM = 'train.py'
-    REFUSED = {}  # flags that have no meaning here: what to do instead
-    REFUSED_VALUES = {}  # (flag, value): the same
-    RENAMED = {}  # names that older versions stored: the option's name now
+    REFUSED: typing.ClassVar[dict] = {}  # flags that have no meaning here: what to do instead
+    REFUSED_VALUES: typing.ClassVar[dict] = {}  # (flag, value): the same
+    RENAMED: typing.ClassVar[dict] = {}  # names that older versions stored: the option's name now
 
     def __post_init__(self):
         for field in self.fields():

@@ -124,10 +124,10 @@ def share_of(worker, num_workers, num_images):
 class TrainStream:
     """Training batches whose order and augmentations depend on (seed, epoch) alone.
 
-    rec, idx: files that `record_file.check_records` has passed. total_batch_size: over all devices. threads: that decode.
-    worker, num_workers: with several processes each reads its own share of the file, `num_images` of them. num_classes:
-    labels are below it (None: not checked). jitter, pca_noise, min_area, max_ratio, mirror: steps 2 to 5. Raises
-    UsageError when there are fewer images than one batch.
+    rec, idx: files that `record_file.check_records` has passed. total_batch_size: over all devices. threads: that
+    decode. worker, num_workers: with several processes each reads its own share of the file, `num_images` of them.
+    num_classes: labels are below it (None: not checked). jitter, pca_noise, min_area, max_ratio, mirror: steps 2 to 5.
+    Raises UsageError when there are fewer images than one batch.
 
     Paper: hue, saturation and brightness in [0.6, 1.4]. GluonCV, and here: brightness, contrast and saturation; no
     published code ever changed the hue. Paper: the crop's ratio in [3/4, 4/3]; here: uniform there, then width and

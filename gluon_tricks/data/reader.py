@@ -41,9 +41,9 @@ PIECE = 64  # images that an iterator decodes: setting one up costs as much as d
 class Reader:
     """The records of an open file, by their row in it.
 
-    rec, idx: files that `record_file.check_records` has passed; the file stays open, so that a run survives its removal.
-    num_classes: labels are whole numbers below it (None: not checked). threads: pieces decoded side by side. steps:
-    ImageRecordIter's keywords. Raises UsageError, here and in `read`, with a sentence that names the record.
+    rec, idx: files that `record_file.check_records` has passed; the file stays open, so that a run survives its
+    removal. num_classes: labels are whole numbers below it (None: not checked). threads: pieces decoded side by side.
+    steps: ImageRecordIter's keywords. Raises UsageError, here and in `read`, with a sentence that names the record.
     """
 
     def __init__(self, rec, idx, num_classes=None, threads=1, **steps):
@@ -62,8 +62,8 @@ class Reader:
         return len(self.keys)
 
     def read(self, rows, piece, ahead, seed=None):
-        """Generator of (images, labels) of `rows` in their order, `piece` rows at a time: NDArrays on the CPU, uint8 and
-        float32.
+        """Generator of (images, labels) of `rows` in their order, `piece` rows at a time: NDArrays on the CPU, uint8
+        and float32.
 
         rows: int array; ahead: pieces that are decoded before they are asked for. seed: of the first row's draws, the
         next row's is one more; None: the steps draw nothing.

@@ -343,8 +343,8 @@ def guard():
 
 
 def _watch_over_guard():
-    """Fork a process that kills the group of the guard's process once the guard is gone, whatever ended it: nothing else
-    would reach that process's own children. Returns the pipe that takes the group's number, and 0 for none.
+    """Fork a process that kills the group of the guard's process once the guard is gone, whatever ended it: nothing
+    else would reach that process's own children. Returns the pipe that takes the group's number, and 0 for none.
     """
     numbers, pipe = os.pipe()
     if os.fork():

@@ -4,9 +4,9 @@
     array   u32 version, i32 storage, i32 dimensions, i64 each of them, i32 device, i32 its number, i32 type, values
     name    u64 length, UTF-8
 
-Numbers are little-endian. The loader believes them: a damaged count has it ask for any amount of memory, and bytes after
-the last name go unnoticed. Version 1 of an array has no storage; before it the version was the number of dimensions, and
-each was a u32.
+Numbers are little-endian. The loader believes them: a damaged count has it ask for any amount of memory, and bytes
+after the last name go unnoticed. Version 1 of an array has no storage; before it the version was the number of
+dimensions, and each was a u32.
 """
 import errno
 import os
@@ -50,7 +50,7 @@ def save(path, arrays):
         check(path)
     except UsageError as error:
         if isinstance(error.__cause__, OSError):
-            raise error.__cause__
+            raise error.__cause__ from None
         raise OSError(errno.EIO, 'it was cut short while it was written, as on a full disk') from error
 
 

@@ -28,7 +28,7 @@ class BasicBlock(mx.gluon.HybridBlock):
     expansion = 1
 
     def __init__(self, in_channels, channels, strides, dilations, downsample, norm):
-        super(BasicBlock, self).__init__()
+        super().__init__()
         first, second = dilations
         self.conv1 = nn.Conv2D(channels, 3, strides, padding=first, dilation=first, use_bias=False,
                                in_channels=in_channels)
@@ -56,7 +56,7 @@ class Bottleneck(mx.gluon.HybridBlock):
     expansion = 4
 
     def __init__(self, in_channels, channels, strides, dilations, downsample, norm):
-        super(Bottleneck, self).__init__()
+        super().__init__()
         dilation = dilations[0]
         self.conv1 = nn.Conv2D(channels, 1, use_bias=False, in_channels=in_channels)  # Figure 1 has the stride here
         self.bn1 = norm(channels)
@@ -94,7 +94,7 @@ class ResNet(mx.gluon.HybridBlock):
     """
 
     def __init__(self, block, blocks, variant, classes, dilated, norm, final_drop, width):
-        super(ResNet, self).__init__(prefix='resnet%s_' % variant)
+        super().__init__(prefix='resnet%s_' % variant)
         with self.name_scope():
             self.conv1 = _plain_stem(width) if variant == 'v1b' else _deep_stem(width, norm)
             self.bn1 = norm(width)

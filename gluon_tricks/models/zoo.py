@@ -219,7 +219,8 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
 
 
 def place(net, devices, low_precision, hybridize):
-    """Put a network whose shapes are known on the devices, in the precision of the run, compiled where that is asked."""
+    """Put a network whose shapes are known on the devices, in the precision of the run, compiled where that is
+    asked."""
     net.collect_params().reset_ctx(devices)
     low_precision.prepare(net)
     if hybridize:

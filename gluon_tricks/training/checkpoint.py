@@ -10,8 +10,9 @@
 A checkpoint is written under another name, flushed to disk and renamed when it is whole, so a kill or a full disk
 leaves the one before. It is verified by its digests before MXNet's loader reads a byte.
 
-One that its digests prove damaged, or that its disk does not give back, is `Damaged`: the one before it may be used. One
-that cannot be read now (rights, memory, another version's format) stops whoever looks for the newest: it may be whole.
+One that its digests prove damaged, or that its disk does not give back, is `Damaged`: the one before it may be used.
+One that cannot be read now (rights, memory, another version's format) stops whoever looks for the newest: it may be
+whole.
 """
 import contextlib
 import errno
@@ -237,7 +238,8 @@ def names(save_dir):
 
 
 def find(save_dir, wanted=lambda manifest: True):
-    """(path, manifest, notices) of the newest whole checkpoint in SAVE_DIR that is wanted; path None where there is none.
+    """(path, manifest, notices) of the newest whole checkpoint in SAVE_DIR that is wanted; path None where there is
+    none.
 
     Every newer one that is damaged is named in the notices. Raises UsageError at one that cannot be read now.
     """
@@ -322,9 +324,9 @@ def device_statistics(net, workers=None):
     devices = len(net.collect_params().list_ctx())
     if not own or devices == 1 and (workers is None or workers.number == 1):
         return {}
-    row = np.concatenate([copy.asnumpy().ravel() for _, copy in own])
+    values = np.concatenate([copy.asnumpy().ravel() for _, copy in own])
     ends, found = np.cumsum([copy.size for _, copy in own])[:-1], {}
-    for worker, row in enumerate([row] if workers is None else workers.gather(row)):
+    for worker, row in enumerate([values] if workers is None else workers.gather(values)):
         for place, ((name, copy), values) in enumerate(zip(own, np.split(row, ends))):
             found['%d:%s' % (worker * devices + place % devices, name)] = values.reshape(copy.shape).astype('float32')
     if all(np.array_equal(values, found['0:' + key.partition(':')[2]]) for key, values in found.items()):

@@ -167,8 +167,8 @@ def _unfit(path, field, value):
 def check_fits(config, path, manifest, setup, workers, facts):
     """Raise UsageError where a checkpoint is of other data, or of another task, than the run that goes on from it.
 
-    setup: run.Setup; workers: how many; facts: the run's own for manifests, of which ``data`` are {'train' and 'val': facts of data.identity} and ``classes`` names. What an older version did not
-    keep is not compared.
+    setup: run.Setup; workers: how many; facts: the run's own for manifests, of which ``data`` are {'train' and 'val':
+    facts of data.identity} and ``classes`` names. What an older version did not keep is not compared.
     """
     task, updates_per_epoch = setup.task, setup.updates_per_epoch
     _check_data(config, path, manifest, facts)

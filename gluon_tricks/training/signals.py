@@ -24,8 +24,8 @@ class Stopped(BaseException):
 
 
 class Guard:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP ask for a stop; another one, seconds later, ends the process where
-    it is. Under nohup SIGHUP stays unheard.
+    """While it is entered, SIGINT, SIGTERM and SIGHUP ask for a stop; another one, seconds later, ends the process
+    where it is. Under nohup SIGHUP stays unheard.
 
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where `interruptible` is set,
     as before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without

@@ -1,4 +1,5 @@
-"""What a task sums up on its devices over the updates of a log interval; the host waits for it only at the end of it."""
+"""What a task sums up on its devices over the updates of a log interval; the host waits for it only at the end of
+it."""
 import numpy as np
 
 from gluon_tricks.compat import mx

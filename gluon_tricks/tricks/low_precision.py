@@ -1,8 +1,8 @@
 """Low-precision training with a loss scale (paper section 3.2; Micikevicius et al. 2018).
 
 * float16: weights, activations and gradients are stored in float16, the optimizer updates float32 masters
-  (``gluon_tricks.training.optimizer``), BatchNorm's parameters and the loss stay float32. The loss is multiplied by a scale
-  before the backward pass, the gradients are divided by it in the update; an overflow skips the update.
+  (``gluon_tricks.training.optimizer``), BatchNorm's parameters and the loss stay float32. The loss is multiplied by a
+  scale before the backward pass, the gradients are divided by it in the update; an overflow skips the update.
 * float16 on a CPU is emulated: MXNet has no float16 convolution or matrix product there. Weights, their gradients and
   the input are float16; outputs of dense layers, and of convolutions that spend at least `ROUNDED_FROM` multiply-adds
   on each output, are rounded through float16, and so are the gradients that come back through them. Out of range

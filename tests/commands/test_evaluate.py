@@ -74,8 +74,7 @@ def test_the_text_gives_the_protocol(run_dir, capsys):
 def test_a_record_that_kills_the_process_is_named(run_dir, tmp_path):
     rec = damaged_records(tmp_path)
     done = subprocess.run([sys.executable, '-m', 'gluon_tricks', 'evaluate', str(run_dir), '--rec-val', rec,
-                           '--num-gpus', '0'], cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=300)
+                           '--num-gpus', '0'], cwd=str(ROOT), capture_output=True, timeout=300)
     last = done.stderr.decode().strip().splitlines()[-1]
     assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last
 

@@ -109,7 +109,7 @@ def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
     rec = damaged_records(tmp_path)
     done = subprocess.run([sys.executable, '-m', 'gluon_tricks', 'predict', '--params', str(tmp_path / 'run'),
                            '--places-submission', str(tmp_path / 'a.txt'), '--rec-test', rec], cwd=str(ROOT),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+                          capture_output=True, timeout=300)
     last = done.stderr.decode().strip().splitlines()[-1]
     assert done.returncode in (1, 2) and last.startswith('error: ') and 'bad.rec: record 5 at offset' in last
 

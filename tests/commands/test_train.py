@@ -243,7 +243,7 @@ def test_nothing_else_does(one_update, flags):
 def test_without_data_one_sentence_and_code_2(tmp_path):
     environment = dict(os.environ, HOME=str(tmp_path), PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, str(ROOT / 'train_imagenet.py'), '--mode', 'hybrid', '--dtype', 'float16'],
-                          cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                          cwd=str(tmp_path), env=environment, capture_output=True)
     err = done.stderr.decode()
     assert done.returncode == 2 and len(err.splitlines()) == 1 and 'Traceback' not in err
     for part in ('/rec/train.rec is missing', '--data-dir', 'make demo'):

@@ -128,6 +128,6 @@ def test_the_published_command_from_a_clone(tmp_path):
     """As a user types it; a machine without GPUs is told so."""
     done = subprocess.run([sys.executable, str(ROOT / 'transfer' / 'train_faster_rcnn.py'), '--dataset', 'voc',
                            '--network', 'resnet50_v1b', '--devices', 'cpu(0),cpu(1),cpu(2),cpu(3)', '--print-config'],
-                          cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
+                          cwd=str(tmp_path), stdout=subprocess.PIPE, text=True)
     config = json.loads(done.stdout)
     assert done.returncode == 0 and config['total_batch_size'] == 4 and config['num_epochs'] == 20

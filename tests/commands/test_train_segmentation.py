@@ -222,8 +222,7 @@ def test_a_recipe_is_a_start(capsys):
 def test_it_runs_from_anywhere(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     done = subprocess.run([sys.executable, str(ROOT / 'transfer' / 'train_fcn.py'), '--ngpus', '0', '--data-dir', 'x'],
-                          cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True)
+                          cwd=str(tmp_path), env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith('error: x/ADEChallengeData2016'), done.stderr
 
 

@@ -256,8 +256,8 @@ def fuzz(tmp_path, files, number):
         with open(path, 'wb') as stream:
             stream.write(data)
     root = str(ROOT)
-    done = subprocess.run([sys.executable, '-c', FUZZ, str(number)] + paths, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=root))
+    done = subprocess.run([sys.executable, '-c', FUZZ, str(number)] + paths, capture_output=True,
+                          text=True, env=dict(os.environ, PYTHONPATH=root))
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and len(lines) == number, (lines[-1:], done.returncode, done.stderr[-2000:])
     return Counter('refused' if 'refused' in line else 'loaded' for line in lines)

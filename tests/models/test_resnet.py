@@ -155,7 +155,7 @@ class Head(mx.gluon.HybridBlock):
     """A network built on the stages, as a segmentation head is."""
 
     def __init__(self, base):
-        super(Head, self).__init__()
+        super().__init__()
         with self.name_scope():
             self.base = base
             self.conv = mx.gluon.nn.Conv2D(5, 1)

@@ -121,7 +121,8 @@ def voc_xml(boxes=(('dog', 2, 3, 30, 31),), width=40, height=40):
 
 
 def write_voc(folder, changes=None, images=5):
-    """VOC's three archives with so many images each, and {name: bytes or None} changed; returns the flags that name them."""
+    """VOC's three archives with so many images each, and {name: bytes or None} changed; returns the flags that name
+    them."""
     folder.mkdir(parents=True, exist_ok=True)
     flags = ['--no-checksum']
     for number, (flag, year, part) in enumerate((('trainval07', 'VOC2007', 'trainval'), ('test07', 'VOC2007', 'test'),

@@ -108,7 +108,7 @@ def test_multipliers_of_a_parameter_count():
     trainer._params[1].wd_mult = 0.0
     trainer._params[2].lr_mult = 0.0
     before = weights(trainer)
-    for number in (1, 2, 3):
+    for _number in (1, 2, 3):
         for param in trainer._params:
             param.data()._fresh_grad = True
         trainer.set_learning_rate(0.1)

@@ -338,7 +338,7 @@ def trains_in_bfloat16(build, size, updates, hybrid):
     except UsageError as error:
         pytest.skip(str(error))
     code = TRAIN.format(root=ROOT, build=build, size=size, updates=updates, hybrid=hybrid)
-    done = subprocess.run([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert b'bfloat16' in done.stdout
 

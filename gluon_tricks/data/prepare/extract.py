@@ -19,10 +19,11 @@ def extract(members, out, name, check, describe, source, processes=1):
     """Write {path below OUT: source} and OUT/NAME.certificate.json; returns the certificate's facts.
 
     check: function(folder, processes) that looks at the finished tree and returns facts about it, or raises UsageError.
-    describe: function(facts) -> lines that tell what is there; a certificate for which it fails is not taken. source: facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first
-    folders are moved to OUT, the certificate last. A kill at any point loses a few files. What is there already, from
-    the same members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written; what
-    the check refuses is not kept, so that nothing of it is taken for good the next time.
+    describe: function(facts) -> lines that tell what is there; a certificate for which it fails is not taken. source:
+    facts about the archives. The files lie in OUT/NAME.parts until all are there and checked; then their first folders
+    are moved to OUT, the certificate last. A kill at any point loses a few files. What is there already, from the same
+    members, is kept. Raises UsageError where a folder of OUT is in the way, or nothing can be written; what the check
+    refuses is not kept, so that nothing of it is taken for good the next time.
     """
     _check_tree(members)
     certificate = os.path.join(out, name + '.certificate.json')

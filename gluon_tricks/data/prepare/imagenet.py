@@ -1,4 +1,5 @@
-"""``python -m gluon_tricks prepare imagenet``: records of ILSVRC2012 from its three official archives (paper section 2).
+"""``python -m gluon_tricks prepare imagenet``: records of ILSVRC2012 from its three official archives (paper section
+2).
 
 The training archive holds a tar for each class; their images are read in place. The validation labels are the devkit's
 own ground truth, in ILSVRC2012_ID order, which is not the order of the classes: a class's index is its place among the

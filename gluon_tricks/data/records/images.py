@@ -22,8 +22,8 @@ def frame(content):
     """(width, height, components) of the header of a JPEG or PNG, None where that is not to be found at once.
 
     content: bytes, or a view of them.
-    components: of a JPEG, 1 for grey, 3 for colour, 4 for CMYK; 0 of a PNG. A twentieth of the time that a library takes
-    to open the image.
+    components: of a JPEG, 1 for grey, 3 for colour, 4 for CMYK; 0 of a PNG. A twentieth of the time that a library
+    takes to open the image.
     """
     if content[:4] == _PNG:
         return struct.unpack('>II', content[16:24]) + (0,) if len(content) >= 24 else None
@@ -55,7 +55,8 @@ def _too_large(width, height):
 def open_whole(content):
     """A Pillow image of which every byte was decoded, a JPEG to an eighth of its size.
 
-    Raises ValueError, with what is wrong: too many pixels, a side too long for the other, another kind of file, damage, a truncated file.
+    Raises ValueError, with what is wrong: too many pixels, a side too long for the other, another kind of file,
+    damage, a truncated file.
     """
     from PIL import Image, ImageFile
     problem = size_problem(content)

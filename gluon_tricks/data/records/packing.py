@@ -3,9 +3,9 @@
 Records are packed shuffled, because each of several training workers reads a contiguous share, which must be a fair
 sample. The images are cut into shards of a few hundred. A worker makes a shard's records in memory, waits until it is
 known where the shard before ends, writes them there in the growing record file, and then a file of facts about them,
-which says that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec, .lst, .idx and
-.certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk, at any point
-loses at most the shards that were being written; the result is the same to the byte.
+which says that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec, .lst,
+.idx and .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk, at
+any point loses at most the shards that were being written; the result is the same to the byte.
 """
 import contextlib
 import hashlib
@@ -44,8 +44,8 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
     items: list of (where the image is: a path, its bytes, or an `archives` member; label; name). resize: the short
     side that all images are brought to; quality: of the JPEGs that are then written (95), or written anew when it is
     given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the
-    archives, for the certificate. What is there already, of the same items and options, is kept. Raises UsageError for an empty list,
-    for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
+    archives, for the certificate. What is there already, of the same items and options, is kept. Raises UsageError for
+    an empty list, for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
     """
     if not items:
         raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)

@@ -33,7 +33,8 @@ Head = collections.namedtuple('Head', 'label key start')  # a record's label, it
 # Records
 
 def record_pieces(key, label, image):
-    """The bytes of one record as a list of bytes: magic, length, header of 24 bytes; image; zeros up to a multiple of 4.
+    """The bytes of one record as a list of bytes: magic, length, header of 24 bytes; image; zeros up to a multiple of
+    4.
 
     As MXNet's own writer does, a content that holds the magic number at a multiple of 4 is split there; the upper three
     bits of the length say of a piece that it is the whole (0), the first (1), one between (2) or the last (3).

@@ -1,4 +1,5 @@
-"""A classification run from its configuration, told in the paper's order: data, network, schedule, optimizer, tricks."""
+"""A classification run from its configuration, told in the paper's order: data, network, schedule, optimizer,
+tricks."""
 from gluon_tricks.compat import mx
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.open import open_data

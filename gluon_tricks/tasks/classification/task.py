@@ -156,7 +156,8 @@ class Classification:
     # -- log lines, in GluonCV's format -----------------------------------------------------------------------------
 
     def batch_line(self, epoch, batch, speed, metrics, lr, wait):
-        """At most 100 columns; io is the share of the time that was spent waiting for data. log.jsonl has the digits."""
+        """At most 100 columns; io is the share of the time that was spent waiting for data. log.jsonl has the
+        digits."""
         return 'Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\t%s=%.4f\tlr=%f loss=%.2f io=%d%%' % (
             epoch, batch, speed, self.accuracy_name, metrics[self.accuracy_name], lr, metrics['loss'],
             min(round(100 * wait), 99))

@@ -52,7 +52,7 @@ def build_faster_rcnn(base, classes, images_per_device=1, short=600, max_size=10
     for param in net.collect_params().values():
         if param._data is None:
             param.initialize()
-    net.target_generator  # made at its first use, and then part of the network's parameters
+    net.target_generator  # noqa: B018  made at its first use, and then part of the network's parameters
     net(mx.nd.zeros((1, 3, short, short)))  # makes every shape known
     net.collect_params().setattr('grad_req', 'null')
     for param in net.collect_train_params().values():

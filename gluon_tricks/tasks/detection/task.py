@@ -23,7 +23,8 @@ def create_optimizer(config):
 
 
 class Detection:
-    """Images and boxes to a loss, and mAP over the test images (see `gluon_tricks.training.loop` for what a task supplies).
+    """Images and boxes to a loss, and mAP over the test images (see `gluon_tricks.training.loop` for what a task
+    supplies).
 
     net: of `faster_rcnn.build_faster_rcnn`; config: an RCNNConfig; train_stream: a DetectionStream; test_set: a VOC
     set, None for no evaluation; precision: of tricks.low_precision.

@@ -16,8 +16,9 @@ from gluon_tricks.models.weights import load_params
 nn = mx.gluon.nn
 
 HEAD_LR = 10  # learning rate of the heads over the base network's, as in GluonCV
-# The heads' weights are uniform within plus and minus this: MXNet's default and so GluonCV's, whose rate was chosen with
-# it. Xavier's are 4.3 times smaller in the main head's first convolution, and the rate would act 19 times larger there.
+# The heads' weights are uniform within plus and minus this: MXNet's default and so GluonCV's, whose rate was chosen
+# with it. Xavier's are 4.3 times smaller in the main head's first convolution, and the rate would act 19 times larger
+# there.
 HEAD_INIT = 0.07
 
 

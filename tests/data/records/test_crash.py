@@ -27,7 +27,7 @@ def train(data, *flags):
     return subprocess.run(
         [sys.executable, str(ROOT / 'train_imagenet.py'), '--data-dir', str(data), '--model', 'resnet10_v1d_demo',
          '--num-classes', '4', '--input-size', '32', '--batch-size', '8', '--num-epochs', '1', '--num-gpus', '0',
-         '--save-dir', str(data / 'run'), *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+         '--save-dir', str(data / 'run'), *flags], capture_output=True, timeout=300)
 
 
 @pytest.mark.parametrize('part, code', [('train', 2), ('val', 1)])
@@ -71,7 +71,8 @@ def test_a_missing_file_is_told_too(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_random_damage_never_ends_a_run_without_a_sentence(tmp_path):
-    """40 variants of damage behind what is checked before training: a code of 0, 1 or 2, and a last line that says why."""
+    """40 variants of damage behind what is checked before training: a code of 0, 1 or 2, and a last line that says
+    why."""
     import random
     for seed in range(40):
         generator = random.Random(seed)
@@ -187,8 +188,8 @@ def test_evaluate_ends_with_a_figure_or_a_sentence(kind, tmp_path):
             'zoo.know_shapes(net, 32); net.save_parameters("x.params"); '
             'sys.exit(main(["evaluate", "x.params", "--model", zoo.DEMO, "--num-classes", "4", "--rec-val", "x.rec", '
             '"--num-gpus", "0"]))' % str(ROOT))
-    done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=120)
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), capture_output=True,
+                          timeout=120)
     last = (done.stderr.decode().strip().splitlines() or [''])[-1]
     assert done.returncode in (0, 1, 2) and b'Traceback' not in done.stderr, done.stderr.decode()[-2000:]
     assert done.returncode == 0 or last.startswith('error: ') and 'record 4 at offset' in last, last

@@ -21,7 +21,7 @@ def test_a_copy_is_the_same_and_other_bytes_are_not(whole, packed, tmp_path, mon
     for end in ('.rec', '.idx'):
         shutil.copyfile(packed + end, copy + end)
     assert of(copy) == dict(before, sha256=None)  # it has no certificate
-    for key, place in zip(*read_index(copy + '.idx')):
+    for _key, place in zip(*read_index(copy + '.idx')):
         with open(copy + '.rec', 'r+b') as stream:
             stream.seek(int(place) + 12)  # the label
             label = stream.read(4)

@@ -171,7 +171,7 @@ def average_precision(found, wanted):
         return width * height / (sum(areas) - width * height)
     total = sum(not difficult for boxes in wanted.values() for _, difficult in boxes)
     taken, right, wrong, curve = set(), 0, 0, []
-    for image, score, box in sorted(found, key=lambda each: -each[1]):
+    for image, _score, box in sorted(found, key=lambda each: -each[1]):
         best = max(enumerate(wanted.get(image, [])), key=lambda each: overlap(box, each[1][0]), default=None)
         if best is not None and overlap(box, best[1][0]) >= 0.5:
             if best[1][1]:
