@@ -15,7 +15,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config import recipes_transfer as tables
 from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.models.zoo import get_model
-from gluon_tricks.tasks.segmentation import data as segmentation
+from gluon_tricks.tasks.segmentation import task as segmentation
 from gluon_tricks.tasks.segmentation.metrics import evaluate_images
 from gluon_tricks.tasks.segmentation.network import load_fcn
 from gluon_tricks.tricks.low_precision import precision
