@@ -15,9 +15,11 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config import recipes_transfer as tables
 from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.models.zoo import get_model
-from gluon_tricks.tasks.segmentation import task as segmentation
+from gluon_tricks.tasks.segmentation.data import ROOT as ROOT_FOLDER
+from gluon_tricks.tasks.segmentation.data import ImageStream, Scenes
 from gluon_tricks.tasks.segmentation.metrics import evaluate_images
 from gluon_tricks.tasks.segmentation.network import load_fcn
+from gluon_tricks.tasks.segmentation.task import Segmentation
 from gluon_tricks.tricks.low_precision import precision
 from support import ROOT
 from support.archives import png, write_ade20k  # noqa: E402
@@ -112,13 +114,13 @@ def test_a_resumed_run_is_the_whole_one(more, arguments, finished, tmp_path, mon
     if more:
         whole = tmp_path / 'whole'
         assert train(arguments, whole, *more) == 0
-    real = segmentation.Segmentation.begin_batch
+    real = Segmentation.begin_batch
 
     def stopped(self, update):
         if update == self.train_stream.updates_per_epoch + 1:  # inside the second epoch
             os.kill(os.getpid(), signal.SIGTERM)
         return real(self, update)
-    monkeypatch.setattr(segmentation.Segmentation, 'begin_batch', stopped)
+    monkeypatch.setattr(Segmentation, 'begin_batch', stopped)
     assert train(arguments, tmp_path / 'stopped', *more) == 143
     monkeypatch.undo()
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))).startswith('epoch-0001-batch-00000')
@@ -231,7 +233,7 @@ def test_it_runs_from_anywhere(tmp_path):
 
 def expected(finished, ade, multi=None):
     net, classes = load_fcn(str(finished / 'best' / 'net.params'), BACKBONE)
-    stream = segmentation.ImageStream(segmentation.Scenes(ade, 'validation', classes), 1)
+    stream = ImageStream(Scenes(ade, 'validation', classes), 1)
     return evaluate_images(net, stream, [mx.cpu()], precision('float32', [mx.cpu()]), classes, multi)
 
 
@@ -269,7 +271,7 @@ def test_weights_that_do_not_fit(finished, ade, base_params, tmp_path, capsys):
 def without_names(ade, tmp_path):
     import shutil
     shutil.copytree(ade, str(tmp_path / 'ade'))
-    (tmp_path / 'ade' / segmentation.ROOT / 'objectInfo150.txt').unlink()
+    (tmp_path / 'ade' / ROOT_FOLDER / 'objectInfo150.txt').unlink()
     return tmp_path / 'ade'
 
 
