@@ -14,6 +14,7 @@ COMMANDS = {
     'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file; certify it'),
     'evaluate': ('gluon_tricks.commands.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
     'predict': ('gluon_tricks.commands.predict', 'the five likeliest classes of images'),
+    'inspect': ('gluon_tricks.commands.inspect', 'a run\'s checkpoints, whole or damaged; how two differ'),
     'launch': ('gluon_tricks.distributed.launch', 'one training over several workers, here or over ssh'),
 }
 

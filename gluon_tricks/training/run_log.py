@@ -14,12 +14,12 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, unwritable, write_whole
 
 
-def _finite(value):
+def finite(value):
     """Value as JSON can hold it: a float that is not finite becomes text."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     if hasattr(value, 'item'):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -29,7 +29,7 @@ def _finite(value):
 
 def write_json(path, content):
     """Write a JSON file atomically."""
-    write_whole(path, (json.dumps(_finite(content), indent=1) + '\n').encode())
+    write_whole(path, (json.dumps(finite(content), indent=1) + '\n').encode())
 
 
 class Record:
@@ -104,7 +104,7 @@ class Record:
 
     def event(self, kind, **values):
         """One object of log.jsonl; its numbers also go to TensorBoard."""
-        self._append(self._events, json.dumps(_finite(dict(values, event=kind, time_stamp=time.time()))))
+        self._append(self._events, json.dumps(finite(dict(values, event=kind, time_stamp=time.time()))))
         if self._board is not None:
             self._scalars(kind, values, values.get('update', values.get('epoch', 0)))
 
