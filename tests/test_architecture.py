@@ -263,8 +263,14 @@ def test_each_test_file_in_a_folder_has_its_module():
     assert not [str(path.relative_to(ROOT)) for path in nested if path not in mirrored]
 
 
-def test_tricks_folder_and_docstring_agree():
+def test_the_paper_s_tricks_are_listed_by_its_sections():
+    """Those whose card names a section of the paper, in the order of the sections; the others are beyond the paper."""
     docstring = ast.get_docstring(ast.parse((PACKAGE / 'tricks' / '__init__.py').read_text(encoding='utf-8')))
-    listed = re.findall(r'``(\w+)``', docstring)
-    files = [path.stem for path in sources('gluon_tricks/tricks') if path.stem != '__init__']
-    assert sorted(listed) == sorted(files)
+    listed = [(section, name) for section, names in re.findall(r'^\* (\d\.\d) (.*)$', docstring, re.M)
+              for name in re.findall(r'``(\w+)``', names)]
+    cards = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))).splitlines()[0]
+             for path in sources('gluon_tricks/tricks') if path.stem != '__init__'}
+    sections = {name: re.search(r'\(paper section (\d\.\d)', card) for name, card in cards.items()}
+    assert sorted(listed) == sorted((found.group(1), name) for name, found in sections.items() if found)
+    assert [section for section, _ in listed] == sorted(section for section, _ in listed)
+    assert all('beyond the paper' in cards[name] for name, found in sections.items() if not found)

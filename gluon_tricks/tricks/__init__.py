@@ -8,22 +8,24 @@ In the paper's order:
 * 5.2 ``label_smoothing``
 * 5.3 ``distillation``
 * 5.4 ``mixup``
-* beyond the paper: ``cutmix``, ``cutout``
+* beyond the paper: every other file
 
 A trick takes plain numbers and arrays, does one thing, and imports no other trick. The first docstring of each file is
 its card: the equation, what GluonCV does, the default, the cost, and how it goes with the others.
 """
 import importlib
+import pkgutil
 import sys
 import types
 
+# {function: file}. A file without an entry has one function, of the file's own name.
 _NAMES = {
     'linear_scaling_lr': 'linear_scaling', 'warmup_lr': 'warmup', 'zero_gamma': 'zero_gamma', 'one_gamma': 'zero_gamma',
-    'no_bias_decay': 'no_bias_decay', 'cosine_lr': 'cosine_decay', 'smooth_labels': 'label_smoothing',
-    'distillation_loss': 'distillation', 'sample_lam': 'mixup', 'sample_partner': 'mixup', 'mix': 'mixup',
-    'sample_box': 'cutmix', 'cutmix': 'cutmix', 'sample_centres': 'cutout', 'cutout': 'cutout',
-    'precision': 'low_precision', 'LossScaler': 'low_precision',
+    'cosine_lr': 'cosine_decay', 'smooth_labels': 'label_smoothing', 'distillation_loss': 'distillation',
+    'sample_lam': 'mixup', 'sample_partner': 'mixup', 'mix': 'mixup', 'sample_box': 'cutmix', 'cutmix': 'cutmix',
+    'sample_centres': 'cutout', 'cutout': 'cutout', 'precision': 'low_precision', 'LossScaler': 'low_precision',
 }
+_NAMES.update({name: name for _, name, _ in pkgutil.iter_modules(__path__) if name not in _NAMES.values()})
 __all__ = sorted(_NAMES)
 
 

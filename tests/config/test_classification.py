@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from gluon_tricks.config.classification import TrainConfig, from_namespace, parser
@@ -307,66 +307,75 @@ def test_an_unknown_stored_option_is_refused():
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 NAME = TEXT.filter(bool)
-SHARE = st.floats(0.01, 0.99)
-POSITIVE = st.floats(1e-6, 1e6)
+
+# Options whose type and range do not tell all their values.
+OF_ITS_OWN = dict(
+    model=NAME, save_dir=NAME, logging_file=NAME.filter(lambda name: '/' not in name),
+    loss_scale=st.sampled_from(('dynamic', '128', '1e3')), divergence_factor=st.sampled_from((0.0, 1.5, 4.0)),
+    lr_decay_epoch=st.lists(st.integers(1, 300), unique=True, max_size=4).map(
+        lambda epochs: ','.join(map(str, sorted(epochs)))))
+# Options that bound or exclude each other, drawn together.
+TOGETHER = [
+    st.just({}) | st.fixed_dictionaries(dict(num_epochs=st.integers(101, 300), warmup_epochs=st.integers(0, 100),
+                                             mixup_off_epoch=st.integers(0, 100))),
+    st.sampled_from(({}, dict(num_gpus=2), dict(num_gpus=0), dict(devices='cpu(0),cpu(1)'))),
+    st.sampled_from(({}, dict(resume='auto'), dict(use_pretrained=True), dict(last_gamma=True),
+                     dict(resume_params='a b.params', resume_epoch=7))),
+    st.sampled_from(({}, dict(num_classes=1), dict(num_classes=2, label_smoothing=True))),
+    st.just({}) | st.fixed_dictionaries(dict(teacher=NAME, teacher_params=NAME))]
+DRAWN_TOGETHER = {'num_epochs', 'warmup_epochs', 'mixup_off_epoch', 'num_gpus', 'devices', 'resume', 'use_pretrained',
+                  'last_gamma', 'resume_params', 'resume_epoch', 'num_classes', 'label_smoothing', 'teacher',
+                  'teacher_params'}
+# What else is set where an option needs one of these.
+WITH = dict(teacher=dict(teacher='a', teacher_params='a b.params'), label_smoothing=dict(label_smoothing=True, num_classes=2))
 
 
-def numbers(minimum=0, maximum=10 ** 6):
-    return st.integers(minimum, maximum)
+def values(field):
+    """A strategy of the values that an option may have, by its type, its choices and its range."""
+    kind, bounds = field.metadata['type'] or field.type, field.metadata['bounds']
+    if field.name in OF_ITS_OWN:
+        return OF_ITS_OWN[field.name]
+    if field.metadata['choices']:
+        return st.sampled_from(field.metadata['choices'])
+    if kind in (bool, str):
+        return st.booleans() if kind is bool else TEXT
+    if kind is int:
+        low = bounds['at_least'] if bounds['above'] is None else bounds['above'] + 1
+        high = bounds['at_most'] if bounds['below'] is None else bounds['below'] - 1
+        found = st.integers(low, 10 ** 6 if high is None else high)
+    else:
+        ends = [bounds['at_least'], bounds['above'], bounds['at_most'], bounds['below']]
+        low, high = next((end for end in ends[:2] if end is not None), -1e6), next(
+            (end for end in ends[2:] if end is not None), 1e6)
+        found = st.floats(low, high, exclude_min=bounds['above'] is not None, exclude_max=bounds['below'] is not None)
+    if field.type is tuple:
+        return st.tuples(*[found] * len(field.default))
+    return st.none() | found if field.default is None else found
 
 
-# Options that may take any value of these at any time; those that need or exclude others follow in `configurations`.
-FREE = dict(
-    checkpoint_minutes=SHARE, stall_minutes=SHARE, divergence_factor=st.sampled_from((0.0, 1.5, 4.0)),
-    on_divergence=st.sampled_from(('stop', 'rewind')), max_rewinds=numbers(0),
-    model=NAME, num_classes=numbers(2), input_size=st.none() | numbers(8, 2048), use_se=st.booleans(),
-    init=st.sampled_from(('xavier', 'msra')),
-    data_backend=st.sampled_from(('mxnet', 'synthetic')), data_dir=TEXT, rec_train=TEXT, rec_train_idx=TEXT,
-    rec_val=TEXT,
-    rec_val_idx=TEXT, use_rec=st.booleans(), num_training_samples=st.none() | numbers(1),
-    decode_threads=st.none() | numbers(1, 1024),
-    crop_ratio=st.floats(0.25, 1), rgb_mean=st.tuples(*[st.floats(-1e3, 1e3)] * 3), rgb_std=st.tuples(*[POSITIVE] * 3),
-    min_area=SHARE,
-    jitter=SHARE, pca_noise=SHARE, no_mirror=st.booleans(), batch_size=numbers(1, 65536),
-    kv_store=st.sampled_from(('device', 'local', 'nccl')), lr=st.none() | POSITIVE, last_gamma=st.booleans(),
-    no_wd=st.booleans(), momentum=SHARE, wd=SHARE, nag=st.sampled_from(('paper', 'mxnet')),
-    mode=st.sampled_from(('hybrid', 'imperative')), lr_mode=st.sampled_from(('step', 'cosine', 'poly')), lr_decay=SHARE,
-    lr_decay_epoch=st.lists(numbers(1, 300), unique=True, max_size=4).map(lambda e: ','.join(map(str, sorted(e)))),
-    lr_decay_period=numbers(0, 50), schedule=st.sampled_from(('paper', 'gluoncv-2018', 'gluoncv')),
-    cutout=numbers(0, 500),
-    seed=numbers(0, 2 ** 31 - 1), save_dir=NAME, save_frequency=numbers(0),
-    save_dtype=st.sampled_from(('float32', 'float16')),
-    log_interval=numbers(0), logging_file=NAME.filter(lambda name: '/' not in name), tensorboard=st.booleans())
-NEEDING = dict(
-    label_smoothing=dict(epsilon=SHARE, smoothing=st.sampled_from(('paper', 'gluoncv'))),
-    mixup=dict(mixup_alpha=POSITIVE, mixup_off_epoch=numbers(0, 100),
-               mixup_pairs=st.sampled_from(('random', 'reverse'))),
-    cutmix=dict(cutmix_alpha=POSITIVE))
+ALONE = {field.name: field for field in TrainConfig.fields() if field.name not in DRAWN_TOGETHER}
 
 
 @st.composite
-def configurations(draw):
-    options = {name: draw(FREE[name]) for name in draw(st.sets(st.sampled_from(sorted(FREE))))}
-    options.update(num_epochs=draw(numbers(101, 300)), warmup_epochs=draw(numbers(0, 100)))
-    for switch in draw(st.sets(st.sampled_from(sorted(NEEDING)))):
-        options.update({name: draw(values) for name, values in NEEDING[switch].items()}, **{switch: True})
-    if draw(st.booleans()):
-        options.update(teacher=draw(NAME), teacher_params=draw(NAME), temperature=draw(POSITIVE))
-        if draw(st.booleans()):
-            options.update(distill_loss='gluoncv', hard_weight=draw(SHARE))
-    if draw(st.booleans()):
-        options.update(dtype='float16', loss_scale=draw(st.sampled_from(('dynamic', '128', '1e3'))))
-    options.update(draw(st.sampled_from(({}, dict(num_gpus=2), dict(num_gpus=0), dict(devices='cpu(0),cpu(1)')))))
-    options.update(draw(st.sampled_from(({}, dict(resume='auto'), dict(use_pretrained=True),
-                                         dict(resume_params='a b.params', resume_epoch=7)))))
-    if options.get('use_pretrained'):
-        options.pop('last_gamma', None)  # it is for new weights
-    return TrainConfig(**options)
+def configurations(draw, off_default=()):
+    """Any of the options, these off their default, and what they need to do something."""
+    options = {name: draw(values(ALONE[name])) for name in draw(st.sets(st.sampled_from(sorted(ALONE))))}
+    for name in off_default:
+        options[name] = draw(values(ALONE[name]).filter(lambda value: value != ALONE[name].default))
+    for group in TOGETHER:
+        options.update(draw(group))
+    while True:
+        config = TrainConfig(**options)
+        needs = {name: TrainConfig.field(name).metadata['needs'] for name in options}
+        missing = [needs[name][0] for name in options if needs[name] and not any(map(config.has, needs[name]))]
+        if not missing:
+            return config
+        for need in missing:
+            name, _, value = need.partition('=')
+            options.update(WITH.get(name, {name: value or True}))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(config=configurations())
-def test_a_configuration_survives_its_views(config):
+def check_views(config):
     assert from_namespace(parser().parse_args(config.arguments())) == config
     assert from_namespace(parser().parse_args(shlex.split(config.command())[2:])) == config
     assert TrainConfig.from_dict(config.to_dict()) == config
@@ -374,12 +383,28 @@ def test_a_configuration_survives_its_views(config):
     assert hash(config) == hash(config.replace())
 
 
-def test_random_configurations_reach_every_option():
-    reached = set(FREE) | {name for needed in NEEDING.values() for name in needed} | set(NEEDING) | {
-        'num_epochs', 'warmup_epochs', 'teacher', 'teacher_params', 'temperature', 'distill_loss', 'hard_weight',
-        'dtype',
-        'loss_scale', 'num_gpus', 'devices', 'resume', 'use_pretrained', 'resume_params', 'resume_epoch'}
-    assert reached == {field.name for field in dataclasses.fields(TrainConfig)}
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(config=configurations())
+def test_a_configuration_survives_its_views(config):
+    check_views(config)
+
+
+@pytest.mark.parametrize('name', sorted(ALONE))
+def test_each_option_survives_the_views(name):
+    """Off its default, as else nothing of it would be printed."""
+    @settings(max_examples=2, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck))
+    @given(config=configurations(off_default=[name]))
+    def check(config):
+        assert getattr(config, name) != ALONE[name].default
+        check_views(config)
+    check()
+
+
+@pytest.mark.parametrize('name', sorted(DRAWN_TOGETHER))
+def test_the_options_that_are_drawn_together_are_drawn(name):
+    assert find(st.tuples(*TOGETHER), lambda groups: any(name in group for group in groups),
+                settings=settings(derandomize=True, database=None, phases=[Phase.generate]))
 
 
 def test_the_module_loads_without_mxnet_and_numpy():
