@@ -4,6 +4,7 @@
 # make test               runs the tests; make test ARGS="-m slow"
 # make lint               looks over the code with ruff and mypy
 # make .venv              only sets up .venv, as all do first; make .venv EXTRA=cu112 for GPUs
+# make constraints        writes .ci/constraints/pyXY.txt: the versions that make .venv installs, for one PYTHON
 # make clean              removes .venv
 #
 # They need python3 (PYTHON=python3.11 for another), python3-venv and make.
@@ -16,6 +17,7 @@ EXTRA ?= $(or $(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)),cpu)
 VERSIONS = 3.8 3.9 3.10 3.11 3.12
 version = $(shell (test -x "$$(command -v $(1))" && $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])') 2>&1)
 VERSION = $(call version,$(PYTHON))
+CONSTRAINTS = .ci/constraints/py$(subst .,,$(VERSION)).txt
 HAS_VENV = $(shell $(PYTHON) -c 'import ensurepip, venv; print("yes")' 2>/dev/null)
 
 # What MXNet and OpenCV load, file:Debian package.
@@ -35,7 +37,7 @@ ifneq ($(call version,.venv/bin/python),$(VERSION))
 endif
 endif
 
-.PHONY: demo demo-detection demo-segmentation test lint .venv clean
+.PHONY: demo demo-detection demo-segmentation test lint .venv constraints clean
 
 demo: .venv
 	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
@@ -71,8 +73,12 @@ lint: .venv
 
 .venv: .venv/ready-$(EXTRA)
 
+# Of pip, constraints of what is installed and of what setup.py is built with; a pip that lacks the second takes the
+# first for both.
+.venv/ready-$(EXTRA): export PIP_CONSTRAINT = $(CONSTRAINTS)
+.venv/ready-$(EXTRA): export PIP_BUILD_CONSTRAINT = $(CONSTRAINTS)
 # --no-compile: compiling every module at once takes longer, and says nothing meanwhile.
-.venv/ready-$(EXTRA): setup.py
+.venv/ready-$(EXTRA): setup.py $(wildcard $(CONSTRAINTS))
 	$(if $(filter cpu cu112,$(EXTRA)),,$(error EXTRA (=$(EXTRA)) must be cpu or cu112))
 	$(if $(filter $(VERSIONS),$(VERSION)),,$(error $(PYTHON) is $(if $(VERSION),Python $(VERSION),not found) and \
 	    gluon_tricks runs on Python 3.8 to 3.12: name one, as in `make PYTHON=python3.11`))
@@ -88,10 +94,13 @@ lint: .venv
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --upgrade pip
 	@echo '== Packages: about 200 MB for the CPU, 2 GB for cu112; a few minutes'
-	.venv/bin/python -m pip install --no-compile --editable '.[$(EXTRA),demo,test]'
+	.venv/bin/python -m pip install --no-compile --editable '.[$(EXTRA),demo,test,lint]'
 	@echo '== Check'
 	.venv/bin/python -c 'import cv2, gluon_tricks.compat as compat; print(compat.environment())'
 	@touch $@
+
+constraints:
+	$(PYTHON) .ci/renew_constraints.py
 
 clean:
 	rm -rf .venv

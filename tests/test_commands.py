@@ -165,7 +165,8 @@ def test_a_line_that_does_not_parse_is_seen(line, monkeypatch):
 def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
     """From a fresh copy of the tree: `make demo` downloads the packages. Some minutes, without the downloads."""
     tree = tmp_path / 'tree'
-    shutil.copytree(str(ROOT), str(tree), ignore=shutil.ignore_patterns('.*', 'runs', '__pycache__', '*.egg-info'))
+    shutil.copytree(str(ROOT), str(tree), ignore=shutil.ignore_patterns(
+        '.git', '.venv', '.*_cache', 'runs', '__pycache__', '*.egg-info'))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'VIRTUAL_ENV'))}
     environment['PATH'] = os.pathsep.join([str(tree / '.venv' / 'bin'), os.path.dirname(os.path.realpath(sys.executable)),
                                            environment['PATH']])
