@@ -1,0 +1,150 @@
+"""Checkpoints that an older version wrote resume to the bits of the run that nothing disturbed."""
+import functools
+import json
+import os
+import shutil
+import signal
+import tarfile
+
+import numpy as np
+import pytest
+
+from gluon_tricks.api import CONFIGS, open_run
+from gluon_tricks.commands import train, train_detection, train_segmentation
+from gluon_tricks.compat import environment, mx
+from gluon_tricks.data.prepare import command
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models import resnet
+from gluon_tricks.tasks.classification.task import Classification
+from gluon_tricks.tasks.detection.task import Detection
+from gluon_tricks.tasks.segmentation.task import Segmentation
+from gluon_tricks.training import checkpoint
+from gluon_tricks.training.resume import find_to_resume
+from support.archives import write_ade20k
+from support.detection import write_tree
+from support.old_checkpoints import make
+from support.records import make_records
+from support.runs import history
+
+PROGRAMS = {'classification': train, 'detection': train_detection, 'segmentation': train_segmentation}
+RENAMED = {'classification': {'num_workers'}, 'detection': {'num_workers', 'batch_size'},
+           'segmentation': {'workers', 'batch_size', 'weight_decay'}}
+
+
+@pytest.fixture(scope='module')
+def unpacked(tmp_path_factory):
+    """Function(task): a directory with what its archive holds; nobody writes there."""
+    @functools.lru_cache(maxsize=None)
+    def unpack(task):
+        folder = tmp_path_factory.mktemp(task)
+        with tarfile.open(str(make.HERE / (task + '.tar.xz'))) as archive:
+            archive.extractall(str(folder))
+        return folder
+    return unpack
+
+
+def make_data(task, folder):
+    """The bytes that the older version's runs had."""
+    if task == 'classification':
+        make_records(folder / 'data', train=48, val=12)
+    elif task == 'detection':
+        write_tree(folder / 'data', images=6)
+    else:
+        command.main(['ade20k', '--out', str(folder / 'data')] + write_ade20k(folder / 'zip', train=12, val=4))
+
+
+def end(folder):
+    """How a run ended: digests of its arrays, its results, and the figures behind the place of the checkpoint."""
+    manifest = json.loads((folder / 'latest' / 'manifest.json').read_text())
+    run = json.loads((folder / 'run.json').read_text())
+    figures = history(folder)
+    return {'arrays': {name: facts['sha256'] for name, facts in manifest['files'].items()}, 'result': run['result'],
+            'best': run['best'], 'scaler': manifest['scaler'], 'monitor': manifest['monitor'],
+            'figures': [figures['batch', 10], figures['batch', 12], figures['epoch', 1]]}
+
+
+def arrays(folder):
+    return {name: value.asnumpy() for name, value in mx.nd.load(str(folder / 'latest' / 'net.params')).items()}
+
+
+@pytest.fixture(params=sorted(PROGRAMS))
+def started(request, unpacked, tmp_path, monkeypatch):
+    """(directory of the archive, function(save_dir, flags) -> exit code that starts the program)."""
+    task = request.param
+    monkeypatch.setattr(resnet, 'resnet10_v1d_demo', make.narrow(resnet))
+    make_data(task, tmp_path)
+
+    def start(save_dir, *flags):
+        return PROGRAMS[task].main(make.FLAGS[task] + ['--data-dir', str(tmp_path / 'data'), '--save-dir', str(save_dir)]
+                                   + list(flags))
+    return unpacked(task), start
+
+
+def test_all_of_it_is_put_back(started, tmp_path, monkeypatch):
+    """Saved again before the next update it is the same, on every machine: arrays bit by bit, sums and counters."""
+    (old, start), folder = started, tmp_path / 'resumed'
+    shutil.copytree(str(old / 'stopped'), str(folder))
+    for task in (Classification, Detection, Segmentation):
+        def stopped(*arguments, real=task.begin_epoch):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return real(*arguments)
+        monkeypatch.setattr(task, 'begin_epoch', stopped)
+    assert start(folder, '--resume', 'auto') == 143
+    assert checkpoint.names(str(folder)) == [make.INSIDE]
+    before, after = (json.loads((path / make.INSIDE / 'manifest.json').read_text()) for path in (old / 'stopped', folder))
+    assert set(after) - set(before) == {'task'}
+    assert {name for name in before if before[name] != after[name]} == {'config', 'digest'}
+
+
+def test_it_resumes_to_the_bits_of_the_undisturbed_run(started, tmp_path):
+    """Three ends are compared: of the older version's undisturbed run, of today's, and of the resumed run.
+
+    On the machine of the archives all three are equal bit by bit; so is the resumed run on every machine where today's
+    undisturbed run has the bits of the older one. Elsewhere a processor rounds otherwise, and the first half of the
+    resumed run was rounded on the archives' machine: there it must come near to both.
+    """
+    (old, start), now, resumed = started, tmp_path / 'now', tmp_path / 'resumed'
+    assert start(now) == 0
+    shutil.copytree(str(old / 'stopped'), str(resumed))
+    assert start(resumed, '--resume', 'auto', '-j', '2') == 0
+    wanted, today, found = (end(folder) for folder in (old / 'whole', now, resumed))
+    before, here = json.loads((old / 'machine.json').read_text()), make.machine(environment())
+    if before == {name: here[name] for name in before}:
+        assert today == wanted
+    if today == wanted:
+        assert found == wanted
+    assert found['monitor']['losses'] == pytest.approx(wanted['monitor']['losses'], rel=0.02)
+    ours, theirs = arrays(resumed), arrays(now)
+    assert set(ours) == set(theirs)
+    assert all(np.allclose(ours[name], theirs[name], rtol=0.01, atol=0.001) for name in ours)
+
+
+@pytest.mark.parametrize('task', sorted(PROGRAMS))
+def test_its_configuration_is_read_by_the_names_of_today(task, unpacked):
+    """Each option that was renamed is off its default there."""
+    stored = json.loads((unpacked(task) / 'stopped' / make.INSIDE / 'manifest.json').read_text())['config']
+    run = open_run(unpacked(task) / 'stopped' / make.INSIDE)
+    assert run.task == task and RENAMED[task] <= set(CONFIGS[task].RENAMED)
+    for name in RENAMED[task]:
+        now = CONFIGS[task].RENAMED[name]
+        assert stored[name] == getattr(run.config, now) != CONFIGS[task].field(now).default
+
+
+@pytest.mark.parametrize('task, option, value', [
+    ('detection', 'total_batch_size', 4), ('segmentation', 'total_batch_size', 4), ('segmentation', 'wd', 0.01)])
+def test_a_renamed_option_with_another_value_is_refused(task, option, value, unpacked):
+    path = str(unpacked(task) / 'stopped' / make.INSIDE)
+    config = open_run(path).config.replace(resume=path)
+    find_to_resume(config)
+    with pytest.raises(UsageError, match='%s is %s now and was ' % (option, value)):
+        find_to_resume(config.replace(**{option: value}))
+
+
+@pytest.mark.parametrize('task', sorted(PROGRAMS))
+def test_another_task_does_not_resume_it(task, unpacked, tmp_path):
+    """Though an older version did not store what it trains."""
+    path = unpacked(task) / 'stopped' / make.INSIDE
+    assert 'task' not in json.loads((path / 'manifest.json').read_text())
+    for other in set(PROGRAMS) - {task}:
+        with pytest.raises(UsageError, match='a checkpoint of the task %s, and this is %s;' % (task, other)):
+            find_to_resume(CONFIGS[other](resume=str(path), save_dir=str(tmp_path)))
