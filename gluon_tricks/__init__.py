@@ -3,6 +3,7 @@
 `import gluon_tricks as gt` imports nothing heavy; its names are those of `gluon_tricks.api`, and the rooms.
 """
 import importlib
+import logging
 
 __version__ = '0.1.0'
 
@@ -14,6 +15,8 @@ _NAMES = {
 }
 _ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'distributed', 'api')
 __all__ = sorted(_NAMES) + ['tricks']
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name):

@@ -30,6 +30,9 @@ def train(config):
 
     An option left at None is resolved as the command resolves it. Raises UsageError, Diverged, and Stopped for a stop
     signal, after the checkpoint that the run resumes from was written.
+
+    Each line of the log goes to the logger ``gluon_tricks``, at level INFO; to see them in a notebook type
+    ``import logging; logging.basicConfig(level=logging.INFO)``. SAVE_DIR has them in any case.
     """
     assembly = importlib.import_module('gluon_tricks.tasks.%s.assembly' % config.TASK)
     config, notices = assembly.resolve(config)

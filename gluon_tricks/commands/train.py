@@ -1,4 +1,5 @@
 """``python -m gluon_tricks train``: an image classifier with the paper's bag of tricks, as train_imagenet.py."""
+from gluon_tricks.commands.console import console
 from gluon_tricks.config import classification as configuration
 from gluon_tricks.config import recipes
 from gluon_tricks.errors import exit_code
@@ -25,4 +26,5 @@ def run(argv):
             print(config.to_json())
             return
         from gluon_tricks.training.run import train
-        train(config, assemble, notices)
+        with console():
+            train(config, assemble, notices)

@@ -1,5 +1,6 @@
 """``python -m gluon_tricks train-detection``: Faster-RCNN on VOC over a classifier, as
 transfer/train_faster_rcnn.py."""
+from gluon_tricks.commands.console import console
 from gluon_tricks.config import detection as rcnn_config
 from gluon_tricks.config import options
 from gluon_tricks.errors import UsageError, exit_code
@@ -42,7 +43,8 @@ def run(argv):
     if arguments.predict:
         return predict(config, arguments.params, arguments.predict, arguments.out)
     from gluon_tricks.training.run import train
-    train(config, assemble, notices)
+    with console():
+        train(config, assemble, notices)
     return 0
 
 

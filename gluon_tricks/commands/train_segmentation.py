@@ -2,6 +2,7 @@
 import os
 import sys
 
+from gluon_tricks.commands.console import console
 from gluon_tricks.config import segmentation as configuration
 from gluon_tricks.errors import UsageError, exit_code
 from gluon_tricks.noise import quiet
@@ -36,7 +37,8 @@ def run(argv):
     if arguments.predict:
         return predict(config, weights, arguments.predict, arguments.out or 'pictures')
     from gluon_tricks.training.run import train
-    train(config, assemble, notices)
+    with console():
+        train(config, assemble, notices)
     return 0
 
 

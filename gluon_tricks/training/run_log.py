@@ -1,6 +1,7 @@
 """The record of a run: its log, ``log.jsonl``, ``run.json``, the progress bar and TensorBoard, all in SAVE_DIR."""
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -12,6 +13,8 @@ import gluon_tricks
 from gluon_tricks.compat import environment
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, unwritable, write_whole
+
+_logger = logging.getLogger('gluon_tricks')  # a program prints what it is given: commands.console
 
 
 def finite(value):
@@ -67,13 +70,9 @@ class Record:
             raise unwritable(path, error, '%s, and go on with --resume auto' % remedy_for(error)) from error
 
     def line(self, text):
-        """One line of the log, on the console (above the bar) and in the file. Raises UsageError for the file."""
+        """One line of the log, to the logger ``gluon_tricks`` and to the file. Raises UsageError for the file."""
         try:
-            if self._bar is not None:
-                self._bar.write(text, file=sys.stdout)
-                sys.stdout.flush()
-            else:
-                print(text, flush=True)
+            _logger.log(logging.WARNING if text.startswith('Warning: ') else logging.INFO, text)
         except OSError:  # who read the console has gone, as `| tee` does at Ctrl-C; the run goes on
             self._leave_console()
         self._append(self._log, text)

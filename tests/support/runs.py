@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from gluon_tricks.commands.console import console
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
@@ -86,7 +87,8 @@ def train(tmp_path, fails=None, task=None, **options):
     config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))
     code = 0
     try:
-        run.train(config, assemble)
+        with console():
+            run.train(config, assemble)
     except (Diverged, Stopped) as error:
         code = error.exit_code
     return code, task.net.weight.data().asscalar(), json.loads((tmp_path / 'run.json').read_text())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gluon_tricks import files
+from gluon_tricks.commands.console import console
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
@@ -197,7 +198,7 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
     config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, on_divergence='rewind', checkpoint_minutes=minutes)
     trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
     connect(trainer)
-    with Run(config) as run:
+    with Run(config) as run, console():
         run.train(Setup(task, task.net, trainer, CPU, lambda update: 0.05, 80, 4))
     out = capsys.readouterr().out
     assert out.count('to go on with other draws') == 1 and '(1 of at most 3 times)' in out

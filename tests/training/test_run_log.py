@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from gluon_tricks.commands.console import console
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training.run_log import Record, Silence, write_json
@@ -11,7 +12,8 @@ from gluon_tricks.training.run_log import Record, Silence, write_json
 def test_everything_is_in_save_dir(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = Record(TrainConfig(save_dir='run'))
-    record.line('a line')
+    with console():
+        record.line('a line')
     record.event('batch', update=3, loss=float('nan'))
     record.finish('finished', result={'top1': 1.0})
     record.close()
