@@ -5,23 +5,23 @@ import sys
 from gluon_tricks.errors import UsageError, exit_code
 
 COMMANDS = {
-    'train': ('gluon_tricks.commands.train', 'train a classifier, as train_imagenet.py'),
-    'train-detection': ('gluon_tricks.commands.train_detection', 'train Faster-RCNN, as transfer/train_faster_rcnn.py'),
-    'train-segmentation': ('gluon_tricks.commands.train_segmentation', 'train an FCN, as transfer/train_fcn.py'),
+    'train': ('gluon_tricks.commands.train', 'train a classifier (train_imagenet.py)'),
+    'train-detection': ('gluon_tricks.commands.train_detection', 'train Faster-RCNN (transfer/train_faster_rcnn.py)'),
+    'train-segmentation': ('gluon_tricks.commands.train_segmentation', 'train an FCN (transfer/train_fcn.py)'),
     'recipes': ('gluon_tricks.commands.recipes', 'the rows of the paper\'s tables: figures and commands'),
     'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
-    'prepare': ('gluon_tricks.data.prepare.command', 'data sets, from official archives to records'),
-    'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file; certify it'),
-    'evaluate': ('gluon_tricks.commands.evaluate', 'exact top-1 / top-5 of a .params file or a run'),
-    'predict': ('gluon_tricks.commands.predict', 'the five likeliest classes of images'),
-    'inspect': ('gluon_tricks.commands.inspect', 'a run\'s checkpoints, whole or damaged; how two differ'),
-    'launch': ('gluon_tricks.distributed.launch', 'one training over several workers, here or over ssh'),
+    'prepare': ('gluon_tricks.data.prepare.command', 'data sets: from official archives to what training reads'),
+    'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file, write a certificate'),
+    'evaluate': ('gluon_tricks.commands.evaluate', 'exact validation metrics of a run or a .params file'),
+    'predict': ('gluon_tricks.commands.predict', 'classes, boxes or segments of images, by a run'),
+    'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
+    'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }
 
 
 def usage():
-    lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help tells its flags):']
-    lines += ['  %-12s %s' % (name, text) for name, (_, text) in COMMANDS.items()]
+    lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help lists its options):']
+    lines += ['  %-18s %s' % (name, text) for name, (_, text) in COMMANDS.items()]
     return '\n'.join(lines + ['', 'training: python train_imagenet.py --help'])
 
 

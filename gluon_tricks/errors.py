@@ -38,7 +38,18 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are UsageErrors, so that every command reports them alike."""
 
     def __init__(self, **options):
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, **dict(
+            {'formatter_class': lambda prog: argparse.HelpFormatter(prog, max_help_position=30)}, **options))
+
+    def format_help(self):
+        """The help, which begins with one line of usage: what must be given, and [options] for the others."""
+        if self.usage is None:
+            optional = [action for action in self._actions if action.option_strings and not action.required]
+            groups = [action for action in self._actions if action not in optional]
+            self.usage = ' '.join(['%(prog)s'] + ['[options]'] * bool(optional) + [
+                ' '.join(action.option_strings[-1:] + [self._get_formatter()._format_args(
+                    action, action.dest.upper() if action.option_strings else action.dest)]) for action in groups])
+        return super().format_help()
 
     def error(self, message):
         raise UsageError('%s (`%s --help` lists all flags)' % (message, self.prog))

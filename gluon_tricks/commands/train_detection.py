@@ -18,10 +18,12 @@ def main(argv=None):
 def run(argv):
     """The same, with a UsageError for wrong usage."""
     parser = options.parser(rcnn_config.RCNNConfig, description=DESCRIPTION)
-    parser.add_argument('--eval', action='store_true', help='test the weights of --params and end')
-    parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='draw what --params finds, and end')
+    parser.add_argument('--eval', action='store_true', help='instead of training: mAP of --params over the test images')
+    parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='instead of training: draw the boxes that '
+                        '--params finds')
     parser.add_argument('--params', metavar='FILE', help='weights of the whole detector, for --eval and --predict')
-    parser.add_argument('--out', metavar='DIR', default='pictures', help='where --predict writes (default: pictures)')
+    parser.add_argument('--out', metavar='DIR', default='pictures', help='--predict: the pictures go there '
+                        '(default: pictures)')
     arguments = parser.parse_args(argv)
     base = None
     if arguments.recipe:

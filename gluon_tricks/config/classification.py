@@ -30,7 +30,7 @@ class TrainConfig(options.Options):
                           group='network')
     use_pretrained: bool = option(False, 'start from GluonCV\'s published weights (downloads them)', group='network')
     init: str = option('xavier', 'initial weights: xavier as the paper says, msra (MSRAPrelu) as GluonCV does',
-                       choices=('xavier', 'msra'), group='network', origin='fixed')
+                       choices=('xavier', 'msra'), group='advanced', origin='fixed')
 
     # The data (section 2.1)
     data_backend: str = option('mxnet', 'mxnet reads records; synthetic measures speed without data',
@@ -46,20 +46,20 @@ class TrainConfig(options.Options):
                            free_on_resume=True)
     num_training_samples: int = option(None, 'number of training images: records that hold another number are '
                                        'refused (default: what the index says; synthetic: 1281167)', type=int,
-                                       group='data', at_least=1)
+                                       group='advanced', at_least=1)
     decode_threads: int = option(None, 'threads that decode images (default: all cores)',
                               flags=('-j', '--num-data-workers'), type=int, group='data',
                                  at_least=1, at_most=1024, free_on_resume=True)
-    crop_ratio: float = option(0.875, 'validation: side of the crop over the resized short side', group='data',
+    crop_ratio: float = option(0.875, 'validation: side of the crop over the resized short side', group='advanced',
                                at_least=0.25, at_most=1)
-    rgb_mean: tuple = option((123.68, 116.779, 103.939), 'mean of the channels', type=floats, group='data')
-    rgb_std: tuple = option((58.393, 57.12, 57.375), 'standard deviation of the channels', type=floats, group='data',
-                            above=0)
-    min_area: float = option(0.08, 'random crop: least share of the image\'s area', group='data',
+    rgb_mean: tuple = option((123.68, 116.779, 103.939), 'mean of the channels', type=floats, group='advanced')
+    rgb_std: tuple = option((58.393, 57.12, 57.375), 'standard deviation of the channels', type=floats,
+                            group='advanced', above=0)
+    min_area: float = option(0.08, 'random crop: smallest share of the image\'s area', group='advanced',
                              above=0, at_most=1, origin='fixed')
-    jitter: float = option(0.4, 'brightness, contrast and saturation are scaled by 1 +- this', group='data',
+    jitter: float = option(0.4, 'brightness, contrast and saturation are scaled by 1 - X to 1 + X', group='advanced',
                            at_least=0, at_most=1, origin='fixed')
-    pca_noise: float = option(0.1, 'standard deviation of the PCA noise\'s coefficients', group='data',
+    pca_noise: float = option(0.1, 'standard deviation of the PCA noise\'s coefficients', group='advanced',
                               at_least=0, origin='fixed')
     no_mirror: bool = option(False, 'no horizontal flips (for data that a flip makes wrong)', group='data',
                              origin='fixed')
@@ -79,10 +79,10 @@ class TrainConfig(options.Options):
                              at_least=0, below=1)
     wd: float = option(0.0001, 'weight decay', group='training', at_least=0)
     nag: str = option('paper', 'Nesterov\'s accelerated gradient: paper (MXNet 1.3\'s formula) or mxnet (1.9.1\'s)',
-                      choices=('paper', 'mxnet'), group='training', origin='fixed')
+                      choices=('paper', 'mxnet'), group='advanced', origin='fixed')
     kv_store: str = option('device', 'how gradients of several devices are added; dist_sync and horovod: of several '
                            'workers, see `python -m gluon_tricks launch`', choices=KV_STORES + WORKER_STORES,
-                           group='training', origin='fixed')
+                           group='advanced', origin='fixed')
     mode: str = option('hybrid', 'hybrid compiles the network, imperative does not; the numbers are equal',
                        choices=('hybrid', 'imperative'), group='training')
 
@@ -91,30 +91,30 @@ class TrainConfig(options.Options):
                           group='refinements')
     lr_decay: float = option(0.1, 'step: factor of each drop', group='refinements', above=0)
     lr_decay_epoch: str = option('30,60,90', 'step: epochs of the drops', group='refinements')
-    lr_decay_period: int = option(0, 'step: a drop every so many epochs instead (0: off)', group='refinements',
+    lr_decay_period: int = option(0, 'step: a drop every N epochs instead (0: off)', group='refinements',
                                   at_least=0)
-    schedule: str = option('paper', 'formula of warmup and decay: the paper\'s, GluonCV\'s of 2018 (that made its '
-                           'published logs) or its last', choices=('paper', 'gluoncv-2018', 'gluoncv'),
-                           group='refinements', origin='fixed')
+    schedule: str = option('paper', 'formula of warmup and decay: the paper\'s, GluonCV\'s of 2018 (which made its '
+                           'published logs) or its latest', choices=('paper', 'gluoncv-2018', 'gluoncv'),
+                           group='advanced', origin='fixed')
     label_smoothing: bool = option(False, 'label smoothing', group='refinements')
     epsilon: float = option(0.1, 'label smoothing: probability taken from the label', group='refinements',
                             at_least=0, below=1, needs='label_smoothing', origin='fixed')
     smoothing: str = option('paper', 'label smoothing: epsilon/(K-1) for the others (paper) or epsilon/K for all '
-                            '(gluoncv)', choices=('paper', 'gluoncv'), group='refinements',
+                            '(gluoncv)', choices=('paper', 'gluoncv'), group='advanced',
                             needs='label_smoothing', origin='fixed')
     teacher: str = option('', 'distillation: the teacher network\'s name', group='refinements')
     teacher_params: str = option('', 'distillation: the teacher\'s .params file', group='refinements', origin='here')
     temperature: float = option(20.0, 'distillation: temperature T', group='refinements', above=0, needs='teacher')
     distill_loss: str = option('paper', 'distillation: hard + T^2 soft (paper) or w hard + (1-w) T^2 soft (gluoncv)',
-                               choices=('paper', 'gluoncv'), group='refinements', needs='teacher', origin='fixed')
-    hard_weight: float = option(0.5, 'distillation: w of --distill-loss gluoncv', group='refinements',
+                               choices=('paper', 'gluoncv'), group='advanced', needs='teacher', origin='fixed')
+    hard_weight: float = option(0.5, 'distillation: w of --distill-loss gluoncv', group='advanced',
                                 at_least=0, at_most=1, needs='distill_loss=gluoncv')
     mixup: bool = option(False, 'mixup', group='refinements')
     mixup_alpha: float = option(0.2, 'mixup: lambda ~ Beta(alpha, alpha)', group='refinements', above=0, needs='mixup')
-    mixup_off_epoch: int = option(0, 'mixup: train so many last epochs without it', group='refinements',
+    mixup_off_epoch: int = option(0, 'mixup, CutMix: the last N epochs are without (0: none)', group='refinements',
                                   at_least=0, needs=('mixup', 'cutmix'))
     mixup_pairs: str = option('random', 'mixup, cutmix: partners by a random permutation, or by reversing the '
-                              'device\'s batch as GluonCV does', choices=('random', 'reverse'), group='refinements',
+                              'device\'s batch as GluonCV does', choices=('random', 'reverse'), group='advanced',
                               needs=('mixup', 'cutmix'), origin='fixed')
     cutmix: bool = option(False, 'CutMix; with --mixup one of the two is drawn for each batch', group='refinements',
                           origin='here')
@@ -124,12 +124,17 @@ class TrainConfig(options.Options):
                          at_least=0, origin='here')
 
     # The run
-    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
+    save_frequency: int = option(10, 'keep the checkpoint of every N-th epoch (0: the latest and the best only)',
                                  at_least=0, free_on_resume=True)
-    resume_epoch: int = option(0, 'start at this epoch (with --resume-params)', at_least=0)
+    resume_epoch: int = option(0, 'start at this epoch (with --resume-params)', at_least=0, group='advanced')
     resume_params: str = option('', 'start from the weights of this .params file')
-    logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
+    logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR', group='advanced',
+                              free_on_resume=True)
 
+    HEADINGS = {
+        'network': 'network (paper sections 2.1 and 4)', 'data': 'data (section 2.1)',
+        'training': 'efficient training (sections 2.1 and 3)', 'refinements': 'training refinements (section 5)',
+        'run': 'run', 'advanced': 'advanced'}
     TASK = 'classification'
     PROGRAM = 'train_imagenet.py'
     RENAMED = {'num_workers': 'decode_threads'}  # since 0.1.0
@@ -203,8 +208,9 @@ def _check(config):
 def parser(description=None):
     """The parser of train_imagenet.py."""
     result = options.parser(TrainConfig, description)
-    result.add_argument('--batch-norm', action='store_true', default=argparse.SUPPRESS,
-                        help='of a VGG, the form with batch normalisation: --model vgg16 becomes vgg16_bn')
+    result.groups['advanced'].add_argument(
+        '--batch-norm', action='store_true', default=argparse.SUPPRESS,
+        help='the form of a VGG with batch normalisation: --model vgg16 becomes vgg16_bn')
     return result
 
 

@@ -22,23 +22,23 @@ class RCNNConfig(options.Options):
                               group='network')
     train_layers: str = option('paper', 'paper: the stem, stage 1 and all batch normalisation are frozen; all: only '
                                'batch normalisation is', choices=('paper', 'all'), group='network')
-    calibrate: int = option(0, 'set the base network\'s running statistics from so many training images first (for '
-                            'new weights, which have none)', group='network', at_least=0)
+    calibrate: int = option(0, 'set the base network\'s running statistics from N training images first (for new '
+                            'weights, which have none)', group='advanced', at_least=0)
 
     # The detector (Detectron's numbers, as GluonCV has them)
-    rpn_channel: int = option(1024, 'channels of the proposal network', group='detector', at_least=1)
+    rpn_channel: int = option(1024, 'channels of the proposal network', group='advanced', at_least=1)
     anchor_scales: tuple = option((2.0, 4.0, 8.0, 16.0, 32.0), 'sides of the anchors, in 16 pixels', type=floats,
-                                  group='detector', above=0)
-    rpn_train_pre_nms: int = option(12000, 'training: proposals before suppression', group='detector', at_least=1)
-    rpn_train_post_nms: int = option(2000, 'training: proposals after it', group='detector', at_least=1)
-    rpn_test_pre_nms: int = option(6000, 'testing: proposals before suppression', group='detector', at_least=1)
-    rpn_test_post_nms: int = option(300, 'testing: proposals after it', group='detector', at_least=1)
-    rpn_min_size: int = option(16, 'smallest side of a proposal in pixels', group='detector', at_least=1)
+                                  group='advanced', above=0)
+    rpn_train_pre_nms: int = option(12000, 'training: proposals before suppression', group='advanced', at_least=1)
+    rpn_train_post_nms: int = option(2000, 'training: proposals after it', group='advanced', at_least=1)
+    rpn_test_pre_nms: int = option(6000, 'testing: proposals before suppression', group='advanced', at_least=1)
+    rpn_test_post_nms: int = option(300, 'testing: proposals after it', group='advanced', at_least=1)
+    rpn_min_size: int = option(16, 'smallest side of a proposal in pixels', group='advanced', at_least=1)
     num_sample: int = option(128, 'regions of an image that are trained on', flags=('--rcnn-num-samples',),
-                             group='detector', at_least=1)
+                             group='advanced', at_least=1)
     rpn_smoothl1_rho: float = option(1.0 / 9.0, 'where the proposal network\'s box loss turns from L2 to L1',
-                                     group='detector', above=0)
-    rcnn_smoothl1_rho: float = option(1.0, 'where the regions\' box loss turns from L2 to L1', group='detector',
+                                     group='advanced', above=0)
+    rcnn_smoothl1_rho: float = option(1.0, 'where the regions\' box loss turns from L2 to L1', group='advanced',
                                       above=0)
 
     # The data
@@ -49,7 +49,7 @@ class RCNNConfig(options.Options):
     image_short: int = option(600, 'short side of the images in pixels', group='data', at_least=32, at_most=4096)
     image_max_size: int = option(1000, 'longest side of the images in pixels', group='data', at_least=32, at_most=4096)
     no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
-    loader_processes: int = option(4, 'processes that prepare images (0: none but this one)',
+    loader_processes: int = option(4, 'processes that load images (0: the main process loads them)',
                                    flags=('--num-workers', '-j'), group='data', at_least=0, at_most=64,
                                    free_on_resume=True)
 
@@ -63,26 +63,30 @@ class RCNNConfig(options.Options):
     lr_decay: float = option(0.1, 'factor of each drop', group='training', above=0)
     lr_decay_epoch: str = option('14,20', 'epochs of the drops', group='training')
     lr_warmup: int = option(-1, 'updates of linear warmup (0 or less: none)', group='training')
-    lr_warmup_factor: float = option(1.0 / 3.0, 'share of the learning rate that warmup starts with', group='training',
+    lr_warmup_factor: float = option(1.0 / 3.0, 'share of the learning rate that warmup starts with', group='advanced',
                                      at_least=0, at_most=1)
     momentum: float = option(0.9, 'momentum', group='training', at_least=0, below=1)
     wd: float = option(0.0005, 'weight decay', group='training', at_least=0)
     clip_gradient: float = option(5.0, 'each number of the gradient is kept within plus and minus this (0: off); 5 made '
-                                  'the published numbers', group='training', at_least=0)
+                                  'the published numbers', group='advanced', at_least=0)
     amp: bool = option(False, 'the same as --dtype float16', group='training')
-    disable_hybridization: bool = option(False, 'do not compile the network', group='training')
-    static_alloc: bool = option(False, 'compile it with fixed memory', group='training')
+    disable_hybridization: bool = option(False, 'do not compile the network', group='advanced')
+    static_alloc: bool = option(False, 'compile it with fixed memory', group='advanced')
 
     # The run
     seed: int = option(233, 'seed of the new weights, the order of the data and all draws', at_least=0, below=2 ** 31)
     save_dir: str = option('faster_rcnn', 'everything the run writes goes here', free_on_resume=True)
-    save_prefix: str = option('', 'put before the names of exported .params', group='files')
-    save_frequency: int = option(1, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
-                                 flags=('--save-interval',), group='files', at_least=0, free_on_resume=True)
-    val_interval: int = option(1, 'epochs from one evaluation to the next', group='files', at_least=1)
+    save_prefix: str = option('', 'put before the names of exported .params', group='advanced')
+    save_frequency: int = option(1, 'keep the checkpoint of every N-th epoch (0: the latest and the best only)',
+                                 flags=('--save-interval',), group='run', at_least=0, free_on_resume=True)
+    val_interval: int = option(1, 'epochs from one evaluation to the next', group='run', at_least=1)
     log_interval: int = option(100, 'batches between two log lines', at_least=0, free_on_resume=True)
-    logging_file: str = option('train_faster_rcnn.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
+    logging_file: str = option('train_faster_rcnn.log', 'name of the log, in SAVE_DIR', group='advanced',
+                              free_on_resume=True)
 
+    HEADINGS = {
+        'network': 'base network (paper section 6.1, Table 8)', 'data': 'data', 'training': 'training', 'run': 'run',
+        'advanced': 'advanced: the detector (Detectron\'s numbers), files, runs'}
     TASK = 'detection'
     PROGRAM = 'transfer/train_faster_rcnn.py'
     RENAMED = {'num_workers': 'loader_processes', 'batch_size': 'total_batch_size'}  # since 0.1.0
@@ -109,7 +113,7 @@ class RCNNConfig(options.Options):
         self.rule('lr_decay_epoch', all(a < b for a, b in zip((0,) + drops, drops)),
                   'increasing positive epochs, such as 14,20')
         if self.resume.endswith('.params'):
-            raise UsageError('--resume %s: weights alone do not continue a run; go on with --resume auto, or test '
+            raise UsageError('--resume %s: weights alone cannot resume a run; give --resume auto, or test '
                              'them with --eval --params %s' % (self.resume, self.resume))
         if self.devices and self.gpus:
             raise UsageError('--devices %s and --gpus %s name the devices twice: give one of them'

@@ -28,11 +28,11 @@ def option(default, help, flags=None, choices=None, type=None, group='run', at_l
            below=None, needs=(), free_on_resume=False, origin='gluoncv'):
     """A dataclass field that knows all about an option; whatever checks one reads it here.
 
-    flags: its spellings (default: from its name). type: what makes the value from the flag's text. at_least, above,
-    at_most, below: its range, of each number of a tuple; None is in every range. needs: options without which it does
-    nothing, one of which is enough: 'NAME' that is set, or 'NAME=VALUE'. free_on_resume: changes no number of a run, so
-    that it may differ when a run is resumed. origin: gluoncv (its script has the flag), fixed (its code has the value),
-    here (without a counterpart there).
+    flags: its spellings (default: from its name). type: what makes the value from the flag's text. group: its part of
+    `--help`, a key of HEADINGS. at_least, above, at_most, below: its range, of each number of a tuple; None is in every
+    range. needs: options without which it does nothing, one of which is enough: 'NAME' that is set, or 'NAME=VALUE'.
+    free_on_resume: changes no number of a run, so that it may differ when a run is resumed. origin: gluoncv (its script
+    has the flag), fixed (its code has the value), here (without a counterpart there).
     """
     bounds = dict(at_least=at_least, above=above, at_most=at_most, below=below)
     return dataclasses.field(default=default, metadata=dict(
@@ -73,30 +73,32 @@ class Options:
     """
 
     dtype: str = option('float32', 'precision: float16 keeps float32 master weights', choices=DTYPES, group='training')
-    loss_scale: str = option('dynamic', 'float16: dynamic, or a fixed positive number', group='training',
+    loss_scale: str = option('dynamic', 'float16: dynamic, or a fixed positive number', group='advanced',
                             needs='dtype=float16', origin='fixed')
     devices: str = option('', 'devices by name, such as "gpu(0),gpu(2)" or "cpu(0),cpu(1)"',
                          group='training', origin='here')
     kv_store: str = option('device', 'how gradients of several devices are added', choices=KV_STORES,
-                          group='training', origin='fixed')
+                          group='advanced', origin='fixed')
     seed: int = option(0, 'seed of the initial weights, the order of the data and all draws', at_least=0,
                        below=2 ** 31, origin='here')
     save_dir: str = option('params', 'everything the run writes goes here', free_on_resume=True)
     save_dtype: str = option('float32', 'precision of the exported .params', choices=('float32', 'float16'),
-                             origin='here')
+                             origin='here', group='advanced')
     resume: str = option('', 'auto: resume from SAVE_DIR/latest if there is one; or the directory of a checkpoint',
                          free_on_resume=True, origin='here')
-    checkpoint_minutes: float = option(0.0, 'save inside an epoch too, when the last checkpoint is this old (0: after '
-                                       'each epoch only)', at_least=0, free_on_resume=True, origin='here')
-    stall_minutes: float = option(60.0, 'end the run when there was no progress for this long (0: wait for ever)',
-                                  at_least=0, free_on_resume=True, origin='here')
-    divergence_factor: float = option(3.0, 'a loss above this times its running median for 50 updates is a divergence '
-                                      '(0: only a loss that is not finite)', free_on_resume=True, origin='here')
-    on_divergence: str = option('stop', 'stop; or rewind: go back to the last checkpoint, with other draws',
-                                choices=('stop', 'rewind'), free_on_resume=True, origin='here')
-    max_rewinds: int = option(3, 'how often a run may rewind', at_least=0, free_on_resume=True, origin='here')
+    checkpoint_minutes: float = option(0.0, 'save inside an epoch too, when the last checkpoint is X minutes old (0: '
+                                       'after each epoch only)', at_least=0, free_on_resume=True, origin='here')
+    stall_minutes: float = option(60.0, 'end the run after this long without progress (0: never)',
+                                  at_least=0, free_on_resume=True, origin='here', group='advanced')
+    divergence_factor: float = option(3.0, 'a loss above X times its running median for 50 updates is a divergence '
+                                      '(0: only a loss that is not finite)', group='advanced', free_on_resume=True,
+                                      origin='here')
+    on_divergence: str = option('stop', 'stop; or rewind: resume from the last checkpoint, with other draws',
+                                choices=('stop', 'rewind'), free_on_resume=True, origin='here', group='advanced')
+    max_rewinds: int = option(3, 'rewinds after which the run stops all the same', at_least=0, group='advanced',
+                             free_on_resume=True, origin='here')
     log_interval: int = option(50, 'batches between two log lines', at_least=0, free_on_resume=True)
-    logging_file: str = option('train.log', 'name of the log, in SAVE_DIR', free_on_resume=True)
+    logging_file: str = option('train.log', 'name of the log, in SAVE_DIR', free_on_resume=True, group='advanced')
     tensorboard: bool = option(False, 'write TensorBoard events to SAVE_DIR/tensorboard (needs tensorboardX)',
                                free_on_resume=True, origin='here')
 
@@ -105,6 +107,7 @@ class Options:
     REFUSED: typing.ClassVar[dict] = {}  # flags that have no meaning here: what to do instead
     REFUSED_VALUES: typing.ClassVar[dict] = {}  # (flag, value): the same
     RENAMED: typing.ClassVar[dict] = {}  # names that older versions stored: the option's name now
+    HEADINGS: typing.ClassVar[dict] = {}  # groups of options in the order of --help: their headings (default: the name)
 
     def __post_init__(self):
         for field in self.fields():
@@ -113,7 +116,7 @@ class Options:
                 self.rule(field.name, value in choices, 'one of: %s' % ', '.join(choices))
             numbers = value if isinstance(value, tuple) else (value,)
             self.rule(field.name, all(math.isfinite(n) for n in numbers if isinstance(n, float)),
-                      'finite: inf and nan are no values')
+                      'finite: inf and nan are refused')
             words = outside(field, value)
             self.rule(field.name, not words, words)
         self.rule('divergence_factor', self.divergence_factor == 0 or self.divergence_factor > 1, '0, or above 1')
@@ -194,7 +197,7 @@ class Options:
         return ' '.join([start or 'python ' + self.PROGRAM] + [shlex.quote(word) for word in self.arguments()])
 
     def going_on(self):
-        """The command that goes on after this run's last checkpoint, with the interpreter and the program that run."""
+        """The command that resumes this run from its last checkpoint, with the interpreter and the program that run."""
         typed = sys.argv[0] if os.path.basename(sys.argv[0]) == os.path.basename(self.PROGRAM) else self.PROGRAM
         return self.replace(resume='auto').command('%s %s' % (interpreter(), shlex.quote(typed)))
 
@@ -265,22 +268,29 @@ def epochs(text):
 # ---------------------------------------------------------------------------------------------------------------------
 # Flags
 
+_METAVARS = {int: 'N', float: 'X', tuple: 'X,...'}
+
+
 def add_arguments(parser, cls):
-    """Add one flag per option of a configuration class to an argparse parser; absent flags leave no attribute."""
-    groups = {}
+    """Add one flag per option of a configuration class to an argparse parser; absent flags leave no attribute.
+
+    Returns {group of options: its part of the help}.
+    """
+    names = dict.fromkeys([*cls.HEADINGS, *(field.metadata['group'] for field in cls.fields())])
+    groups = {name: parser.add_argument_group(cls.HEADINGS.get(name, name)) for name in names}
     for field in cls.fields():
         meta = field.metadata
-        if meta['group'] not in groups:
-            groups[meta['group']] = parser.add_argument_group(meta['group'])
         arguments = dict(dest=field.name, default=argparse.SUPPRESS, help=meta['help'].replace('%', '%%'))
         if isinstance(field.default, bool):
             arguments['action'] = 'store_true'
         else:
             arguments['type'] = meta['type'] or type(field.default)
-            arguments['metavar'] = '{%s}' % ','.join(meta['choices']) if meta['choices'] else field.name.upper()
+            arguments['metavar'] = '{%s}' % ','.join(meta['choices']) if meta['choices'] else _METAVARS.get(
+                field.type, field.name.upper())
             if field.default not in (None, ''):
                 shown = ','.join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-                arguments['help'] += ' (default: %s)' % shown
+                if shown != 0 or '(0: ' not in arguments['help']:
+                    arguments['help'] += ' (default: %s)' % shown
         groups[meta['group']].add_argument(*flags_of(field), **arguments)
 
     class Refuse(argparse.Action):
@@ -288,6 +298,7 @@ def add_arguments(parser, cls):
             raise UsageError(cls.REFUSED[option_string])
     for flag in cls.REFUSED:
         parser.add_argument(flag, nargs='?', action=Refuse, help=argparse.SUPPRESS)
+    return groups
 
 
 def parser(cls, description=None):
@@ -296,7 +307,7 @@ def parser(cls, description=None):
     result.add_argument('--recipe', metavar='NAME', help='start from this recipe; other flags override it '
                         '(`python -m gluon_tricks recipes` lists them)')
     result.add_argument('--print-config', action='store_true', help='print the resolved configuration as JSON and end')
-    add_arguments(result, cls)
+    result.groups = add_arguments(result, cls)
     return result
 
 

@@ -29,7 +29,7 @@ class FCNConfig(options.Options):
     base_params: str = option('', 'the base network\'s weights: a .params file of its classifier, as train_imagenet.py '
                               'writes it', group='network')
     aux: bool = option(False, 'a second head on the third stage, with a loss of its own', group='network')
-    aux_weight: float = option(0.5, 'weight of the second head\'s loss', group='network', at_least=0, needs='aux')
+    aux_weight: float = option(0.5, 'weight of the second head\'s loss', group='advanced', at_least=0, needs='aux')
     syncbn: bool = option(False, 'batch statistics over all GPUs, not each GPU\'s own', group='network')
     num_classes: int = option(None, 'number of classes, where the data have no objectInfo150.txt (default: 150)',
                               type=int, group='network', at_least=1, at_most=255)
@@ -38,11 +38,11 @@ class FCNConfig(options.Options):
     dataset: str = option('ade20k', 'data set', choices=('ade20k',), group='data')
     data_dir: str = option('~/.mxnet/datasets/ade', 'holds ADEChallengeData2016 (`python -m gluon_tricks prepare '
                            'ade20k` writes it)', group='data', free_on_resume=True)
-    train_split: str = option('train', 'images to train on', choices=('train',), group='data')
+    train_split: str = option('train', 'images to train on', choices=('train',), group='advanced')
     base_size: int = option(520, 'long side of the images, which training scales, in pixels', group='data',
                             at_least=8, at_most=4096)
-    scales: tuple = option((0.5, 2.0), 'training: least and greatest factor of the scaling', type=floats, group='data',
-                           above=0)
+    scales: tuple = option((0.5, 2.0), 'training: smallest and largest factor of the scaling', type=floats,
+                           group='advanced', above=0)
     no_mirror: bool = option(False, 'no horizontal flips in training (for data that a flip makes wrong)', group='data')
     crop_size: int = option(480, 'side of the square that is cut from them, in pixels', group='data',
                             at_least=8, at_most=4096)
@@ -53,15 +53,15 @@ class FCNConfig(options.Options):
     # Training
     total_batch_size: int = option(16, 'images per update, over all devices', flags=('--batch-size',), group='training',
                                    at_least=1, at_most=65536)
-    test_batch_size: int = option(16, 'images at a time in validation, over all devices', group='training',
+    test_batch_size: int = option(16, 'images at a time in validation, over all devices', group='advanced',
                                   at_least=1, at_most=65536)
     num_gpus: int = option(None, 'GPUs to use, 0 for the CPU (default: all visible, else the CPU)',
                            flags=('--num-gpus', '--ngpus'), type=int, group='training', at_least=0, at_most=64)
     kv_store: str = option('device', 'how gradients of several devices are added', flags=('--kv-store', '--kvstore'),
-                           choices=options.KV_STORES, group='training')
+                           choices=options.KV_STORES, group='advanced')
     num_epochs: int = option(120, 'passes through the training images', flags=('--num-epochs', '--epochs'),
                              group='training', at_least=1, at_most=1000000)
-    optimizer: str = option('sgd', 'SGD with momentum', choices=('sgd',), group='training')
+    optimizer: str = option('sgd', 'SGD with momentum', choices=('sgd',), group='advanced')
     lr: float = option(0.01, 'initial learning rate of the base network (10 times it in the heads); it falls to 0 as '
                        '(1 - t / T) ** 0.9', group='training', above=0)
     warmup_epochs: int = option(0, 'epochs of linear warmup', group='training', at_least=0)
@@ -70,18 +70,21 @@ class FCNConfig(options.Options):
     no_wd: bool = option(False, 'no bias decay: weight decay on the weights of convolutions only', group='training')
     loss: str = option('ours', 'ours: mean over the pixels, --aux-weight honoured; gluoncv: the gradient of GluonCV\'s '
                        'loss, smaller by devices / batch size, second head at weight 1', choices=('ours', 'gluoncv'),
-                       group='training')
+                       group='advanced')
     mode: str = option('hybrid', 'hybrid compiles the network, imperative does not', choices=('hybrid', 'imperative'),
                        group='training')
 
     # The run
-    checkname: str = option('', 'last part of the default --save-dir (default: the backbone)')
-    save_frequency: int = option(10, 'keep the checkpoint of every so many epochs (0: the latest and the best only)',
+    checkname: str = option('', 'last part of the default --save-dir (default: the backbone)', group='advanced')
+    save_frequency: int = option(10, 'keep the checkpoint of every N-th epoch (0: the latest and the best only)',
                                  at_least=0, free_on_resume=True)
     save_dir: str = option(PLACE, 'everything the run writes goes here', free_on_resume=True)
     log_interval: int = option(20, 'batches between two log lines', at_least=0, free_on_resume=True)
     no_val: bool = option(False, 'train without validation')
 
+    HEADINGS = {
+        'network': 'network (paper section 6.2, Table 9)', 'data': 'data', 'training': 'training', 'run': 'run',
+        'advanced': 'advanced'}
     TASK = 'segmentation'
     PROGRAM = 'transfer/train_fcn.py'
     RENAMED = {'workers': 'decode_threads', 'batch_size': 'total_batch_size', 'weight_decay': 'wd'}  # since 0.1.0
@@ -149,14 +152,15 @@ _PREDICTION = {'model', 'backbone', 'num_gpus', 'devices', 'dtype'}
 def parser(description=None):
     """The parser of train_fcn.py: every option, and what to do instead of training."""
     result = options.parser(FCNConfig, description)
-    group = result.add_argument_group('instead of training')
-    group.add_argument('--eval', action='store_true', help='pixAcc and mIoU of --params over the validation images')
-    group.add_argument('--multi-scale', action='store_true', help='--eval: six scales and flips, as GluonCV\'s test '
-                       'script did in 2018')
-    group.add_argument('--predict', nargs='+', metavar='IMAGE', help='draw the segments that --params finds')
-    group.add_argument('--params', metavar='FILE', help='weights of the whole network, of GluonCV or of a run; or the '
-                       'SAVE_DIR of a run: its best')
-    group.add_argument('--out', metavar='DIR', help='--predict: the pictures go there (default: pictures)')
+    result.add_argument('--eval', action='store_true', help='instead of training: pixAcc and mIoU of --params over '
+                        'the validation images')
+    result.add_argument('--multi-scale', action='store_true', help='--eval: six scales and flips, as GluonCV\'s test '
+                        'script did in 2018')
+    result.add_argument('--predict', nargs='+', metavar='IMAGE', help='instead of training: draw the segments that '
+                        '--params finds')
+    result.add_argument('--params', metavar='FILE', help='weights of the whole network, of GluonCV or of a run; or the '
+                        'SAVE_DIR of a run: its best')
+    result.add_argument('--out', metavar='DIR', help='--predict: the pictures go there (default: pictures)')
     return result
 
 

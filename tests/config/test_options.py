@@ -73,6 +73,17 @@ def test_a_stored_option_of_another_type_is_named(values):
         Bread.from_dict(values)
 
 
+@pytest.mark.parametrize('cls', [TrainConfig, RCNNConfig, FCNConfig])
+def test_the_help_begins_with_one_line_and_ends_with_the_advanced(cls, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    lines = options.parser(cls, 'Bread.').format_help().splitlines()
+    assert lines[:4] == ['usage: %s [options]' % cls.PROGRAM.split('/')[-1], '', 'Bread.', '']
+    headings = [line[:-1] for line in lines if line.endswith(':') and not line.startswith(' ')]
+    assert headings[1:] == list(cls.HEADINGS.values()) and list(cls.HEADINGS)[-1] == 'advanced'
+    assert {field.metadata['group'] for field in cls.fields()} == set(cls.HEADINGS)
+    assert all(len(line) <= 80 for line in lines if '{' not in line)
+
+
 def test_epochs():
     assert options.epochs('14, 20') == (14, 20) and options.epochs('') == ()
     with pytest.raises(UsageError, match='such as 30,60,90'):
