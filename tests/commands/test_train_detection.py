@@ -48,6 +48,7 @@ def test_a_run_leaves_what_users_know(whole):
 
 @pytest.mark.parametrize('more', [[], ['--dtype', 'float16']], ids=['float32', 'float16'])
 def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_path, monkeypatch):
+    """With another number of processes that prepare images, too."""
     expected = arrays(whole)
     if more:
         assert main(words(tree, tmp_path / 'half', *more)) == 0
@@ -62,7 +63,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
         patch.setattr(detection.Detection, 'begin_batch', stopped)
         assert main(words(tree, tmp_path / 'stopped', *more)) == 143
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))) == 'epoch-0001-batch-000002'
-    assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', *more)) == 0
+    assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', '--num-workers', '1', *more)) == 0
     found = arrays(tmp_path / 'stopped')
     assert set(found) == set(expected) and all((found[name] == expected[name]).all() for name in found)
 
