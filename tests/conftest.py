@@ -33,6 +33,14 @@ def packed(tmp_path):
     return prefix
 
 
+@pytest.fixture
+def rec(tmp_path):
+    """Path of 12 images of 4 classes, three of each, with a certificate."""
+    from gluon_tricks.data.records.packing import pack
+    pack([(make_jpeg(i % 4, i), i % 4, 'class%d/image%d' % (i % 4, i)) for i in range(12)], str(tmp_path / 'x'))
+    return str(tmp_path / 'x.rec')
+
+
 @pytest.fixture(scope='session')
 def whole(tmp_path_factory):
     """(weight, history) of `support.runs.train`, undisturbed."""

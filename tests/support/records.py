@@ -34,6 +34,32 @@ def relabel(rec, row, label):
         stream.write(struct.pack('<f', label))
 
 
+def stem(rec):
+    """The path of a record file without its suffix."""
+    return rec[:-len('.rec')]
+
+
+def change(rec, place, content):
+    """Write bytes over those at a place of a file."""
+    with open(rec, 'r+b') as stream:
+        stream.seek(place)
+        stream.write(content)
+
+
+def rewrite(rec, images):
+    """Replace the records by those of {key: (label, image)} or what stands there; the index follows; no list."""
+    from gluon_tricks.data.records.record_file import read_index, record
+    keys, offsets = read_index(stem(rec) + '.idx')
+    content = open(rec, 'rb').read()
+    ends = list(offsets[1:]) + [len(content)]
+    out, index = b'', ''
+    for key, begin, end in zip(keys, offsets, ends):
+        index += '%d\t%d\n' % (key, len(out))
+        out += record(int(key), *images[key]) if key in images else content[begin:end]
+    open(rec, 'wb').write(out)
+    open(stem(rec) + '.idx', 'w').write(index)
+
+
 NO_CLASSES = (4, -1, 1e9, 3.5, 3.0000002)  # labels that are none of four classes
 
 

@@ -8,6 +8,7 @@ which says that they are finished. All of that lies in PREFIX.parts (see `parts`
 any point loses at most the shards that were being written; the result is the same to the byte.
 """
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import sys
 import time
 import warnings
 import zlib
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -25,16 +27,47 @@ from gluon_tricks.data.prepare import archives
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.images import frame, is_image, size_problem
 from gluon_tricks.data.records.pool import ordered
-from gluon_tricks.data.records.record_file import record_pieces
+from gluon_tricks.data.records.record_file import index_bytes, list_bytes, record_pieces
 from gluon_tricks.data.records.work_directory import parts
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, sync, write_whole
 
-_SHARD, _SHARD_BYTES = 512, 2 ** 28  # images, and bytes of them, at most: a process holds them in memory
+SHARD, SHARD_BYTES = 512, 2 ** 28  # images, and bytes of them, at most: a process holds them in memory
 _LONGEST = 65500  # pixels of a JPEG's side
 _FORMAT = 2  # of the shards and of what they are made from: another number, and they are made anew
 _UNKNOWN, _FAILED = -1, -2  # where a shard ends, as long as it is not made
 _FILES = ('.rec', '.lst', '.certificate.json', '.idx')  # in the order in which they appear
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """Everything that decides what is written; the fields are the arguments of `pack`, and the images' sizes."""
+    items: List[Tuple]
+    sizes: List[int]
+    seed: int
+    shuffle: bool
+    resize: int
+    quality: int
+    classes: Optional[List]
+    source: Dict[str, str]
+
+    def order(self):
+        """Places of the images, in the order of their records."""
+        number = len(self.items)
+        return np.random.RandomState(self.seed).permutation(number) if self.shuffle else np.arange(number)
+
+    def plan(self):
+        """Digest of it all. Raises UsageError for a name that the list of the records cannot hold."""
+        plan = hashlib.sha256(repr((_FORMAT, SHARD, self.seed, self.shuffle, self.resize, self.quality, self.classes,
+                                    sorted(self.source.items()))).encode('utf-8', 'surrogateescape'))
+        for (where, label, name), size in zip(self.items, self.sizes):
+            if any(character in name for character in '\t\n\r'):
+                raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
+                                 'rename it' % name)
+            if isinstance(where, bytes):
+                plan.update(where)
+            plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
+        return plan.hexdigest()
 
 
 def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, classes=None, source=None,
@@ -51,15 +84,15 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
         raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)
     try:
         sizes = [_size(where, name) for where, _, name in items]
-        plan = _plan(items, sizes, seed, shuffle, resize, quality, classes, source)
+        packing = Packing(items, sizes, seed, shuffle, resize, quality, classes, source or {})
+        plan = packing.plan()
         folder = prefix + '.parts'
         if _is_done(prefix, plan):
             shutil.rmtree(folder, ignore_errors=True)  # a kill may have left some of it
             return len(items)
         with parts(folder, plan, prefix + '.rec'):
             if not os.path.exists(os.path.join(folder, 'whole')):
-                _make(items, sizes, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source,
-                      progress)
+                _make(packing, prefix, folder, plan, processes, progress)
             _publish(prefix, folder)
     except OSError as error:
         raise UsageError('%s.rec cannot be written (%s): %s; the same command goes on where it stopped'
@@ -72,20 +105,6 @@ def _size(where, name):
         return archives.size_of(where)
     except OSError as error:
         raise _unreadable(name, error) from error
-
-
-def _plan(items, sizes, seed, shuffle, resize, quality, classes, source):
-    """Digest of everything that decides what is written."""
-    plan = hashlib.sha256(repr((_FORMAT, _SHARD, seed, shuffle, resize, quality, classes,
-                                sorted((source or {}).items()))).encode('utf-8', 'surrogateescape'))
-    for (where, label, name), size in zip(items, sizes):
-        if any(character in name for character in '\t\n\r'):
-            raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
-                             'rename it' % name)
-        if isinstance(where, bytes):
-            plan.update(where)
-        plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
-    return plan.hexdigest()
 
 
 def _is_done(prefix, plan):
@@ -116,23 +135,46 @@ def _unreadable(name, error):
 # ---------------------------------------------------------------------------------------------------------------------
 # All shards, into one file
 
-def _make(items, sizes, prefix, folder, plan, seed, shuffle, processes, resize, quality, classes, source, progress):
+def _make(packing, prefix, folder, plan, processes, progress):
     """The four files in the folder, then the mark ``whole``."""
-    order = np.random.RandomState(seed).permutation(len(items)) if shuffle else np.arange(len(items))
-    cuts = _cuts([sizes[place] for place in order])
+    order = packing.order()
+    shards, sha256 = _make_shards(packing, order, prefix, folder, processes, progress)
+    sizes = [size for facts in shards for size in facts['sizes']]
+    labels = np.array([packing.items[place][1] for place in order], 'float64')
+    idx = index_bytes(sizes)
+    lst = list_bytes(zip(range(len(order)), labels, (packing.items[place][2] for place in order)))
+    num_classes = len(packing.classes) if packing.classes is not None else int(labels.max()) + 1
+    facts = {
+        'images': len(order), 'num_classes': num_classes,
+        'class_counts': np.bincount(labels.astype('int64').clip(0), minlength=num_classes).tolist(),
+        'classes': packing.classes, 'classes_sha256': certificate.classes_sha256(packing.classes), 'bytes': sum(sizes),
+        'sha256': sha256, 'index_sha256': hashlib.sha256(idx).hexdigest(),
+        'list_sha256': hashlib.sha256(lst).hexdigest(), 'resize': packing.resize, 'quality': packing.quality,
+        'quirks': {kind: sorted(name for shard in shards for name in shard[kind]) for kind in ('png', 'cmyk')},
+        'seed': packing.seed if packing.shuffle else None, 'source': packing.source, 'plan': plan, 'decoder': None,
+    }
+    write_whole(os.path.join(folder, '.idx'), idx)
+    write_whole(os.path.join(folder, '.lst'), lst)
+    write_whole(os.path.join(folder, '.certificate.json'), certificate.to_bytes(facts))
+    write_whole(os.path.join(folder, 'whole'), b'')
+
+
+def _make_shards(packing, order, prefix, folder, processes, progress):
+    """([facts of each shard], SHA-256 of the records), once the record file in the folder is whole."""
+    cuts = _cuts([packing.sizes[place] for place in order])
     shards = {number: _read_shard(folder, number) for number in range(len(cuts) - 1)}
     digest = hashlib.sha256()
     open(_growing(folder), 'ab').close()
     # No buffer: what others have written since would not be seen in it.
     with open(_growing(folder), 'r+b', buffering=0) as stream, tqdm(
-            total=len(items), desc=os.path.basename(prefix), unit='img', disable=not progress, file=sys.stderr) as bar:
+            total=len(order), desc=os.path.basename(prefix), unit='img', disable=not progress, file=sys.stderr) as bar:
         for number, facts in shards.items():  # those of an earlier run; a power cut may have taken what they tell of
             if facts and _crc(_blocks(stream, facts)) != facts['crc']:
                 shards[number] = None
         _write_ends(folder, shards)
         missing = [number for number in shards if not shards[number]]
-        tasks = ((folder, number, [(int(key),) + tuple(items[order[key]])
-                                   for key in range(cuts[number], cuts[number + 1])], resize, quality)
+        tasks = ((folder, number, [(int(key),) + tuple(packing.items[order[key]])
+                                   for key in range(cuts[number], cuts[number + 1])], packing.resize, packing.quality)
                  for number in missing)
         with contextlib.closing(ordered(write_shard, tasks, min(processes, len(missing)))) as made:
             for number in shards:
@@ -142,35 +184,14 @@ def _make(items, sizes, prefix, folder, plan, seed, shuffle, processes, resize, 
                 bar.update(len(shards[number]['sizes']))
         stream.truncate(sum(sum(facts['sizes']) for facts in shards.values()))
         os.fsync(stream.fileno())
-    labels = np.array([items[place][1] for place in order], 'float64')
-    idx, lst, offset = io.StringIO(), io.StringIO(), 0
-    written = [size for facts in shards.values() for size in facts['sizes']]
-    for key, (place, size) in enumerate(zip(order, written)):
-        idx.write('%d\t%d\n' % (key, offset))
-        lst.write('%d\t%f\t%s\n' % (key, labels[key], items[place][2]))
-        offset += size
-    idx, lst = idx.getvalue().encode(), lst.getvalue().encode('utf-8', 'surrogateescape')
-    num_classes = len(classes) if classes is not None else int(labels.max()) + 1
-    facts = {
-        'images': len(items), 'num_classes': num_classes,
-        'class_counts': np.bincount(labels.astype('int64').clip(0), minlength=num_classes).tolist(),
-        'classes': classes, 'classes_sha256': certificate.classes_sha256(classes), 'bytes': offset,
-        'sha256': digest.hexdigest(), 'index_sha256': hashlib.sha256(idx).hexdigest(),
-        'list_sha256': hashlib.sha256(lst).hexdigest(), 'resize': resize, 'quality': quality,
-        'quirks': {kind: sorted(name for shard in shards.values() for name in shard[kind]) for kind in ('png', 'cmyk')},
-        'seed': seed if shuffle else None, 'source': source or {}, 'plan': plan, 'decoder': None,
-    }
-    write_whole(os.path.join(folder, '.idx'), idx)
-    write_whole(os.path.join(folder, '.lst'), lst)
-    write_whole(os.path.join(folder, '.certificate.json'), certificate.to_bytes(facts))
-    write_whole(os.path.join(folder, 'whole'), b'')
+    return list(shards.values()), digest.hexdigest()
 
 
 def _cuts(sizes):
     """Where shards begin and, last, end, for the sizes of the images in their order."""
     cuts, images, total = [0], 0, 0
     for place, size in enumerate(sizes):
-        if images == _SHARD or images and total + size > _SHARD_BYTES:
+        if images == SHARD or images and total + size > SHARD_BYTES:
             cuts.append(place)
             images = total = 0
         images, total = images + 1, total + size

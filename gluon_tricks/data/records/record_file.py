@@ -81,6 +81,20 @@ def read_index(idx):
     return np.array(keys, 'int64'), np.array(offsets, 'int64')
 
 
+def index_bytes(sizes):
+    """NAME.idx of records of these sizes, one behind the other, with keys from 0 on."""
+    lines, place = [], 0
+    for key, size in enumerate(sizes):
+        lines.append(f'{key}\t{place}\n')
+        place += size
+    return ''.join(lines).encode()
+
+
+def list_bytes(entries):
+    """NAME.lst of [(key, label, name)]."""
+    return ''.join('%d\t%f\t%s\n' % entry for entry in entries).encode('utf-8', 'surrogateescape')
+
+
 def label_problem(label, num_classes):
     """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
     if label != int(label) or label < 0:

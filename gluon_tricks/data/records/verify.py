@@ -1,20 +1,18 @@
 """``python -m gluon_tricks verify``: every byte of a record file looked at, every image decoded, and a certificate.
 
-The walk finds what is wrong with the index, the records, their labels and their ids. Images are decoded by Pillow,
-which does not accept a truncated JPEG; MXNet and OpenCV do, silently. What Pillow accepts in silence, a hole or a cut
-that ends as a JPEG should, libjpeg warns of, and OpenCV lets its warnings through: they are a second opinion. A file
-that has a certificate is compared to it.
+The walk finds what is wrong with the index, the records, their labels and their ids; `verify_record` looks at each
+record. A file that has a certificate is compared to it. `clean_copy` writes the copy that --drop asks for.
 """
 import bisect
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
-import re
 import sys
-import tempfile
 import threading
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -23,32 +21,62 @@ from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.records import certificate
-from gluon_tricks.data.records.images import open_whole
+from gluon_tricks.data.records.clean_copy import check_new, write_copy
 from gluon_tricks.data.records.pool import ordered
-from gluon_tricks.data.records.record_file import (
-    NO_END,
-    find_start,
-    head_of,
-    label_problem,
-    read_index,
-    read_record,
-    record,
-    starts,
-    walk,
-)
+from gluon_tricks.data.records.record_file import find_start, label_problem, list_bytes, read_index, walk
+from gluon_tricks.data.records.verify_record import Looked, decoder, look
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.files import check_writable, file_digest, unwritable, write_whole
 
 _TASK = 256  # records that a process looks at in one go
 _SHOWN = 100  # problems that are printed
 
-_FILES = ('.rec', '.idx', '.lst', '.certificate.json')
-# What libjpeg says of codes that are missing or wrong.
-_DAMAGE = ('Corrupt JPEG data: ', 'Premature end of JPEG file', 'Inconsistent progression sequence')
-
 Problem = collections.namedtuple('Problem', 'key name offset what')  # None where it is of the whole file
-# Of one record: end, where it ends by its own length (None: it has none); warning, what libjpeg said of its image.
-Looked = collections.namedtuple('Looked', 'end label key kind problem warning')
+Record = collections.namedtuple('Record', 'offset key name looked')  # one without a problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """NAME.lst: {key: name}, {key: label} and the file's SHA-256; empty, and None, without one."""
+    names: Dict[int, str]
+    labels: Dict[int, float]
+    sha256: Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """All that lies in a record file: what the index leads to, records that it does not lead to, and other bytes."""
+    indexed: Dict[int, Looked]  # by where they begin
+    strays: Dict[int, Looked]
+    rests: List[Tuple[int, int]]  # (place, number of bytes) that are no record
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a record is compared with.
+
+    published: the file is byte for byte what was packed from published archives, so what libjpeg warns of is no
+    damage. labels: of the list. ids_are_keys: each record's id is its key in the index.
+    """
+    published: bool
+    num_classes: Optional[int]
+    labels: Dict[int, float]
+    ids_are_keys: bool
+
+    def problem(self, looked, key, has_line=True):
+        """What is wrong with a record, or None. has_line: it has a line in the index, which gave the key."""
+        if looked.warning and not self.published:
+            return 'is an image that libjpeg finds damaged (%s)' % looked.warning
+        if looked.problem:
+            return looked.problem
+        if label_problem(looked.label, self.num_classes):
+            return label_problem(looked.label, self.num_classes)
+        if has_line and self.ids_are_keys and looked.key != key:
+            return 'has the id %d: the index points to another record, or the id was changed' % looked.key
+        if key in self.labels and self.labels[key] != looked.label:
+            return 'has the label %d, its list says %g' % (looked.label, self.labels[key])
+        return None
 
 
 def parser():
@@ -60,127 +88,6 @@ def parser():
     result.add_argument('--processes', type=int, help='processes that decode (default: all cores)')
     result.add_argument('--json', action='store_true', help='print the result as JSON')
     return result
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One record
-
-def look(rec, blocks):
-    """[Looked] of the records that begin at `begin`, the next one at `following`, for each of the blocks of the file.
-
-    blocks: [(begin, following)]; what a record says of its own length decides where it ends.
-    """
-    size = os.path.getsize(rec)
-    with open(rec, 'rb') as stream, _libjpeg() as warnings_of:
-        return [_look(stream, begin, following, size, warnings_of) for begin, following in blocks]
-
-
-def _look(stream, begin, following, size, warnings_of):
-    end = label = key = None
-    try:
-        content, end = _read(stream, begin, following, size)
-        label, key, start = head_of(content)
-        kind, warning = _decode(content[start:], warnings_of)
-        return Looked(end, label, key, kind, None, warning)
-    except ValueError as error:
-        if end is not None and end < size and not starts(stream, end):
-            return Looked(None, label, key, None, NO_END, None)  # of the two it is the length that explains the other
-        return Looked(end, label, key, None, str(error), None)
-
-
-def _read(stream, begin, following, size):
-    """(content, end) of a record, beyond `following` only if no record begins there: a wrong line of the index."""
-    try:
-        return read_record(stream, begin, following)
-    except ValueError:
-        if following == size or starts(stream, following):
-            raise
-        return read_record(stream, begin, size)
-
-
-def _decode(image, warnings_of):
-    """(kind, warning): '', 'png' or 'cmyk', and what libjpeg says that is damaged, or None, of an image that decodes.
-
-    Raises ValueError, with what is wrong.
-    """
-    opened = open_whole(image)
-    kind = 'png' if opened.format == 'PNG' else 'cmyk' if opened.mode == 'CMYK' else ''
-    return kind, _damage(warnings_of(image), image)
-
-
-@contextlib.contextmanager
-def _libjpeg():
-    """Gives a function: the lines that libjpeg, in OpenCV, writes to stderr when it decodes an image (bytes).
-
-    Pillow has its libjpeg say nothing. Raises ValueError for an image that OpenCV, and so MXNet, cannot decode. While
-    this is open, stderr of the whole process goes to a file without a name. libjpeg tells an image's first warning.
-    """
-    import cv2
-
-    def warnings_of(image):
-        said.seek(0)
-        said.truncate()
-        try:  # every code of the image is read; to make an eighth of its pixels is enough for that
-            pixels = cv2.imdecode(np.frombuffer(image, 'uint8'), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        except cv2.error:  # of more pixels than OpenCV allows, for one
-            pixels = None
-        if pixels is None:
-            raise ValueError('is an image that Pillow decodes, but OpenCV, and so MXNet, cannot')
-        said.seek(0)
-        return said.read().decode('utf-8', 'replace').splitlines()
-
-    with tempfile.TemporaryFile() as said:
-        if sys.stderr:
-            sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield warnings_of
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _damage(lines, image):
-    """The warning of libjpeg that tells of damage, None where there is none.
-
-    Other warnings, such as of an unknown JFIF revision, change no pixel. Nor do bytes too many in front of a marker of
-    the head, or one value repeated behind the last code, with which some cameras fill up; anything else there is what
-    is left over when codes were lost.
-    """
-    for line in lines:
-        if line.startswith(_DAMAGE):
-            extra = re.match(r'Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(\w\w)', line)
-            if not extra or not _harmless(image, int(extra.group(1)), int(extra.group(2), 16)):
-                return line
-    return None
-
-
-def _harmless(image, number, marker):
-    if marker == 0xd9:
-        end = image.rfind(b'\xff\xd9')
-        return len(set(image[max(end - number, 0):end])) <= 1
-    # Restarts and scans have codes in front of them; so have the tables (0xc4) of a progressive JPEG (0xc2).
-    return not 0xd0 <= marker <= 0xda and (marker != 0xc4 or b'\xff\xc2' not in image)
-
-
-def _strict():
-    """Whether this OpenCV tells libjpeg's warnings: tried with a JPEG that is cut, and ends as it should."""
-    import cv2
-    pixels = np.arange(64 * 64, dtype='uint8').reshape(64, 64) ** 2
-    image = cv2.imencode('.jpg', pixels)[1].tobytes()
-    with _libjpeg() as warnings_of:
-        return bool(_damage(warnings_of(image[:len(image) * 3 // 4] + b'\xff\xd9'), image))
-
-
-def decoder():
-    """What decodes, with its version; OpenCV only where libjpeg's warnings can be had from it."""
-    import cv2
-    import PIL
-    from PIL import features
-    pillow = 'Pillow %s, libjpeg %s' % (PIL.__version__,
-                                        features.version('libjpeg_turbo') or features.version('jpg'))
-    return pillow + (', warnings by OpenCV %s' % cv2.__version__ if _strict() else '')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,25 +108,12 @@ def verify(rec, idx=None, num_classes=None, processes=1, drop=None, progress=Fal
     check_writable(certificate.path_of(rec), 'make the directory writable, or link to the records and their index from '
                                              'one that is')
     if drop:
-        _check_drop(drop, (stem, os.path.splitext(idx)[0]))
+        check_new(drop, (stem, os.path.splitext(idx)[0]))
     try:
         return _verify(rec, idx, num_classes, processes, drop, progress)
     except OSError as error:
         raise UsageError('%s cannot be read (%s): make it readable, or copy it to another disk'
                          % (error.filename or rec, error.strerror or error)) from error
-
-
-def _check_drop(out, stems):
-    """Raise UsageError unless OUT.rec and what lies beside it are all new, and not what is read."""
-    stem = os.path.splitext(out)[0]
-    if not out.endswith('.rec') or out == '.rec':
-        raise UsageError('--drop %s must end with .rec: the index, the list and the certificate lie beside it' % out)
-    for path in (stem + suffix for suffix in _FILES):
-        if os.path.lexists(path):
-            raise UsageError('--drop %s: %s is there already: choose a new name' % (out, path))
-    if os.path.realpath(stem) in map(os.path.realpath, stems):
-        raise UsageError('--drop %s would lie beside the records that are read, by their name: choose a new one' % out)
-    check_writable(out, 'give --drop a file in a directory that is there and can be written')
 
 
 def _verify(rec, idx, num_classes, processes, drop, progress):
@@ -228,71 +122,83 @@ def _verify(rec, idx, num_classes, processes, drop, progress):
         raise UsageError('--num-classes %d: the certificate of %s says %d; leave it out, or remove %s'
                          % (num_classes, rec, old['num_classes'], certificate.path_of(rec)))
     problems, size = [], os.path.getsize(rec)
-    names, listed, list_digest = _read_list(os.path.splitext(rec)[0] + '.lst', problems)
+    listed = _read_list(os.path.splitext(rec)[0] + '.lst', problems)
     try:
         keys, offsets = read_index(idx)
     except UsageError as error:
         return [Problem(None, None, None, str(error))], None
+    lines = _usable_lines(keys, offsets, size, listed.names, problems)
+    found = _find_all(rec, [offset for _, offset in lines], size, processes, progress)
+    rules = _rules(old, num_classes, listed, lines, found)
+    records = _whole_records(lines, found, rules, listed.names, problems)
 
-    def add(row, what):
-        key = int(keys[row])
-        problems.append(Problem(key, names.get(key), int(offsets[row]), what))
+    counts = _count_classes(records, rules.num_classes, problems)
+    digests = {'sha256': found.sha256, 'index_sha256': file_digest(idx), 'list_sha256': listed.sha256}
+    if old:
+        _compare(old, digests, len(lines), problems, rec)
+    facts = dict(old or {'resize': None, 'quality': None, 'seed': None, 'source': {}, 'plan': None, 'classes': None,
+                         'classes_sha256': None})
+    facts.update(images=len(records), num_classes=len(counts), class_counts=counts, bytes=size, **digests,
+                 decoder=decoder(), quirks=_quirks(old, records))
+    if drop:
+        write_copy(rec, records, drop, facts)
+    if problems:
+        return sorted(problems, key=lambda problem: (problem.offset is None, problem.offset or 0)), facts
+    return [], _certify(rec, records, facts)
 
-    rows = _usable_rows(keys, offsets, size, add)
-    with _hashing(rec) as digest_of_rec:
-        with tqdm(total=len(rows), desc=os.path.basename(rec), unit='img', disable=not progress,
-                  file=sys.stderr) as bar:
-            begins = offsets[rows].tolist()
-            looked = _look_at(rec, list(zip(begins, begins[1:] + [size])), processes, bar)
-            strays, rests = _strays(rec, looked, size)
-            bar.total += len(strays)
-            strays = _look_at(rec, strays, processes, bar)
-        digest = digest_of_rec()
 
-    # An image that libjpeg warns of is damaged, unless this is byte for byte what was packed from published archives.
-    published = bool(old) and old['sha256'] == digest and any(old['source'].values())
-    num_classes = num_classes or (old or {}).get('num_classes') or None
-    ids_are_keys = bool(old) or 2 * sum(looked[int(offsets[row])].key == keys[row] for row in rows) > len(rows)
-    good = []  # [(offset, key, name, Looked)]
-    for row in rows:
-        key, offset = int(keys[row]), int(offsets[row])
-        each = looked[offset]
-        what = _image_problem(each, published) or _label_problem(each, key, num_classes, listed, ids_are_keys)
+def _find_all(rec, begins, size, processes, progress):
+    """The `Found` of a record file; begins: where the lines of the index lead to, in the order of the file."""
+    with _hashing(rec) as digest_of_rec, tqdm(total=len(begins), desc=os.path.basename(rec), unit='img',
+                                              disable=not progress, file=sys.stderr) as bar:
+        indexed = _look_at(rec, list(zip(begins, begins[1:] + [size])), processes, bar)
+        strays, rests = _strays(rec, indexed, size)
+        bar.total += len(strays)
+        return Found(indexed, _look_at(rec, strays, processes, bar), rests, digest_of_rec())
+
+
+def _rules(old, num_classes, listed, lines, found):
+    """The `Rules` for the records of a file; old: its certificate, or None."""
+    published = bool(old) and old['sha256'] == found.sha256 and any(old['source'].values())
+    same = sum(found.indexed[offset].key == key for key, offset in lines)
+    return Rules(published, num_classes or (old or {}).get('num_classes') or None, listed.labels,
+                 bool(old) or 2 * same > len(lines))
+
+
+def _whole_records(lines, found, rules, names, problems):
+    """The `Record`s without a problem, in the order of the file; the others' problems are added to `problems`."""
+    records = []
+    for key, offset in lines:
+        looked = found.indexed[offset]
+        what = rules.problem(looked, key)
         if what:
-            add(row, what)
+            problems.append(Problem(key, names.get(key), offset, what))
         else:
-            good.append((offset, key, names.get(key, 'record%d' % key), each))
-    for offset, each in strays.items():
-        key = each.key if ids_are_keys and each.key is not None else None
+            records.append(Record(offset, key, names.get(key, 'record%d' % key), looked))
+    for offset, looked in found.strays.items():
+        key = looked.key if rules.ids_are_keys and looked.key is not None else None
         name = names.get(key) or (None if key is None else 'record%d' % key)
-        what = _image_problem(each, published) or _label_problem(each, key, num_classes, listed, False)
+        what = rules.problem(looked, key, has_line=False)
         problems.append(Problem(None, name, offset, 'a record at offset %d is not in the index%s%s' % (
             offset, ' (%s)' % name if name else '', ', and ' + what if what else '')))
         if not what:
-            good.append((offset, key, name or 'at%d' % offset, each))
+            records.append(Record(offset, key, name or 'at%d' % offset, looked))
     problems += [Problem(None, None, place, 'the %d bytes at offset %d are no record' % (number, place))
-                 for place, number in rests]
-    good.sort(key=lambda entry: entry[0])
+                 for place, number in found.rests]
+    return sorted(records, key=lambda each: each.offset)
 
-    counts = _count_classes(good, num_classes, problems)
-    index_digest = file_digest(idx)
-    if old:
-        _compare(old, digest, index_digest, list_digest, len(rows), problems, rec)
-    facts = dict(old or {'resize': None, 'quality': None, 'seed': None, 'source': {}, 'plan': None, 'classes': None,
-                         'classes_sha256': None})
-    facts.update(images=len(good), num_classes=len(counts), class_counts=counts, bytes=size, sha256=digest,
-                 index_sha256=index_digest, list_sha256=list_digest, decoder=decoder(), quirks=_quirks(old, good))
-    if drop:
-        _drop(rec, good, drop, facts)
-    if problems:
-        return sorted(problems, key=lambda problem: (problem.offset is None, problem.offset or 0)), facts
+
+def _certify(rec, records, facts):
+    """Write the certificate, and NAME.lst where there is none; returns the facts of the certificate."""
     try:
-        if list_digest is None:
-            facts['list_sha256'] = _write_list(rec, [(key, each.label, name) for _, key, name, each in good])
+        if facts['list_sha256'] is None:
+            content = list_bytes([(each.key, each.looked.label, each.name) for each in records])
+            write_whole(os.path.splitext(rec)[0] + '.lst', content)
+            facts = dict(facts, list_sha256=hashlib.sha256(content).hexdigest())
         write_whole(certificate.path_of(rec), certificate.to_bytes(facts))
     except OSError as error:
         raise unwritable(certificate.path_of(rec), error, 'free space, and start the same command again') from error
-    return [], facts
+    return facts
 
 
 def _look_at(rec, blocks, processes, bar):
@@ -331,8 +237,8 @@ def _strays(rec, looked, size):
     return strays, rests
 
 
-def _usable_rows(keys, offsets, size, add):
-    """Rows of the index that can be followed, in the order of the file; says what is wrong with the others."""
+def _usable_lines(keys, offsets, size, names, problems):
+    """[(key, offset)] of the index that can be followed, in the order of the file; says what is wrong with others."""
     usable, seen_keys, seen_offsets = [], set(), set()
     for row in np.argsort(offsets, kind='stable').tolist():
         key, offset = int(keys[row]), int(offsets[row])
@@ -343,31 +249,15 @@ def _usable_rows(keys, offsets, size, add):
         seen_keys.add(key)
         seen_offsets.add(offset)
         if what:
-            add(row, what)
+            problems.append(Problem(key, names.get(key), offset, what))
         if not what or what.startswith('has a key'):
-            usable.append(row)
-    return np.array(usable, 'int64')
+            usable.append((key, offset))
+    return usable
 
 
-def _image_problem(each, published):
-    if each.warning and not published:
-        return 'is an image that libjpeg finds damaged (%s)' % each.warning
-    return each.problem
-
-
-def _label_problem(each, key, num_classes, listed, ids_are_keys):
-    if label_problem(each.label, num_classes):
-        return label_problem(each.label, num_classes)
-    if ids_are_keys and each.key != key:
-        return 'has the id %d: the index points to another record, or the id was changed' % each.key
-    if key in listed and listed[key] != each.label:
-        return 'has the label %d, its list says %g' % (each.label, listed[key])
-    return None
-
-
-def _count_classes(good, num_classes, problems):
+def _count_classes(records, num_classes, problems):
     """Images of each class; a class without any is a problem."""
-    labels = np.array([int(each.label) for *_, each in good], 'int64')
+    labels = np.array([int(each.looked.label) for each in records], 'int64')
     counts = np.bincount(labels, minlength=num_classes or 0).tolist()
     empty = [label for label, number in enumerate(counts) if not number]
     if empty:
@@ -376,30 +266,29 @@ def _count_classes(good, num_classes, problems):
     return counts
 
 
-def _compare(old, digest, index_digest, list_digest, images, problems, rec):
-    """What differs from the certificate and has no name yet."""
+def _compare(old, digests, images, problems, rec):
+    """Add what differs from the certificate and has no name yet."""
     if old['images'] != images:
         problems.append(Problem(None, None, None, 'the index has %d records, the certificate %d'
                                 % (images, old['images'])))
-    for what, field, found in (('records', 'sha256', digest), ('index', 'index_sha256', index_digest),
-                               ('list', 'list_sha256', list_digest)):
-        if old.get(field) and found and old[field] != found:
+    for what, field in (('records', 'sha256'), ('index', 'index_sha256'), ('list', 'list_sha256')):
+        if old.get(field) and digests[field] and old[field] != digests[field]:
             problems.append(Problem(None, None, None, 'the bytes of the %s are not those that were certified (SHA-256 '
                                     '%s, not %s); if they were made anew, remove %s'
-                                    % (what, found[:12], old[field][:12], certificate.path_of(rec))))
+                                    % (what, digests[field][:12], old[field][:12], certificate.path_of(rec))))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files beside the records
 
 def _read_list(path, problems):
-    """({key: name}, {key: label}, digest) of NAME.lst; all empty without one."""
+    """The `Listed` of NAME.lst."""
     names, labels = {}, {}
     try:
         with open(path, 'rb') as stream:
             content = stream.read()
     except FileNotFoundError:
-        return names, labels, None
+        return Listed(names, labels, None)
     for number, line in enumerate(content.decode('utf-8', 'surrogateescape').split('\n')[:-1], 1):
         words = line.split('\t')
         try:
@@ -410,29 +299,22 @@ def _read_list(path, problems):
             pass
         problems.append(Problem(None, None, None, '%s line %d is not KEY<tab>LABEL<tab>NAME' % (path, number)))
         break
-    return names, labels, hashlib.sha256(content).hexdigest()
+    return Listed(names, labels, hashlib.sha256(content).hexdigest())
 
 
-def _quirks(old, good):
-    """What is strange about the images of `good`: {'png': [name], 'cmyk': [name]}, and 'warned' where libjpeg warns.
+def _quirks(old, records):
+    """What is strange about the records' images: {'png': [name], 'cmyk': [name]}, and 'warned' where libjpeg warns.
 
     Of images that were encoded anew, `prepare` noted what their sources were.
     """
     if old and (old['resize'] or old['quality']):
-        names = {name for _, _, name, _ in good}
+        names = {each.name for each in records}
         return {kind: [name for name in found if name in names] for kind, found in old['quirks'].items()}
-    quirks = {'png': sorted(name for _, _, name, each in good
-                            if each.kind == 'png' and not name.lower().endswith('.png')),
-              'cmyk': sorted(name for _, _, name, each in good if each.kind == 'cmyk')}
-    warned = sorted('%s: %s' % (name, each.warning) for _, _, name, each in good if each.warning)
+    quirks = {'png': sorted(each.name for each in records
+                            if each.looked.kind == 'png' and not each.name.lower().endswith('.png')),
+              'cmyk': sorted(each.name for each in records if each.looked.kind == 'cmyk')}
+    warned = sorted('%s: %s' % (each.name, each.looked.warning) for each in records if each.looked.warning)
     return dict(quirks, warned=warned) if warned else quirks
-
-
-def _write_list(rec, entries):
-    """NAME.lst of [(key, label, name)]; returns its digest."""
-    content = ''.join('%d\t%f\t%s\n' % entry for entry in entries).encode('utf-8', 'surrogateescape')
-    write_whole(os.path.splitext(rec)[0] + '.lst', content)
-    return hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager
@@ -458,48 +340,6 @@ def _hashing(path):
         yield result
     finally:
         stop.set()
-
-
-def _drop(rec, entries, out, facts):
-    """OUT.rec, .idx, .lst and, when no class is empty, .certificate.json of entries [(offset, key, name, Looked)].
-
-    What was written of them is removed when that fails (UsageError) or is interrupted.
-    """
-    stem = os.path.splitext(out)[0]
-    partial = '%s.%d.partial' % (out, os.getpid())
-    try:
-        index, facts = _copy(rec, entries, partial, facts)
-        facts['list_sha256'] = _write_list(out, [(key, each.label, name)
-                                                 for key, (_, _, name, each) in enumerate(entries)])
-        os.replace(partial, out)
-        if entries and min(facts['class_counts']) > 0:
-            write_whole(certificate.path_of(out), certificate.to_bytes(facts))
-        write_whole(stem + '.idx', index)
-    except BaseException as error:
-        for path in [partial] + [stem + suffix for suffix in _FILES]:  # none of them was there before
-            if os.path.exists(path):
-                os.remove(path)
-        if isinstance(error, OSError):
-            raise unwritable(out, error, 'free space, or give --drop a file on another disk') from error
-        raise
-
-
-def _copy(rec, entries, path, facts):
-    """(index, facts of the certificate) of the records that are written to `path`, with keys from 0 on."""
-    index, digest, place = [], hashlib.sha256(), 0
-    with open(rec, 'rb') as stream, open(path, 'wb') as copy:
-        for key, (offset, _, _, each) in enumerate(entries):
-            content, _ = read_record(stream, offset, each.end)
-            block = record(key, each.label, content[head_of(content).start:])
-            copy.write(block)
-            digest.update(block)
-            index.append('%d\t%d\n' % (key, place))
-            place += len(block)
-        copy.flush()
-        os.fsync(copy.fileno())
-    index = ''.join(index).encode()
-    return index, dict(facts, bytes=place, sha256=digest.hexdigest(), plan=None,
-                       index_sha256=hashlib.sha256(index).hexdigest())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

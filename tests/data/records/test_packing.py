@@ -69,8 +69,8 @@ def test_an_image_that_would_be_too_long(tmp_path):
 
 
 def test_shards_are_bounded_by_images_and_by_bytes(monkeypatch):
-    monkeypatch.setattr(packing, '_SHARD', 3)
-    monkeypatch.setattr(packing, '_SHARD_BYTES', 100)
+    monkeypatch.setattr(packing, 'SHARD', 3)
+    monkeypatch.setattr(packing, 'SHARD_BYTES', 100)
     assert packing._cuts([1] * 7) == [0, 3, 6, 7]
     assert packing._cuts([60, 60, 10, 200, 10]) == [0, 1, 3, 4, 5]
 
@@ -87,7 +87,7 @@ def test_nothing_to_pack_and_nowhere_to_write(tmp_path):
 @pytest.fixture
 def many(tmp_path, monkeypatch):
     """(items of 60 images, files of 3 shards and more) with shards of 16 images."""
-    monkeypatch.setattr(packing, '_SHARD', 16)
+    monkeypatch.setattr(packing, 'SHARD', 16)
     (tmp_path / 'images').mkdir()
     items = []
     for i in range(60):
@@ -235,7 +235,7 @@ def test_two_processes_cannot_write_the_same(many, tmp_path, monkeypatch):
         seen.append(True)
         raise Stop
 
-    monkeypatch.setattr(packing, '_make', second)
+    monkeypatch.setattr(packing, 'write_shard', second)
     with pytest.raises(Stop):
         packing.pack(items, str(tmp_path / 'x'))
     assert seen

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import random
@@ -11,42 +10,12 @@ import pytest
 from gluon_tricks.__main__ import main
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.packing import pack
-from gluon_tricks.data.records.record_file import MAGIC, check_records, read_index, record
+from gluon_tricks.data.records.record_file import MAGIC, check_records, read_index
 from gluon_tricks.data.records.verify import verify
 from gluon_tricks.errors import UsageError
 from support import ROOT
 from support.archives import cmyk_jpeg
-from support.records import make_jpeg
-
-
-@pytest.fixture
-def rec(tmp_path):
-    """12 images of 4 classes, three of each, with a certificate."""
-    pack([(make_jpeg(i % 4, i), i % 4, 'class%d/image%d' % (i % 4, i)) for i in range(12)], str(tmp_path / 'x'))
-    return str(tmp_path / 'x.rec')
-
-
-def stem(rec):
-    return rec[:-len('.rec')]
-
-
-def change(rec, place, content):
-    with open(rec, 'r+b') as stream:
-        stream.seek(place)
-        stream.write(content)
-
-
-def rewrite(rec, images):
-    """Replace the records by those of {key: (label, image)} or what stands there; the index follows; no list."""
-    keys, offsets = read_index(stem(rec) + '.idx')
-    content = open(rec, 'rb').read()
-    ends = list(offsets[1:]) + [len(content)]
-    out, index = b'', ''
-    for key, begin, end in zip(keys, offsets, ends):
-        index += '%d\t%d\n' % (key, len(out))
-        out += record(int(key), *images[key]) if key in images else content[begin:end]
-    open(rec, 'wb').write(out)
-    open(stem(rec) + '.idx', 'w').write(index)
+from support.records import change, make_jpeg, rewrite, stem
 
 
 def forget(rec):
@@ -198,61 +167,6 @@ def test_strange_but_whole_images_are_no_alarm(tmp_path):
     assert facts['quirks'] == {'png': ['n1.JPEG'], 'cmyk': ['n0.JPEG']}
 
 
-def test_drop_writes_a_clean_copy(rec, tmp_path, capsys):
-    damage(rec, 'truncated JPEG')
-    change(rec, int(read_index(stem(rec) + '.idx')[1][9]), b'\0')
-    out = str(tmp_path / 'clean.rec')
-    assert main(['verify', rec, '--drop', out]) == 1
-    assert '10 records without a problem' in capsys.readouterr().out
-    assert check_records(out, str(tmp_path / 'clean.idx')) == 10
-    assert certificate.check(out)['images'] == 10
-    kept = [line.split('\t')[2] for line in open(str(tmp_path / 'clean.lst'))]
-    listed = {line.split('\t')[0]: line.split('\t')[2] for line in open(stem(rec) + '.lst')}
-    assert kept == [name for key, name in listed.items() if key not in ('5', '9')]
-    before = certificate.read(out)
-    assert main(['verify', out]) == 0 and certificate.read(out) == before
-    assert main(['verify', rec, '--drop', out]) == 2
-    assert 'is there already' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('out, there, part', [
-    ('x.clean', None, 'must end with .rec'), ('x', None, 'must end with .rec'), ('.rec', None, 'must end with .rec'),
-    ('y.rec', 'y.lst', 'is there already'), ('y.rec', 'y.idx', 'is there already'),
-    ('y.rec', 'y.certificate.json', 'is there already'), ('none/y.rec', None, 'cannot be written (No such file')])
-def test_drop_destroys_nothing(rec, tmp_path, out, there, part, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    damage(rec, 'truncated JPEG')
-    if there:
-        (tmp_path / there).write_text('mine')
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert main(['verify', rec, '--drop', out]) == 2
-    assert part in capsys.readouterr().err
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-
-@pytest.mark.parametrize('renamed', ['rec', 'idx'])
-def test_drop_is_not_named_as_what_is_read(rec, tmp_path, renamed):
-    """Although no file of that name is there: the list that is written for the source would be."""
-    moved = str(tmp_path / ('z.' + ('data' if renamed == 'rec' else 'index')))
-    os.rename(stem(rec) + '.' + renamed, moved)
-    files = (moved, stem(rec) + '.idx') if renamed == 'rec' else (rec, moved)
-    with pytest.raises(UsageError, match='by their name'):
-        verify(files[0], files[1], drop=str(tmp_path / 'z.rec'))
-
-
-def test_a_full_disk_leaves_nothing_of_the_copy(rec, tmp_path, monkeypatch, capsys):
-    import errno
-    before = sorted(path.name for path in tmp_path.iterdir())
-
-    def full(handle):
-        raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(os, 'fsync', full)
-    assert main(['verify', rec, '--drop', str(tmp_path / 'clean.rec')]) == 2
-    err = capsys.readouterr().err
-    assert 'clean.rec cannot be written (No space left on device): free space' in err
-    assert before == sorted(path.name for path in tmp_path.iterdir())
-
-
 def test_where_nothing_can_be_written_is_told_before_the_work(rec, monkeypatch, capsys):
     import tempfile
 
@@ -261,7 +175,7 @@ def test_where_nothing_can_be_written_is_told_before_the_work(rec, monkeypatch, 
     def denied(dir=None):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(tempfile, 'TemporaryFile', denied)
-    monkeypatch.setattr(module, '_verify', None)
+    monkeypatch.setattr(module, 'read_index', None)
     assert main(['verify', rec]) == 2
     assert 'x.certificate.json cannot be written (Permission denied): make the directory' in capsys.readouterr().err
 
@@ -274,89 +188,6 @@ def test_what_cannot_be_read_is_named(rec, monkeypatch, capsys):
     monkeypatch.setattr(module, 'file_digest', broken)
     assert main(['verify', rec]) == 2
     assert 'x.rec cannot be read (Input/output error): make it readable' in capsys.readouterr().err
-
-
-# -- what libjpeg only warns of ---------------------------------------------------------------------------------------
-
-def jpegs():
-    """{kind: bytes} of a photograph's worth of JPEG, in the ways that a JPEG can be written."""
-    import io
-
-    import cv2
-    import numpy as np
-    from PIL import Image
-    rng = np.random.RandomState(0)
-    pixels = cv2.resize(rng.randint(0, 256, (30, 40, 3)).astype('uint8'), (640, 480), interpolation=cv2.INTER_CUBIC)
-    image = Image.fromarray(np.clip(pixels + rng.randint(-12, 13, pixels.shape), 0, 255).astype('uint8'))
-    found = {}
-    for kind, mode, options in (('baseline', 'RGB', {}), ('progressive', 'RGB', {'progressive': True}),
-                                ('grey', 'L', {}), ('CMYK', 'CMYK', {}), ('optimized', 'RGB', {'optimize': True})):
-        stream = io.BytesIO()
-        image.convert(mode).save(stream, 'JPEG', quality=92, **options)
-        found[kind] = stream.getvalue()
-    return found
-
-
-def faults_of(image, tmp_path):
-    """What verify says of a record file with this image and a whole one."""
-    name = str(tmp_path / hashlib.sha256(image).hexdigest())
-    pack([(image, 0, 'a.jpg'), (make_jpeg(1, 1), 1, 'b.jpg')], name, shuffle=False)
-    return [problem.what for problem in verify(name + '.rec')[0] if problem.key == 0]
-
-
-@pytest.mark.parametrize('kind', ['baseline', 'progressive', 'grey', 'CMYK', 'optimized'])
-def test_a_hole_and_a_cut_that_pillow_accepts_are_seen(kind, tmp_path):
-    import io
-
-    from PIL import Image
-    whole = jpegs()[kind]
-    middle = len(whole) // 2
-    assert faults_of(whole, tmp_path) == []
-    for broken in (whole[:middle] + bytes(4096) + whole[middle + 4096:], whole[:middle] + b'\xff\xd9'):
-        Image.open(io.BytesIO(broken)).load()  # without a word
-        (what,) = faults_of(broken, tmp_path)
-        assert 'libjpeg finds damaged (Corrupt JPEG data: ' in what
-
-
-def test_warnings_that_change_no_pixel_are_no_damage(tmp_path):
-    from gluon_tricks.data.records import verify as module
-    whole = jpegs()['baseline']
-    other_revision = whole[:11] + b'\x00\x00' + whole[13:]
-    assert whole[6:11] == b'JFIF\0'
-    for image in (other_revision, whole[:-2] + b'\0' * 9 + whole[-2:], whole[:-2] + b'\x20' * 300 + whole[-2:],
-                  whole[:20] + b'\0\0' + whole[20:]):
-        with module._libjpeg() as warnings_of:
-            assert warnings_of(image)
-        assert faults_of(image, tmp_path) == []
-
-
-def test_the_certificate_says_whether_warnings_were_heard(rec, monkeypatch):
-    from gluon_tricks.data.records import verify as module
-    assert ', warnings by OpenCV ' in module.decoder()
-    monkeypatch.setattr(module, '_DAMAGE', ('never said',))
-    assert 'OpenCV' not in module.decoder()
-
-
-def test_images_of_published_archives_are_taken_as_they_are(tmp_path):
-    """The archives' digests are right: what libjpeg warns of was published so. It is noted, until a byte changes."""
-    whole = jpegs()['baseline']
-    broken = whole[:len(whole) // 2] + b'\xff\xd9'
-    rec = str(tmp_path / 'x.rec')
-    pack([(broken, 0, 'a.jpg'), (whole, 1, 'b.jpg')], str(tmp_path / 'x'), source={'images.tar': 'md5:1d67'})
-    for _ in range(2):
-        problems, facts = verify(rec)
-        assert problems == []
-        assert facts['quirks']['warned'] == ['a.jpg: Corrupt JPEG data: premature end of data segment']
-    change(rec, os.path.getsize(rec) - 30, b'\0' * 4)
-    assert any('libjpeg finds damaged' in problem.what for problem in verify(rec)[0])
-
-
-def test_what_is_printed_goes_to_stderr_again(rec, capfd):
-    from gluon_tricks.data.records import verify as module
-    with pytest.raises(KeyError), module._libjpeg():
-        raise KeyError
-    os.write(2, b'heard')
-    assert capfd.readouterr().err == 'heard'
 
 
 def test_quirks_of_the_sources_stay_when_images_were_encoded_anew(tmp_path):
@@ -422,19 +253,6 @@ def test_bytes_behind_the_last_record_cost_it_nothing(rec, tmp_path):
     assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 12
 
 
-def test_no_more_is_read_than_a_record_has(rec):
-    """Of a file with a gap of 64 GB, which would be a MemoryError."""
-    lines = open(stem(rec) + '.idx').read().splitlines(True)
-    os.truncate(rec, os.path.getsize(rec) + 2 ** 36)
-    open(stem(rec) + '.idx', 'w').write(''.join(lines))
-    from gluon_tricks.data.records import record_file as records
-    assert 'is followed by %d bytes' % 2 ** 36 in records.find_bad_record(rec, stem(rec) + '.idx')
-    from gluon_tricks.data.records.verify import look
-    offset = int(lines[-1].split()[1])
-    (looked,) = look(rec, [(offset, os.path.getsize(rec))])
-    assert looked.problem is None and looked.end == os.path.getsize(rec) - 2 ** 36
-
-
 def test_ctrl_c_does_not_wait_for_the_digest(rec, monkeypatch):
     import time
 
@@ -443,7 +261,7 @@ def test_ctrl_c_does_not_wait_for_the_digest(rec, monkeypatch):
 
     def interrupted(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(module, '_look_at', interrupted)
+    monkeypatch.setattr(module, 'ordered', interrupted)
     begin, threads = time.time(), module.threading.active_count()
     assert main(['verify', rec]) == 130
     while module.threading.active_count() > threads:
