@@ -128,7 +128,8 @@ def ours(threads, normalised):
     def read(rec, idx, batch_size, mean, std):
         from gluon_tricks.compat import mx
         from gluon_tricks.data import pipeline
-        for batch in pipeline.TrainStream(rec, idx, batch_size, SIDE, 0, threads, mean, std).epoch(0):
+        for batch in pipeline.TrainStream(rec, idx, batch_size, SIDE, 0, threads,
+                                          normalise=pipeline.Normalise(mean, std)).epoch(0):
             yield from (view(each) for each in ([batch.shards([mx.cpu()])[0][0]] if normalised else batch.data))
     return read
 

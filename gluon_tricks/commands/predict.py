@@ -37,7 +37,7 @@ def write_submission(facts, rec, path, batch_size):
     The five likeliest classes first to last, one crop an image, as the test server of Places365 wants it. The names
     come from the .lst beside the records. Raises UsageError.
     """
-    from gluon_tricks.data.pipeline import EvalStream
+    from gluon_tricks.data.pipeline import EvalStream, Normalise
     from gluon_tricks.data.records.crash import watch
     from gluon_tricks.data.records.record_file import check_records
     from gluon_tricks.distributed.devices import find_devices
@@ -57,8 +57,8 @@ def write_submission(facts, rec, path, batch_size):
                          % (stem, len(names), number, facts['num_classes']))
     devices, config = find_devices()[:1], facts['config']
     net, _ = load_net(facts, devices)
-    stream = EvalStream(rec, stem + '.idx', batch_size, facts['input_size'], facts['crop_ratio'], config.rgb_mean,
-                        config.rgb_std)
+    stream = EvalStream(rec, stem + '.idx', batch_size, facts['input_size'], facts['crop_ratio'],
+                        Normalise(config.rgb_mean, config.rgb_std))
     lines = []
     with tqdm(total=number, unit='img', desc=os.path.basename(rec)) as bar:
         for batch, valid in stream.batches():

@@ -1,7 +1,7 @@
 """The data of a configuration, opened: records or a folder of images to two checked streams (paper section 2.1)."""
 import os
 
-from gluon_tricks.data.pipeline import EvalStream, SyntheticStream, TrainStream
+from gluon_tricks.data.pipeline import Augmentation, EvalStream, Normalise, SyntheticStream, TrainStream
 from gluon_tricks.data.prepare.folder import pack_folder, packed_files
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.crash import watch
@@ -20,9 +20,33 @@ def open_data(config, batch_size, workers):
                                  config.num_training_samples // workers.number, seed=config.seed + workers.rank)
         return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
                                                                                 'and there is no validation']}
+    files = _find_files(config, workers)
+    watch([files['train'], files['val']], config.going_on())
+    classes, notices = _check_files(config, files)
+    normalise = Normalise(config.rgb_mean, config.rgb_std)
+    train_stream = TrainStream(
+        *files['train'], total_batch_size=batch_size, input_size=config.input_size, seed=config.seed,
+        threads=config.decode_threads, normalise=normalise, worker=workers.rank, num_workers=workers.number,
+        num_classes=config.num_classes, augmentation=Augmentation(
+            min_area=config.min_area, mirror=not config.no_mirror, jitter=config.jitter, pca_noise=config.pca_noise))
+    eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
+                             crop_ratio=config.crop_ratio, normalise=normalise, threads=config.decode_threads,
+                             num_classes=config.num_classes)
+    images = len(train_stream.reader)
+    workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
+    if config.num_training_samples not in (None, images):
+        raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
+                         % (config.num_training_samples, files['train'][0], images))
+    return train_stream, eval_stream, {'train': images, 'val': eval_stream.num_images,
+                                       'files': files, 'classes': classes, 'notices': notices,
+                                       'certificates': {part: certificate.digest(files[part][0]) for part in files}}
+
+
+def _find_files(config, workers):
+    """{'train': (rec, idx), 'val': (rec, idx)}; the first worker packs a folder of images once, the others wait."""
     files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
                     os.path.expanduser(getattr(config, 'rec_%s_idx' % part))) for part in ('train', 'val')}
-    folder, classes, notices = os.path.expanduser(config.data_dir), None, []
+    folder = os.path.expanduser(config.data_dir)
     if workers.rank:
         workers.gather([0])  # until the first has packed what there is to pack
     if files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
@@ -35,7 +59,12 @@ def open_data(config, batch_size, workers):
                          'program without ImageNet, type `make demo`' % missing[0])
     if not workers.rank:
         workers.gather([0])
-    watch([files['train'], files['val']], config.going_on())
+    return files
+
+
+def _check_files(config, files):
+    """(class names or None, notices) of the record files, checked against their certificates. Raises UsageError."""
+    classes, notices = None, []
     for part in ('train', 'val'):
         facts = certificate.check(files[part][0], config.num_classes)
         check_records(*files[part], num_classes=config.num_classes)
@@ -45,19 +74,4 @@ def open_data(config, batch_size, workers):
                              % (files['val'][0], files['train'][0]))
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
-    train_stream = TrainStream(*files['train'], total_batch_size=batch_size, input_size=config.input_size,
-                               seed=config.seed, threads=config.decode_threads, mean=config.rgb_mean, std=config.rgb_std,
-                               jitter=config.jitter, pca_noise=config.pca_noise, min_area=config.min_area,
-                               mirror=not config.no_mirror, worker=workers.rank, num_workers=workers.number,
-                               num_classes=config.num_classes)
-    eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
-                             crop_ratio=config.crop_ratio, mean=config.rgb_mean, std=config.rgb_std,
-                             threads=config.decode_threads, num_classes=config.num_classes)
-    images = len(train_stream.reader)
-    workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
-    if config.num_training_samples not in (None, images):
-        raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
-                         % (config.num_training_samples, files['train'][0], images))
-    return train_stream, eval_stream, {'train': images, 'val': eval_stream.num_images,
-                                       'files': files, 'classes': classes, 'notices': notices,
-                                       'certificates': {part: certificate.digest(files[part][0]) for part in files}}
+    return classes, notices

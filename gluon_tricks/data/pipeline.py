@@ -15,6 +15,7 @@ step 6. Here stand the order and the count:
 A record that is no longer an image ends training with a sentence that names it, and kills the process in validation
 (MXNet divides by its height of zero): see `crash`. A truncated JPEG trains silently: see `verify`.
 """
+import dataclasses
 import math
 
 import numpy as np
@@ -63,7 +64,7 @@ class Normalise:
     As ImageRecordIter rounds: it multiplies by the inverse of std.
     """
 
-    def __init__(self, mean, std):
+    def __init__(self, mean=MEAN, std=STD):
         self.mean, self.scale = (np.asarray(each, 'float32').reshape(1, 3, 1, 1)
                                  for each in (mean, 1 / np.asarray(std, 'float32')))
         self._arrays = {}
@@ -121,34 +122,52 @@ def share_of(worker, num_workers, num_images):
     return min(worker * step, num_images), min((worker + 1) * step, num_images)
 
 
-class TrainStream:
-    """Training batches whose order and augmentations depend on (seed, epoch) alone.
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Steps 2 to 5 of training images.
 
-    rec, idx: files that `record_file.check_records` has passed. total_batch_size: over all devices. threads: that
-    decode. worker, num_workers: with several processes each reads its own share of the file, `num_images` of them.
-    num_classes: labels are below it (None: not checked). jitter, pca_noise, min_area, max_ratio, mirror: steps 2 to 5.
-    Raises UsageError when there are fewer images than one batch.
+    min_area: smallest share of the image that a crop covers. max_ratio: largest ratio of its sides. mirror: flip one
+    image of two. jitter: brightness, contrast and saturation in [1 - jitter, 1 + jitter]. pca_noise: deviation of the
+    PCA coefficients.
 
     Paper: hue, saturation and brightness in [0.6, 1.4]. GluonCV, and here: brightness, contrast and saturation; no
     published code ever changed the hue. Paper: the crop's ratio in [3/4, 4/3]; here: uniform there, then width and
     height are exchanged at even chances, and an image in which ten crops did not fit gives its centre, not resized
-    (hardly ever with the paper's area; always with a `min_area` of 1). An epoch has N // total_batch_size updates; the
-    images that are left over, others in each epoch, are not seen in it.
+    (hardly ever with the paper's area; always with a `min_area` of 1).
+    """
+    min_area: float = 0.08
+    max_ratio: float = 4.0 / 3.0
+    mirror: bool = True
+    jitter: float = 0.4
+    pca_noise: float = 0.1
+
+    def steps(self):
+        """ImageRecordIter's keywords."""
+        return dict(
+            random_resized_crop=True, min_random_area=self.min_area, max_random_area=1.0,            # step 2
+            min_aspect_ratio=1.0 / self.max_ratio, max_aspect_ratio=self.max_ratio, inter_method=1,  # (bilinear)
+            rand_mirror=self.mirror,                                                                 # step 3
+            brightness=self.jitter, contrast=self.jitter, saturation=self.jitter,                    # step 4
+            pca_noise=self.pca_noise)                                                                # step 5
+
+
+class TrainStream:
+    """Training batches whose order and augmentations depend on (seed, epoch) alone.
+
+    rec, idx: files that `record_file.check_records` has passed. total_batch_size: over all devices. threads: that
+    decode. augmentation: an Augmentation, steps 2 to 5. normalise: step 6 (None: `Normalise()`). worker, num_workers:
+    with several processes each reads its own share of the file, `num_images` of them. num_classes: labels are below it
+    (None: not checked). Raises UsageError when there are fewer images than one batch.
+
+    An epoch has N // total_batch_size updates; the images that are left over, others in each epoch, are not seen in it.
     """
 
-    def __init__(self, rec, idx, total_batch_size, input_size, seed, threads=1, mean=MEAN, std=STD, jitter=0.4,
-                 pca_noise=0.1, min_area=0.08, max_ratio=4.0 / 3.0, mirror=True, worker=0, num_workers=1,
-                 num_classes=None):
+    def __init__(self, rec, idx, total_batch_size, input_size, seed, threads=1, augmentation=Augmentation(),
+                 normalise=None, worker=0, num_workers=1, num_classes=None):
         self.total_batch_size, self.seed, self.worker = total_batch_size, seed, worker
-        self.normalise = Normalise(mean, std)                                                      # step 6
-        self.reader = Reader(
-            rec, idx, num_classes, threads,
-            data_shape=(3, input_size, input_size),                                                # (step 1 is MXNet's)
-            random_resized_crop=True, min_random_area=min_area, max_random_area=1.0,               # step 2
-            min_aspect_ratio=1.0 / max_ratio, max_aspect_ratio=max_ratio, inter_method=1,          # (bilinear)
-            rand_mirror=mirror,                                                                    # step 3
-            brightness=jitter, contrast=jitter, saturation=jitter,                                 # step 4
-            pca_noise=pca_noise)                                                                   # step 5
+        self.normalise = normalise or Normalise()
+        self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
+                             **augmentation.steps())
         shares = [share_of(each, num_workers, len(self.reader)) for each in range(num_workers)]
         smallest = min(last - first for first, last in shares)
         self.first, last = shares[worker]
@@ -171,14 +190,14 @@ class EvalStream:
     """Validation images, each once: ``batches()`` yields (Batch, valid); rows after `valid` only fill the batch up.
 
     Every batch has `total_batch_size` rows, so that a compiled network keeps its shape; `num_images` is the sum of
-    `valid`. num_classes: as of TrainStream. Paper: short side to 256, centre crop 224; here: short side to
+    `valid`. normalise, num_classes: as of TrainStream. Paper: short side to 256, centre crop 224; here: short side to
     ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation, where the
     first images fill up the last batch and count twice.
     """
 
-    def __init__(self, rec, idx, total_batch_size, input_size, crop_ratio=0.875, mean=MEAN, std=STD, threads=1,
+    def __init__(self, rec, idx, total_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
                  gluoncv_padding=False, num_classes=None):
-        self.total_batch_size, self.normalise = total_batch_size, Normalise(mean, std)
+        self.total_batch_size, self.normalise = total_batch_size, normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
                              resize=int(math.ceil(input_size / crop_ratio)), inter_method=1)
         batches = -(-len(self.reader) // total_batch_size)

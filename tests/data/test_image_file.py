@@ -7,7 +7,7 @@ import pytest
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.image_file import preprocess, read_image
-from gluon_tricks.data.pipeline import EvalStream, TrainStream
+from gluon_tricks.data.pipeline import Augmentation, EvalStream, Normalise, TrainStream
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
 from support.records import HUGE, make_jpeg
@@ -32,7 +32,7 @@ def test_images_are_seen_as_in_validation(tmp_path):
     path.write_bytes(make_jpeg(1, 3, size=60))
     pack([(path.read_bytes(), 1, 'a')], str(tmp_path / 'one'))
     stream = EvalStream(str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx'), total_batch_size=1, input_size=32,
-                        crop_ratio=0.875, mean=MEAN, std=STD, threads=1)
+                        crop_ratio=0.875, normalise=Normalise(MEAN, STD), threads=1)
     (batch, valid), = list(stream.batches())
     ours = preprocess(str(path), 32, 0.875, MEAN, STD).asnumpy()
     theirs = batch.shards([mx.cpu()])[0][0].asnumpy()
@@ -74,13 +74,13 @@ def test_a_photograph_is_turned_as_in_training_and_validation(orientation, jfif,
     assert ours.shape == ((60, 40, 3) if orientation >= 5 else (40, 60, 3))
     side = min(ours.shape[:2])
     top, left = (ours.shape[0] - side) // 2, (ours.shape[1] - side) // 2
-    files, plain = (str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx')), dict(mean=(0, 0, 0), std=(1, 1, 1))
-    (batch, _), = EvalStream(*files, total_batch_size=1, input_size=side, crop_ratio=1, threads=1, **plain).batches()
+    files, plain = (str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx')), Normalise((0, 0, 0), (1, 1, 1))
+    (batch, _), = EvalStream(*files, total_batch_size=1, input_size=side, crop_ratio=1, normalise=plain).batches()
     np.testing.assert_array_equal(batch.data[0].asnumpy()[0].transpose(1, 2, 0),
                                   ours[top:top + side, left:left + side])
     # of a whole image and square crops there is none that fits: its centre is trained on
-    stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, threads=1, jitter=0, pca_noise=0,
-                         mirror=False, min_area=1, max_ratio=1.0, **plain)
+    stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, normalise=plain,
+                         augmentation=Augmentation(jitter=0, pca_noise=0, mirror=False, min_area=1, max_ratio=1.0))
     (trained,) = [each.data[0].asnumpy()[0].transpose(1, 2, 0).astype('int64') for each in stream.epoch(0)]
     assert np.abs(trained - ours[top:top + side, left:left + side]).max() <= 2
 

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.pipeline import Batch, EvalStream, SyntheticStream, TrainStream
+from gluon_tricks.data.pipeline import Augmentation, Batch, EvalStream, Normalise, SyntheticStream, TrainStream
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
 from support import ROOT
 
 CPU = [mx.cpu(0)]
-PLAIN = dict(jitter=0, pca_noise=0, mirror=False, mean=(0, 0, 0), std=(1, 1, 1))
+PLAIN = Augmentation(jitter=0, pca_noise=0, mirror=False)
+PIXELS = Normalise((0, 0, 0), (1, 1, 1))
 
 
 def make_set(folder, images, sides=(48, 64), name='set'):
@@ -209,7 +211,8 @@ def make_ramp(folder, images, side=200):
 
 def test_step_2_and_3_crop_and_flip(tmp_path):
     files = make_ramp(tmp_path, 600)
-    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, **dict(PLAIN, mirror=True))
+    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
+                         augmentation=dataclasses.replace(PLAIN, mirror=True))
     x = np.concatenate([epoch_of(stream, epoch)[0] for epoch in range(2)])
     right, down = (x[:, 0, 25, 40] - x[:, 0, 25, 10]) / 30 * 50, (x[:, 1, 40, 25] - x[:, 1, 10, 25]) / 30 * 50
     width, height = np.abs(right), down
@@ -223,8 +226,8 @@ def test_step_2_and_3_crop_and_flip(tmp_path):
 
 def test_options_of_the_crop(tmp_path):
     files = make_ramp(tmp_path, 60)
-    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, min_area=0.8, max_ratio=1.0,
-                             **PLAIN), 1)[0]
+    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
+                             augmentation=dataclasses.replace(PLAIN, min_area=0.8, max_ratio=1.0)), 1)[0]
     right, down = x[:, 0, 25, 40] - x[:, 0, 25, 10], x[:, 1, 40, 25] - x[:, 1, 10, 25]
     assert (np.abs(right - down) <= 2).all()  # squares, none of them flipped
     assert 105 <= right.min() < 112 and 117 < right.max() <= 121  # of sides between 179 and 200
@@ -232,8 +235,9 @@ def test_options_of_the_crop(tmp_path):
 
 def test_crops_that_never_fit_become_the_centre(tmp_path):
     """Ten times the whole area is drawn, which MXNet finds too large: it takes the centre, and does not shrink."""
-    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0, min_area=1,
-                                max_ratio=1.0, **PLAIN), 0)
+    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0,
+                                normalise=PIXELS,
+                                augmentation=dataclasses.replace(PLAIN, min_area=1, max_ratio=1.0)), 0)
     assert (x[:, 0, 25] == np.arange(75, 125)).all()
 
 
@@ -245,7 +249,8 @@ def test_step_4_and_5_colour(tmp_path):
     files = str(tmp_path / 'grey.rec'), str(tmp_path / 'grey.idx')
 
     def values(**options):
-        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, **dict(PLAIN, **options))
+        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, normalise=PIXELS,
+                             augmentation=dataclasses.replace(PLAIN, **options))
         return epoch_of(stream, 0)[0][:, :, 8, 8]
 
     assert (values() == 100).all()
@@ -260,7 +265,7 @@ def test_step_4_and_5_colour(tmp_path):
 
 def test_step_6_normalisation(sets):
     """(x - mean) / std with the paper's figures, channels R, G, B."""
-    plain = EvalStream(*sets(27), total_batch_size=27, input_size=28, mean=(0, 0, 0), std=(1, 1, 1))
+    plain = EvalStream(*sets(27), total_batch_size=27, input_size=28, normalise=PIXELS)
     normal = EvalStream(*sets(27), total_batch_size=27, input_size=28)
     (x, _), (z, _) = [next(stream.batches())[0].shards(CPU)[0] for stream in (plain, normal)]
     mean = np.array([123.68, 116.779, 103.939]).reshape((1, 3, 1, 1))
@@ -288,8 +293,8 @@ def test_validation_resizes_the_short_side(size, resize, sets):
 
 
 def test_validation_takes_the_centre(tmp_path):
-    x = next(EvalStream(*make_ramp(tmp_path, 1), total_batch_size=1, input_size=175, mean=(0, 0, 0),
-                        std=(1, 1, 1)).batches())[0].shards(CPU)[0][0].asnumpy()[0]
+    x = next(EvalStream(*make_ramp(tmp_path, 1), total_batch_size=1, input_size=175,
+                        normalise=PIXELS).batches())[0].shards(CPU)[0][0].asnumpy()[0]
     assert (x[0, 50] == np.arange(12, 187)).all() and (x[1, :, 50] == np.arange(12, 187)).all()
 
 
@@ -300,7 +305,8 @@ def test_images_of_every_shape_pass(tmp_path):
              for shape in shapes for suffix, channels in (('.jpg', (3,)), ('.jpg', ()), ('.png', (4,)))]
     pack(items, str(tmp_path / 'odd'))
     files = str(tmp_path / 'odd.rec'), str(tmp_path / 'odd.idx')
-    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, threads=2, **PLAIN), 0)
+    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, threads=2, augmentation=PLAIN,
+                                normalise=PIXELS), 0)
     assert x.shape == (12, 3, 24, 24) and (np.abs(x - 90) <= 1).all()
     assert len(list(EvalStream(*files, total_batch_size=5, input_size=24).batches())) == 3
 

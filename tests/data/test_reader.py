@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.data.pipeline import EvalStream, TrainStream
+from gluon_tricks.data.pipeline import Augmentation, EvalStream, Normalise, TrainStream
 from gluon_tricks.data.reader import Reader
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.data.records.record_file import MAGIC, read_index, record
@@ -16,7 +16,8 @@ from support.draws import colours_of, crops_of, make_colours, make_ramps
 from support.records import NO_CLASSES, make_jpeg, relabel
 
 CPU = [mx.cpu(0)]
-PLAIN = dict(mean=(0,) * 3, std=(1,) * 3)
+PLAIN = Normalise((0,) * 3, (1,) * 3)
+NO_COLOUR = Augmentation(jitter=0, pca_noise=0)
 CROP = dict(random_resized_crop=True, min_random_area=0.08, max_random_area=1.0, min_aspect_ratio=0.75,
             max_aspect_ratio=4 / 3, rand_mirror=True, data_shape=(3, 16, 16))
 
@@ -58,8 +59,8 @@ def test_the_seed_counts_up_with_the_rows(tmp_path):
 @pytest.mark.parametrize('sizes', [[(160, 160)], [(150, 200), (200, 150), (200, 200), (90, 130)]], ids=['one', 'many'])
 def test_every_image_of_a_batch_has_draws_of_its_own(sizes, threads, tmp_path):
     """Of 128 images at least 126 crop windows differ, and as many colours: 8 bits tell two of them apart."""
-    ramps = TrainStream(*make_ramps(tmp_path, 256, sizes), 128, 64, 0, threads, jitter=0, pca_noise=0, **PLAIN)
-    colours = TrainStream(*make_colours(tmp_path, 256, sizes), 128, 16, 0, threads, **PLAIN)
+    ramps = TrainStream(*make_ramps(tmp_path, 256, sizes), 128, 64, 0, threads, NO_COLOUR, PLAIN)
+    colours = TrainStream(*make_colours(tmp_path, 256, sizes), 128, 16, 0, threads, normalise=PLAIN)
     for batch in ramps.epoch(0):
         assert len(set(map(tuple, crops_of(batch)[:, :4]))) >= 126
     for batch in colours.epoch(0):
@@ -68,7 +69,7 @@ def test_every_image_of_a_batch_has_draws_of_its_own(sizes, threads, tmp_path):
 
 def test_images_and_draws_are_paired_anew_in_each_epoch(tmp_path):
     """No draw of a run comes back, neither with the image that it had nor with another one."""
-    stream = TrainStream(*make_ramps(tmp_path, 128, [(64, 64)]), 128, 64, 3, 2, jitter=0, pca_noise=0, **PLAIN)
+    stream = TrainStream(*make_ramps(tmp_path, 128, [(64, 64)]), 128, 64, 3, 2, NO_COLOUR, PLAIN)
     found = np.concatenate([crops_of(batch)[:, :4] for epoch in range(8) for batch in stream.epoch(epoch)])
     assert len(set(map(tuple, found))) >= len(found) - 8
 

@@ -2,12 +2,12 @@
 import numpy as np
 import pytest
 
-from gluon_tricks.data.pipeline import TrainStream
+from gluon_tricks.data.pipeline import Augmentation, Normalise, TrainStream
 from support.draws import colours_of, crops_of, make_colours, make_ramps
 
 pytestmark = pytest.mark.slow
 IMAGES, EPOCHS, BATCH = 12800, 20, 128
-PLAIN = dict(mean=(0, 0, 0), std=(1, 1, 1))
+PLAIN = Normalise((0, 0, 0), (1, 1, 1))
 
 
 def correlation(a, b):
@@ -29,7 +29,7 @@ def by_image(stream, values_of):
 def test_brightness(tmp_path):
     """Grey images stay grey, and their value is 100 times the drawn factor."""
     files = make_colours(tmp_path, IMAGES, [(8, 8)], (100, 100, 100))
-    stream = TrainStream(*files, BATCH, 8, 1, 2, pca_noise=0, **PLAIN)
+    stream = TrainStream(*files, BATCH, 8, 1, 2, Augmentation(pca_noise=0), PLAIN)
     drawn, ordered = by_image(stream, lambda batch: colours_of(batch)[:, :1])
     batches = ordered.reshape(EPOCHS, IMAGES // BATCH, BATCH).mean(axis=2)
     print('deviation of the batch mean: %.5f of the factor, independent draws: %.5f' % (
@@ -47,7 +47,7 @@ def test_brightness(tmp_path):
 def test_crops_and_flips(tmp_path):
     """Area, ratio, place and flip: neither with themselves an image, a batch or an epoch later, nor with each other."""
     files = make_ramps(tmp_path, IMAGES, [(32, 32)])
-    stream = TrainStream(*files, BATCH, 16, 1, 2, jitter=0, pca_noise=0, **PLAIN)
+    stream = TrainStream(*files, BATCH, 16, 1, 2, Augmentation(jitter=0, pca_noise=0), PLAIN)
 
     def values_of(batch):
         left, right, top, bottom, flipped = crops_of(batch).T

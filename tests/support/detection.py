@@ -3,11 +3,11 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.models.backbone import build_backbone
-from gluon_tricks.tasks.detection.network import build_faster_rcnn
+from gluon_tricks.tasks.detection.network import DetectorOptions, build_faster_rcnn
 from support.archives import voc_xml
 from support.records import make_jpeg
 
-SMALL_NET = dict(short=96, max_size=128, rpn_channel=16, rpn_train_pre_nms=200, rpn_train_post_nms=60,
+SMALL_NET = dict(image_short=96, image_max_size=128, rpn_channel=16, rpn_train_pre_nms=200, rpn_train_post_nms=60,
              rpn_test_pre_nms=200, rpn_test_post_nms=40, rpn_min_size=4, anchor_scales=(1, 2), num_sample=16)
 SMALL_FLAGS = ['--network', 'resnet10_v1d_demo', '--image-short', '96', '--image-max-size', '128', '--rpn-channel', '16',
          '--rpn-train-pre-nms', '200', '--rpn-train-post-nms', '60', '--rpn-test-pre-nms', '200', '--rpn-test-post-nms',
@@ -15,10 +15,11 @@ SMALL_FLAGS = ['--network', 'resnet10_v1d_demo', '--image-short', '96', '--image
          'cpu(0)', '--epochs', '2', '--lr', '0.01', '--log-interval', '2', '--batch-size', '4']
 
 
-def build_detector(name='resnet10_v1d_demo', classes=('cat', 'dog'), **options):
+def build_detector(name='resnet10_v1d_demo', classes=('cat', 'dog'), images_per_device=1, **options):
     mx.random.seed(0)
     np.random.seed(0)
-    return build_faster_rcnn(build_backbone(name, use_global_stats=True), classes, **dict(SMALL_NET, **options))
+    return build_faster_rcnn(build_backbone(name, use_global_stats=True), classes, images_per_device,
+                             DetectorOptions(**dict(SMALL_NET, **options)))
 
 
 def write_tree(root, images=8, size=96):

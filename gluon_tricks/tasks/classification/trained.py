@@ -5,7 +5,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.image_file import preprocess
-from gluon_tricks.data.pipeline import EvalStream
+from gluon_tricks.data.pipeline import EvalStream, Normalise
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.crash import watch
 from gluon_tricks.data.records.record_file import check_records
@@ -83,8 +83,8 @@ def score(facts, records, index, devices, dtype=None, batch_size=None, threads=N
     found = []
     for padding in (False, True)[:1 + gluoncv_padding]:
         stream = EvalStream(records, index, total_batch_size=(batch_size or config.batch_size) * len(devices),
-                            input_size=facts['input_size'], crop_ratio=facts['crop_ratio'], mean=config.rgb_mean,
-                            std=config.rgb_std, threads=threads or available_cores(),
+                            input_size=facts['input_size'], crop_ratio=facts['crop_ratio'],
+                            normalise=Normalise(config.rgb_mean, config.rgb_std), threads=threads or available_cores(),
                             num_classes=facts['num_classes'], gluoncv_padding=padding)
         found.append(evaluation.evaluate(net, stream, devices, low_precision))
     return found, low_precision

@@ -6,7 +6,7 @@ from gluon_tricks.distributed.workers import connect
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.backbone import build_backbone
 from gluon_tricks.tasks.detection.data import DetectionStream, identity_of, open_voc, test_images
-from gluon_tricks.tasks.detection.network import build_faster_rcnn, calibrate
+from gluon_tricks.tasks.detection.network import DetectorOptions, build_faster_rcnn, calibrate
 from gluon_tricks.tasks.detection.schedule import DetectionSchedule
 from gluon_tricks.tasks.detection.task import Detection, create_optimizer
 from gluon_tricks.training.run import Setup
@@ -67,11 +67,8 @@ def build_net(config, train_set, devices, classes=None):
     if config.calibrate:
         images = test_images(train_set, config.image_short, config.image_max_size)
         calibrate(base, [image for (image, _, _), _ in zip(images, range(config.calibrate))])
-    net = build_faster_rcnn(
-        base, classes or train_set.classes, config.total_batch_size // len(devices), config.image_short,
-        config.image_max_size, config.train_layers, config.rpn_channel, config.anchor_scales, config.rpn_train_pre_nms,
-        config.rpn_train_post_nms, config.rpn_test_pre_nms, config.rpn_test_post_nms, config.rpn_min_size,
-        config.num_sample)
+    net = build_faster_rcnn(base, classes or train_set.classes, config.total_batch_size // len(devices),
+                            DetectorOptions.of(config))
     net.collect_params().reset_ctx(devices)
     return net
 

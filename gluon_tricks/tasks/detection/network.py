@@ -4,7 +4,9 @@ The detector is GluonCV's. Its numbers are those of GluonCV's ``faster_rcnn_resn
 stages 1 to 3 make the features, stage 4 looks at 14 x 14 aligned samples of each region, batch normalisation is frozen,
 and so are the stem and stage 1.
 """
+import dataclasses
 import warnings
+from typing import Tuple
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
@@ -19,36 +21,57 @@ STRIDE = 16
 warnings.filterwarnings('ignore', 'Parameter .*normalizedperclassboxcenterencoder.* is not used by any computation')
 
 
-def build_faster_rcnn(base, classes, images_per_device=1, short=600, max_size=1000, train_layers='paper',
-                      rpn_channel=1024, anchor_scales=(2, 4, 8, 16, 32), rpn_train_pre_nms=12000,
-                      rpn_train_post_nms=2000, rpn_test_pre_nms=6000, rpn_test_post_nms=300, rpn_min_size=16,
-                      num_sample=128):
+@dataclasses.dataclass(frozen=True)
+class DetectorOptions:
+    """Numbers of the detector, in the words of `RCNNConfig`, where each is explained; train_layers: see `TRAINED`."""
+    image_short: int = 600
+    image_max_size: int = 1000
+    train_layers: str = 'paper'
+    rpn_channel: int = 1024
+    anchor_scales: Tuple[float, ...] = (2, 4, 8, 16, 32)
+    rpn_train_pre_nms: int = 12000
+    rpn_train_post_nms: int = 2000
+    rpn_test_pre_nms: int = 6000
+    rpn_test_post_nms: int = 300
+    rpn_min_size: int = 16
+    num_sample: int = 128
+
+    @classmethod
+    def of(cls, config):
+        """Those of an RCNNConfig."""
+        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
+
+
+def build_faster_rcnn(base, classes, images_per_device=1, options=DetectorOptions()):
     """The detector on the CPU, initialised; every parameter but those that train has grad_req 'null'.
 
     base: a network of `backbone.build_backbone` with use_global_stats=True, which becomes part of it. classes: their
-    names. images_per_device: of a training batch. train_layers: 'paper' or 'all', see `TRAINED`.
+    names. images_per_device: of a training batch.
     Called in training with images (B, 3, H, W), boxes (B, M, 4) and labels (B, M, 1), it returns GluonCV's twelve
     arrays; otherwise with one image, (ids, scores, boxes) of shapes (1, N, 1), (1, N, 1), (1, N, 4), ids of -1 for
     none. Raises UsageError when the smallest image has fewer anchors than there shall be proposals.
     """
-    smallest = (short // STRIDE) ** 2 * 3 * len(anchor_scales)
-    if smallest < max(rpn_train_post_nms, rpn_test_post_nms):
+    short, max_size = options.image_short, options.image_max_size
+    proposals = max(options.rpn_train_post_nms, options.rpn_test_post_nms)
+    smallest = (short // STRIDE) ** 2 * 3 * len(options.anchor_scales)
+    if smallest < proposals:
         raise UsageError('an image of %d x %d has %d anchors, fewer than the %d proposals: raise --image-short, or lower '
                          '--rpn-train-post-nms and --rpn-test-post-nms'
-                         % (short, short, smallest, max(rpn_train_post_nms, rpn_test_post_nms)))
+                         % (short, short, smallest, proposals))
     features, top_features = mx.gluon.nn.HybridSequential(), mx.gluon.nn.HybridSequential()
     for name in FEATURES:
         features.add(getattr(base, name))
     top_features.add(base.layer4)
     anchors = -(-(max_size + STRIDE) // STRIDE)  # as many as the largest image has; GluonCV: 128
     net = FasterRCNN(
-        features, top_features, classes, short=short, max_size=max_size, train_patterns=TRAINED[train_layers],
+        features, top_features, classes, short=short, max_size=max_size, train_patterns=TRAINED[options.train_layers],
         nms_thresh=0.3, nms_topk=400, post_nms=100, roi_mode='align', roi_size=(14, 14), strides=STRIDE, clip=None,
-        rpn_channel=rpn_channel, base_size=STRIDE, scales=anchor_scales, ratios=(0.5, 1, 2),
-        alloc_size=(max(anchors, 128),) * 2, rpn_nms_thresh=0.7, rpn_train_pre_nms=rpn_train_pre_nms,
-        rpn_train_post_nms=rpn_train_post_nms, rpn_test_pre_nms=rpn_test_pre_nms, rpn_test_post_nms=rpn_test_post_nms,
-        rpn_min_size=rpn_min_size, per_device_batch_size=images_per_device, num_sample=num_sample, pos_iou_thresh=0.5,
-        pos_ratio=0.25, max_num_gt=100)
+        rpn_channel=options.rpn_channel, base_size=STRIDE, scales=options.anchor_scales, ratios=(0.5, 1, 2),
+        alloc_size=(max(anchors, 128),) * 2, rpn_nms_thresh=0.7, rpn_train_pre_nms=options.rpn_train_pre_nms,
+        rpn_train_post_nms=options.rpn_train_post_nms, rpn_test_pre_nms=options.rpn_test_pre_nms,
+        rpn_test_post_nms=options.rpn_test_post_nms, rpn_min_size=options.rpn_min_size,
+        per_device_batch_size=images_per_device, num_sample=options.num_sample, pos_iou_thresh=0.5, pos_ratio=0.25,
+        max_num_gt=100)
     for param in net.collect_params().values():
         if param._data is None:
             param.initialize()

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
+from gluon_tricks.config.detection import RCNNConfig
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.backbone import build_backbone
-from gluon_tricks.tasks.detection.network import build_faster_rcnn, calibrate
+from gluon_tricks.tasks.detection.network import DetectorOptions, build_faster_rcnn, calibrate
 from support.detection import build_detector
 
 
@@ -40,6 +41,12 @@ def test_the_numbers_are_those_of_gluoncvs_model():
         one, two = (getattr(net.rpn.region_proposer, name, None) or getattr(net.rpn, name, None)
                     for net in (ours, theirs))
         assert one == two, name
+
+
+def test_the_options_are_those_of_the_configuration():
+    assert DetectorOptions.of(RCNNConfig()) == DetectorOptions()
+    changed = DetectorOptions.of(RCNNConfig(image_short=500, anchor_scales=(1.0, 2.0), num_sample=64))
+    assert changed == DetectorOptions(image_short=500, anchor_scales=(1.0, 2.0), num_sample=64)
 
 
 def test_calibrated_statistics_are_the_mean_over_the_images():
