@@ -60,6 +60,28 @@ def rewrite(rec, images):
     open(stem(rec) + '.idx', 'w').write(index)
 
 
+def read_cut_images(read, path):
+    """Cut a JPEG at many lengths; read(path), an array, refuses each with one sentence, or gives the whole one's.
+
+    Returns {length: whether it was refused}; the last is the whole file's.
+    """
+    import numpy as np
+
+    from gluon_tricks.errors import UsageError
+    content, refused = make_jpeg(0, 0, 60), {}
+    path.write_bytes(content)
+    whole = read(str(path))
+    for length in [0, 1, 2, *range(150, 180), len(content) // 2, len(content) - 2, len(content)]:
+        path.write_bytes(content[:length])
+        try:
+            np.testing.assert_array_equal(read(str(path)), whole)
+            refused[length] = False
+        except UsageError as error:
+            assert path.name in str(error) and '\n' not in str(error), str(error)
+            refused[length] = True
+    return refused
+
+
 NO_CLASSES = (4, -1, 1e9, 3.5, 3.0000002)  # labels that are none of four classes
 
 
