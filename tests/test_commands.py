@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from gluon_tricks.config import recipes_transfer as tables
 from gluon_tricks.config import segmentation as fcn_config
 from gluon_tricks.errors import UsageError
 from support import ROOT
+from support.checkout import copy_tree, environment, fenced, output, page_text, python_blocks
 
 PAGES = ['README.md'] + sorted('docs/%s' % path.name for path in (ROOT / 'docs').glob('*.md'))
 
@@ -53,11 +55,6 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
 ]
 
 
-def fenced(text):
-    """[(indentation, language, content)] of a page's blocks."""
-    return re.findall(r'^( *)```(\w*)\n(.*?)^\1```$', text, re.M | re.S)
-
-
 def commands(text):
     """The lines of a page's command blocks, which name no language; one that ends with a backslash goes on in the
     next."""
@@ -65,7 +62,7 @@ def commands(text):
     return [line.strip() for block in blocks for line in block.replace('\\\n', '').splitlines() if line.strip()]
 
 
-LINES = [(page, line) for page in PAGES for line in commands((ROOT / page).read_text(encoding='utf-8'))]
+LINES = [(page, line) for page in PAGES for line in commands(page_text(page))]
 
 
 def reason(line):
@@ -81,8 +78,8 @@ def reason(line):
 
 def test_blocks_are_read_as_typed():
     assert commands('```\na  # b\n\nc \\\n    d\n```\ntext\n1. x\n   ```\n   e\n   ```\n') == ['a  # b', 'c     d', 'e']
-    fences = sum((ROOT / page).read_text(encoding='utf-8').count('```') for page in PAGES)
-    assert fences == 2 * sum(len(fenced((ROOT / page).read_text(encoding='utf-8'))) for page in PAGES)
+    fences = sum(page_text(page).count('```') for page in PAGES)
+    assert fences == 2 * sum(len(fenced(page_text(page))) for page in PAGES)
 
 
 @pytest.mark.parametrize('page, line', LINES, ids=['%s %s' % pair for pair in LINES])
@@ -164,12 +161,8 @@ def test_a_line_that_does_not_parse_is_seen(line, monkeypatch):
 @pytest.mark.slow
 def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
     """From a fresh copy of the tree: `make demo` downloads the packages. Some minutes, without the downloads."""
-    tree = tmp_path / 'tree'
-    shutil.copytree(str(ROOT), str(tree), ignore=shutil.ignore_patterns(
-        '.git', '.venv', '.*_cache', 'runs', '__pycache__', '*.egg-info'))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'VIRTUAL_ENV'))}
-    environment['PATH'] = os.pathsep.join([str(tree / '.venv' / 'bin'), os.path.dirname(os.path.realpath(sys.executable)),
-                                           environment['PATH']])
+    tree = Path(copy_tree(tmp_path / 'tree'))
+    variables = environment(tree / '.venv' / 'bin', os.path.dirname(os.path.realpath(sys.executable)))
     told = {}
     for page, line in LINES:
         if reason(line) is None:
@@ -177,17 +170,10 @@ def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
                 for suffix in ('.rec', '.idx'):
                     shutil.copy(str(tree / 'runs' / 'demo-data' / '.gluon_tricks' / ('val' + suffix)),
                                 str(tree / ('FILE' + suffix)))
-            done = subprocess.run(['bash', '-c', line], cwd=str(tree), env=environment, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True)
-            assert done.returncode == 0, '%s: %s\n%s' % (page, line, done.stdout[-3000:])
-            told[line.partition(' #')[0].strip()] = done.stdout
+            told[line.partition(' #')[0].strip()] = output(['bash', '-c', line], tree, variables)
     best = json.loads((tree / 'runs' / 'demo-seed0' / 'run.json').read_text())['best']
     assert 'top-1 %.3f %%  top-5 %.3f %%' % (best['top1'], best['top5']) in \
         told['python -m gluon_tricks evaluate runs/demo-seed0']
-    for page in PAGES:
-        for _, language, content in fenced((ROOT / page).read_text(encoding='utf-8')):
-            if language == 'python':
-                done = subprocess.run([str(tree / '.venv' / 'bin' / 'python'), '-c', content], cwd=str(tree),
-                                      env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      text=True)
-                assert done.returncode == 0, '%s: %s\n%s' % (page, content, done.stdout[-3000:])
+    for name in PAGES:  # docs/extending.md's blocks are parts of files: tests/test_extending.py
+        for block in python_blocks(page_text(name)) if name != 'docs/extending.md' else []:
+            output(['python', '-c', block], tree, variables)
