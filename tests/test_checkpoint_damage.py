@@ -15,7 +15,8 @@ import pytest
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
-from support.checkpoints import make_net, update
+from gluon_tricks.training.state import restore_arrays
+from support.checkpoints import make_net, save, update
 
 FILES = ('net.params', 'optimizer.params', 'devices.params', 'manifest.json')
 DEVICES = (mx.cpu(0), mx.cpu(1))
@@ -28,7 +29,7 @@ def run(tmp_path_factory):
     net, trainer = make_net(DEVICES)
     for epoch in range(2):
         update(net, trainer, DEVICES, seed=epoch)
-        checkpoint.save(folder, epoch, net, trainer, {'best': None, 'metrics': {}, 'config': {'model': 'x'}})
+        save(folder, epoch, net, trainer, {'best': None, 'metrics': {}, 'config': {'model': 'x'}})
     checkpoint.point(folder, 'best', 'epoch-0000')
     return folder
 
@@ -302,11 +303,11 @@ def test_a_manifest_that_is_no_json_object(run, tmp_path, kind):
 def test_a_file_that_the_manifest_does_not_list_is_not_loaded(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
-    path = checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    path = save(str(tmp_path), 0, net, trainer, {'config': {}})
     running_mean = net[1].running_mean.data().asnumpy()
     mx.nd.save(os.path.join(path, 'devices.params'), {'0:1.running_mean': mx.nd.ones(4) * 99})
     checkpoint.read(path)
-    checkpoint.restore(path, checkpoint.read(path), net, trainer)
+    restore_arrays(path, checkpoint.read(path), net, trainer)
     assert (net[1].running_mean.data().asnumpy() == running_mean).all()
 
 
@@ -367,11 +368,11 @@ def saved_run(folder, again=False):
     os.makedirs(folder)
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(folder, 0, net, trainer, {'config': {}})
+    save(folder, 0, net, trainer, {'config': {}})
     checkpoint.point(folder, 'best', 'epoch-0000')
     update(net, trainer, seed=2)
     if again:
-        checkpoint.save(folder, 1, net, trainer, {'config': {}})
+        save(folder, 1, net, trainer, {'config': {}})
     return net, trainer
 
 
@@ -380,7 +381,7 @@ def failing_save(folder, net, trainer, at, code=errno.ENOSPC):
     with pytest.MonkeyPatch.context() as monkeypatch:
         steps = Failing(monkeypatch, at, code)
         try:
-            checkpoint.save(folder, 1, net, trainer, {'config': {}})
+            save(folder, 1, net, trainer, {'config': {}})
         except (OSError, UsageError) as error:
             return steps.seen, error
     return steps.seen, None
@@ -397,7 +398,7 @@ def check_whole(folder, before):
                 and not name.startswith('epoch-')]
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(folder, 1, net, trainer, {'config': {}})
+    save(folder, 1, net, trainer, {'config': {}})
     assert checkpoint.find(folder)[0].endswith('epoch-0001') and checkpoint.target(folder, 'latest') == 'epoch-0001'
     checkpoint.prune(folder, {'epoch-0000', 'epoch-0001'})
     assert sorted(os.listdir(folder)) == ['best', 'epoch-0000', 'epoch-0001', 'latest']
@@ -457,12 +458,12 @@ def test_a_file_may_end_at_any_byte(tmp_path):
     for size in range(0, limit + 1, 29):
         with largest_file(size):
             try:
-                checkpoint.save(folder, 1, net, trainer, {'config': {}})
+                save(folder, 1, net, trainer, {'config': {}})
             except UsageError as error:
                 assert '\n' not in str(error) and not os.path.isdir(os.path.join(folder, 'epoch-0001'))
         for name in checkpoint.names(folder):
             path = os.path.join(folder, name)
-            checkpoint.restore(path, checkpoint.read(path), *make_net())
+            restore_arrays(path, checkpoint.read(path), *make_net())
         checkpoint.point(folder, 'latest', 'epoch-0000')
         shutil.rmtree(os.path.join(folder, 'epoch-0001'), ignore_errors=True)
     check_whole(folder, 0)
@@ -492,7 +493,7 @@ def test_a_disk_that_is_full(small_disk):
     for room in range(1, 30000, 4096):
         leave(room)
         try:
-            checkpoint.save(folder, 1, net, trainer, {'config': {}})
+            save(folder, 1, net, trainer, {'config': {}})
         except (UsageError, OSError) as error:
             failed += 1
             assert '\n' not in str(error)
@@ -500,7 +501,7 @@ def test_a_disk_that_is_full(small_disk):
         assert checkpoint.read(os.path.join(folder, 'epoch-0000'))['epoch'] == 0
         for name in checkpoint.names(folder):
             path = os.path.join(folder, name)
-            checkpoint.restore(path, checkpoint.read(path), *make_net())
+            restore_arrays(path, checkpoint.read(path), *make_net())
         checkpoint.point(folder, 'latest', 'epoch-0000')
         shutil.rmtree(os.path.join(folder, 'epoch-0001'), ignore_errors=True)
     assert 0 < failed < 7

@@ -177,6 +177,10 @@ class TrainStream:
             raise UsageError('%s holds %d images for each worker, fewer than one batch of %d: give a smaller '
                              '--batch-size' % (rec, smallest, total_batch_size))
 
+    def reseed(self, seed):
+        """Take other orders and draws from the next epoch on."""
+        self.seed = seed
+
     def epoch(self, epoch, first=0):
         """Generator of the Batches of `total_batch_size` images from batch `first` of `updates_per_epoch` on; each
         image at most once."""
@@ -225,6 +229,9 @@ class SyntheticStream:
         self.batch = Batch([mx.nd.array(rng.normal(size=(total_batch_size, 3, input_size, input_size)),
                                         dtype='float32')],
                            [mx.nd.array(rng.randint(classes, size=total_batch_size), dtype='float32')])
+
+    def reseed(self, seed):
+        """The batch stays what it is."""
 
     def epoch(self, epoch, first=0):
         """Generator of the same Batch, once for each update from `first` on."""

@@ -16,6 +16,7 @@ whole.
 """
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -23,15 +24,9 @@ import os
 import re
 import shutil
 
-import numpy as np
-
-from gluon_tricks.compat import mx
-from gluon_tricks.distributed.devices import mean_of
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models import params_file
-from gluon_tricks.models.weights import stored_params
-from gluon_tricks.training.optimizer import get_states, master_weights, set_states
 
 FORMAT = 2
 _NAME = re.compile(r'epoch-([0-9]{4,9})(?:-batch-([0-9]{6,9}))?')
@@ -268,100 +263,26 @@ def _remove_others(save_dir, keep):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Contents
+# What is written
 
-def _is_statistic(param):
-    return param.grad_req == 'null'
+def save(save_dir, name, arrays, manifest):
+    """Write the checkpoint SAVE_DIR/name, make it the latest, and return its path.
 
-
-def net_arrays(net, trainer=None):
-    """{structural name: float32 array} of a network as ``save_parameters`` names them: masters where the optimizer
-    keeps them.
-
-    Running statistics are the mean over the devices, which all have it after an epoch (`Workers.average`).
+    arrays: {file name: {name: NDArray}}; manifest: as `write`. Raises UsageError.
     """
-    masters = master_weights(trainer) if trainer is not None else {}
-    arrays = {}
-    for name, param in stored_params(net).items():
-        copies = param.list_data()
-        if _is_statistic(param) and len(copies) > 1:
-            value = mean_of(copies)
-        else:
-            value = masters.get(param, copies[0])
-        arrays[name] = value.astype('float32', copy=False)
-    return arrays
+    path = write(save_dir, name, {file_name: functools.partial(_save_arrays, content)
+                                  for file_name, content in arrays.items()}, manifest)
+    point(save_dir, 'latest', name)
+    return path
+
+
+def _save_arrays(arrays, path):
+    params_file.save(path, arrays)
 
 
 def _stays_float32(name):
     """BatchNorm's four vectors stay float32 in a float16 file, as in GluonCV's."""
     return name.rsplit('.', 1)[-1] in ('gamma', 'beta', 'running_mean', 'running_var')
-
-
-def save(save_dir, epoch, net, trainer, manifest, batch=None, statistics=None):
-    """Write the checkpoint after `epoch` or after so many of its batches, make it the latest, and return its path.
-
-    statistics: `device_statistics`, else those of this process. Raises UsageError.
-    """
-    states = get_states(trainer) or {'empty': mx.nd.zeros(1)}
-    files = {'net.params': lambda path: params_file.save(path, net_arrays(net, trainer)),
-             'optimizer.params': lambda path: params_file.save(path, states)}
-    statistics = device_statistics(net) if statistics is None else statistics
-    if statistics:
-        files['devices.params'] = lambda path: params_file.save(path, statistics)
-    name = name_of(epoch, batch)
-    path = write(save_dir, name, files, dict(manifest, epoch=epoch, batch=batch))
-    point(save_dir, 'latest', name)
-    return path
-
-
-def device_statistics(net, workers=None):
-    """{'NUMBER:NAME': array} of the running statistics of each device, those of the first worker first.
-
-    Empty where they all hold the same, as after an epoch. workers: distributed.Workers, each of which must ask.
-    """
-    own = [(name, copy) for name, param in stored_params(net).items() if _is_statistic(param)
-           for copy in param.list_data()]
-    devices = len(net.collect_params().list_ctx())
-    if not own or devices == 1 and (workers is None or workers.number == 1):
-        return {}
-    values = np.concatenate([copy.asnumpy().ravel() for _, copy in own])
-    ends, found = np.cumsum([copy.size for _, copy in own])[:-1], {}
-    for worker, row in enumerate([values] if workers is None else workers.gather(values)):
-        for place, ((name, copy), values) in enumerate(zip(own, np.split(row, ends))):
-            found['%d:%s' % (worker * devices + place % devices, name)] = values.reshape(copy.shape).astype('float32')
-    if all(np.array_equal(values, found['0:' + key.partition(':')[2]]) for key, values in found.items()):
-        return {}
-    return {key: mx.nd.array(values) for key, values in found.items()}
-
-
-def restore(path, manifest, net, trainer, rank=0):
-    """Put a checkpoint's weights, running statistics and optimizer state into a network and its trainer.
-
-    manifest: of `read`; rank: of this worker. Raises UsageError where the network is another one.
-    """
-    saved = params_file.load(os.path.join(path, 'net.params'))
-    params = stored_params(net)
-    if set(saved) != set(params):
-        odd = sorted(set(saved) ^ set(params))[0]
-        raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))
-    for name, param in params.items():
-        if saved[name].shape != param.shape:
-            raise UsageError('checkpoint %s holds another network: %s is %s there and %s here'
-                             % (path, name, saved[name].shape, param.shape))
-        param.set_data(saved[name])
-    states = params_file.load(os.path.join(path, 'optimizer.params'))
-    states.pop('empty', None)
-    set_states(trainer, states)
-    if 'devices.params' in manifest['files']:
-        devices = len(net.collect_params().list_ctx())
-        for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
-            number, _, name = key.partition(':')
-            if not re.fullmatch('[0-9]{1,6}', number) or name not in params or not _is_statistic(params[name]) \
-                    or value.shape != params[name].shape:
-                raise UsageError('checkpoint %s holds another network: %.60r in devices.params is none of its '
-                                 'statistics' % (path, key))
-            if int(number) // devices == rank:
-                value.copyto(params[name].list_data()[int(number) % devices])
 
 
 def export(checkpoint_path, target_path, dtype='float32'):

@@ -3,7 +3,6 @@ import math
 import os
 import time
 
-from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.training import checkpoint
 
 
@@ -29,20 +28,19 @@ class Keeper:
     GluonCV's name of an epoch's weights, ``best_file_name(epoch, metrics)`` that of the best. facts: JSON values for
     every manifest. Kept are the latest two, the newest that a divergence may go back to, the best, the last, and every
     ``config.save_frequency``-th; and those that a resumed run could not use, until it is further than they are. Of
-    several workers the first one writes.
+    several workers the first one, of rank 0, writes.
     """
 
-    def __init__(self, config, task, net, trainer, scaler, record, facts, resumed=None, workers=None):
-        self.config, self.net, self.trainer, self.scaler = config, net, trainer, scaler
-        self.task, self.record, self.workers = task, record, workers or Workers()
-        self.facts = dict({'rewinds': 0}, **facts)
+    def __init__(self, config, task, record, facts, resumed=None, rank=0):
+        self.config, self.task, self.record, self.facts, self.rank = config, task, record, facts, rank
         manifest = resumed[1] if resumed else {'best': None, 'metrics': {}, 'epoch': None}
         self.best, self.metrics, self.epoch = manifest['best'], manifest['metrics'], manifest['epoch']
-        record.last_checkpoint = resumed[0] if resumed else None
+        if resumed:
+            record.saved(resumed[0])
         self._saved = time.monotonic()
         self._good = os.path.basename(resumed[0]) if resumed and is_good(manifest) else None
         self._unused = _later(config.save_dir, resumed[0]) if resumed else []
-        if resumed and not self.workers.rank:
+        if resumed and not rank:
             self._mend(resumed[0], manifest)
 
     def _mend(self, path, manifest):
@@ -60,16 +58,16 @@ class Keeper:
         minutes = self.config.checkpoint_minutes
         return bool(minutes) and time.monotonic() - self._saved >= 60 * minutes
 
-    def save(self, epoch, metrics, monitor=None):
-        """Write the checkpoint of `epoch` with its validation metrics ({} without validation); returns its path.
+    def save(self, state, metrics):
+        """Write the checkpoint of an epoch with its validation metrics ({} without validation); returns its path.
 
-        monitor: divergence.Monitor.state(). Metrics that are not finite are never the best.
+        state: state.TrainState. Metrics that are not finite are never the best.
         """
         self._saved = time.monotonic()
-        if self.workers.rank:
+        if self.rank:
             return None
         self.record.check()
-        directory, headline = self.config.save_dir, self.task.headline
+        directory, headline, epoch = self.config.save_dir, self.task.headline, state.epoch
         name = checkpoint.name_of(epoch)
         better = bool(metrics) and math.isfinite(metrics[headline]) and (
             self.best is None or metrics[headline] > self.best[headline])
@@ -77,38 +75,36 @@ class Keeper:
             self.best = dict({key: value for key, value in metrics.items() if isinstance(value, (int, float))},
                              epoch=epoch, checkpoint=name)
         self.metrics, self.epoch = metrics, epoch
-        path = checkpoint.save(directory, epoch, self.net, self.trainer, self._manifest(monitor))
+        manifest = self._manifest(state.figures())
+        path = checkpoint.save(directory, name, state.arrays(), manifest)
         if better:
             checkpoint.point(directory, 'best', name)
             self._export(path, self.task.best_file_name(epoch, metrics))
         if self._stays(epoch):
             self._export(path, self.task.file_name(epoch, metrics))
-        return self._prune(path, is_good({'monitor': monitor}))
+        return self._prune(path, is_good(manifest))
 
-    def save_inside(self, epoch, progress, monitor=None):
-        """Write a checkpoint inside an epoch, where `progress` (loop.Progress.state) is; returns its path.
+    def save_inside(self, state):
+        """Write a checkpoint inside an epoch; returns its path.
 
         Every worker calls it: each has its own running statistics and sums, which the first one writes.
         """
         self._saved = time.monotonic()
-        statistics = checkpoint.device_statistics(self.net, self.workers)
-        sums = self.task.sums.of_workers(self.workers)
-        if self.workers.rank:
+        arrays, figures = state.arrays(inside=True), state.figures(inside=True)
+        if self.rank:
             return None
         self.record.check()
-        manifest = dict(self._manifest(monitor), progress=progress, sums=sums)
-        path = checkpoint.save(self.config.save_dir, epoch, self.net, self.trainer, manifest, progress['batch'],
-                               statistics)
-        return self._prune(path, is_good(manifest))
+        manifest = self._manifest(figures)
+        name = checkpoint.name_of(state.epoch, figures['batch'])
+        return self._prune(checkpoint.save(self.config.save_dir, name, arrays, manifest), is_good(manifest))
 
     def _export(self, path, name, again=True):
         target = os.path.join(self.config.save_dir, name)
         if again or not os.path.exists(target):
             checkpoint.export(path, target, self.config.save_dtype)
 
-    def _manifest(self, monitor):
-        return dict(self.facts, config=self.config.to_dict(), best=self.best, metrics=self.metrics, monitor=monitor,
-                    scaler=self.scaler.state() if self.scaler else None)
+    def _manifest(self, figures):
+        return dict(self.facts, config=self.config.to_dict(), best=self.best, metrics=self.metrics, **figures)
 
     def _prune(self, path, good):
         directory, newest = self.config.save_dir, os.path.basename(path)
@@ -119,7 +115,7 @@ class Keeper:
         kept = [newest, self._good] + older[-1:] + [
             name for name in self._unused if checkpoint.position_of(name) > checkpoint.position_of(newest)]
         checkpoint.prune(directory, [name for name in known if name in kept or self._keeps(name)])
-        self.record.last_checkpoint = path
+        self.record.saved(path)
         return path
 
     def _stays(self, epoch):

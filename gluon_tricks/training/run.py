@@ -2,17 +2,19 @@
 import contextlib
 import dataclasses
 import signal
+import time
 
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import Lock
-from gluon_tricks.training import checkpoint, resume
+from gluon_tricks.training import callbacks, checkpoint, resume
 from gluon_tricks.training.divergence import Diverged, Monitor
-from gluon_tricks.training.loop import Fit, Plan, Progress
+from gluon_tricks.training.loop import fit
 from gluon_tricks.training.retention import Keeper, is_good
 from gluon_tricks.training.run_log import Record, Silence
 from gluon_tricks.training.signals import Guard, Stopped
+from gluon_tricks.training.state import TrainState
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -81,10 +83,6 @@ class Run:
         if self.lock and not self.lock.works:
             self.notices.append('Warning: the disk of --save-dir %s has no locks: see to it that no second run writes '
                                 'there' % config.save_dir)
-        self.scaler = None
-        if config.dtype == 'float16':
-            dynamic = config.loss_scale == 'dynamic'
-            self.scaler = LossScaler() if dynamic else LossScaler(float(config.loss_scale), fixed=True)
 
     def __enter__(self):
         return self
@@ -112,27 +110,14 @@ class Run:
         """
         config, workers = self.config, self.workers
         kept = dict(setup.manifest, task=config.TASK, workers=workers.number, updates_per_epoch=setup.updates_per_epoch)
-
-        def check_fits(path, stored):
-            resume.check_manifest(config, path, stored)
-            resume.check_fits(config, path, stored, setup, workers.number, kept)
         if self.resumed:
-            check_fits(*self.resumed)
+            self._check_fits(*self.resumed, setup, kept)
         record = Silence(config) if workers.rank else Record(config, self._check)
-        goes_on = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
-        try:
-            with Guard(config.save_dir, config.stall_minutes, goes_on) as guard:
-                record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(config.to_dict().items())))
-                for line in list(setup.notices) + self.notices:
-                    record.line(line)
-                record.facts(devices=[str(device) for device in setup.devices], workers=workers.number,
-                             updates_per_epoch=setup.updates_per_epoch, **setup.facts)
-                keeper = Keeper(config, setup.task, setup.net, setup.trainer, self.scaler, record, kept, self.resumed,
-                                workers)
-                plan = Plan(setup.schedule, config.num_epochs, setup.updates_per_epoch, setup.total_batch_size,
-                            config.seed, config.log_interval)
-                self._fit(Fit(setup.task, setup.trainer, setup.devices, plan, record, keeper, self.scaler, guard,
-                              Monitor(config.divergence_factor), workers), setup.start_epoch, check_fits)
+        resume_by = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
+        with self._recording(record, resume_by), Guard(config.save_dir, config.stall_minutes, resume_by) as guard:
+            self._introduce(setup, record)
+            keeper = Keeper(config, setup.task, record, kept, self.resumed, workers.rank)
+            self._fit(setup, record, keeper, guard, kept)
             workers.finish()
             record.finish('finished', result=keeper.result, best=keeper.best)
             if setup.task.headline in keeper.result:
@@ -140,6 +125,20 @@ class Run:
             record.line('In %s: run.json, log.jsonl, latest/net.params%s'
                         % (record.save_dir, ', best/net.params' if keeper.best else ''))
             return Result(keeper.result, keeper.best, config.save_dir)
+
+    def _introduce(self, setup, record):
+        """The first lines of the log, and the facts of run.json."""
+        record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(self.config.to_dict().items())))
+        for line in list(setup.notices) + self.notices:
+            record.line(line)
+        record.facts(devices=[str(device) for device in setup.devices], workers=self.workers.number,
+                     updates_per_epoch=setup.updates_per_epoch, **setup.facts)
+
+    @contextlib.contextmanager
+    def _recording(self, record, resume_by):
+        """Around a run: whatever ends it stands in the record, and goes on as Diverged, Stopped or UsageError."""
+        try:
+            yield
         except Diverged as error:
             record.finish('diverged', reason=str(error))
             record.line('error: %s' % error)
@@ -148,7 +147,7 @@ class Run:
             stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             record.finish('interrupted', reason=str(stopped))
             record.line('stopped by %s%s: go on with %s' % (
-                stopped, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '', goes_on))
+                stopped, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '', resume_by))
             raise stopped from error
         except UsageError as error:
             with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
@@ -157,49 +156,52 @@ class Run:
         finally:
             record.close()
 
-    def _fit(self, fit, start_epoch, check_fits):
-        """Run `fit` from its beginning or from the checkpoint; after a divergence as --on-divergence says.
+    def _check_fits(self, path, stored, setup, kept):
+        """Raise UsageError for a checkpoint that this run cannot resume."""
+        resume.check_manifest(self.config, path, stored)
+        resume.check_fits(self.config, path, stored, setup, self.workers.number, kept)
 
-        check_fits(path, manifest): raises UsageError for a checkpoint that a run cannot go back to.
-        """
-        config, epoch, progress, rewinds, resumed = self.config, start_epoch, None, 0, self.resumed
-        total = fit.plan.updates_per_epoch * fit.plan.total_batch_size
+    def _fit(self, setup, record, keeper, guard, kept):
+        """Train from the beginning or from the checkpoint; after a divergence as --on-divergence says."""
+        config, task, resumed, rewinds = self.config, setup.task, self.resumed, 0
+        state = TrainState(setup.net, setup.trainer, task.sums, setup.devices, setup.updates_per_epoch,
+                           setup.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
+                           self.workers, setup.start_epoch)
+        divergence = callbacks.Divergence(
+            lambda: [guard.asked, float(keeper.is_due() and not state.monitor.high)])
+        checkpoints = callbacks.Checkpoint(keeper, divergence)
+        stop = callbacks.Stop(guard, divergence, checkpoints, config.num_epochs)
+        told = [divergence, callbacks.Log(record, task, setup.schedule, config.log_interval), checkpoints, stop]
+        images = setup.updates_per_epoch * setup.total_batch_size
         while True:
             if resumed:
-                epoch, progress, rewinds = self._restore(fit, *resumed, rewinds=rewinds)
-            fit.keeper.facts['rewinds'] = rewinds
-            fit.reseed(rewinds)
-            fit.record.begin_run(total * fit.plan.epochs,
-                                 total * epoch + (progress.batch * fit.plan.total_batch_size if progress else 0))
+                state.restore(*resumed, rewinds=rewinds)
+            task.reseed(state.data_seed)
+            record.begin_run(images * config.num_epochs,
+                             images * state.epoch + state.progress.batch * setup.total_batch_size)
+            began, first = time.time(), state.epoch
             try:
-                return fit.run(epoch, progress)
+                fit(task, state, setup.schedule, config.num_epochs, told, lambda: stop.interruptible(state), guard.beat)
+                record.line('Training time for %d epochs: %f sec.' % (config.num_epochs - first, time.time() - began))
+                return
             except Diverged as error:
                 # The first worker alone writes; the others read what it wrote: the loss was everybody's.
-                path = checkpoint.find(config.save_dir, is_good)[0]
-                if config.on_divergence == 'stop' or rewinds >= config.max_rewinds or path is None:
+                path, rewinds = checkpoint.find(config.save_dir, is_good)[0], state.rewinds + 1
+                if config.on_divergence == 'stop' or rewinds > config.max_rewinds or path is None:
                     raise Diverged('%s: the run is stopped; last good checkpoint: %s; lower --lr, add --warmup-epochs, '
                                    'or resume from there' % (error, path or 'none yet')) from None
-                resumed, rewinds = (path, checkpoint.read(path)), rewinds + 1
-                check_fits(*resumed)
-                fit.record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
-                                % (error, path, rewinds, config.max_rewinds))
-                fit.record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
+                resumed = path, checkpoint.read(path)
+                self._check_fits(*resumed, setup, kept)
+                record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
+                            % (error, path, rewinds, config.max_rewinds))
+                record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
 
-    def _restore(self, fit, path, stored, rewinds):
-        """Put a checkpoint into everything that a run changes; returns (epoch, Progress or None, rewinds so far)."""
-        rank = self.workers.rank
-        checkpoint.restore(path, stored, fit.keeper.net, fit.trainer, rank)
-        if self.scaler:
-            self.scaler.restore(stored['scaler'])
-        fit.monitor.restore(stored['monitor'] or Monitor().state())
-        fit.task.sums.clear()
-        rewinds = max(rewinds, stored['rewinds'])
-        if stored['batch'] is None:
-            return stored['epoch'] + 1, None, rewinds
-        if rewinds > stored['rewinds']:  # with other draws, an epoch is trained from its beginning
-            return stored['epoch'], None, rewinds
-        fit.task.sums.restore(stored['sums'], fit.devices, rank)
-        return stored['epoch'], Progress(**stored['progress']), rewinds
+
+def loss_scaler(config):
+    """The LossScaler of a float16 run, else None. Raises UsageError."""
+    if config.dtype != 'float16':
+        return None
+    return LossScaler() if config.loss_scale == 'dynamic' else LossScaler(float(config.loss_scale), fixed=True)
 
 
 def _lock(save_dir):

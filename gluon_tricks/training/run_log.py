@@ -114,6 +114,10 @@ class Record:
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
                 self._board.add_scalar('%s/%s' % (kind, name), value, step)
 
+    def saved(self, path):
+        """Take note of the newest checkpoint."""
+        self.last_checkpoint = path
+
     def facts(self, **facts):
         """Add facts about the run (data, devices, parameters) to run.json."""
         self._run.update(facts)

@@ -27,16 +27,20 @@ class Guard:
     """While it is entered, SIGINT, SIGTERM and SIGHUP ask for a stop; another one, seconds later, ends the process
     where it is. Under nohup SIGHUP stays unheard.
 
-    `asked` is the first one's number, 0 before; the loop looks at it after each update. Where `interruptible` is set,
-    as before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
+    `asked` is the first one's number, 0 before; the loop looks at it after each update. Where it may `interrupt`, as
+    before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
     `beat()` for so long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
     (0: never). goes_on: the command that goes on. In another thread than the first one there are no signals to hear.
     """
 
     def __init__(self, save_dir, stall_minutes=0.0, goes_on=''):
         self.save_dir, self.stall, self.goes_on = save_dir, 60 * stall_minutes, goes_on
-        self.asked, self.interruptible, self._last, self._watches = 0, True, time.monotonic(), False
+        self.asked, self._interrupts, self._last, self._watches = 0, True, time.monotonic(), False
         self._owner = os.getpid()
+
+    def interrupt(self, may):
+        """Whether a signal from here on raises Stopped where the program is."""
+        self._interrupts = may
 
     def beat(self):
         """There is progress."""
@@ -83,7 +87,7 @@ class Guard:
     def _hear(self, number, frame):
         if not self.asked:
             self.asked = number
-            if self.interruptible:
+            if self._interrupts:
                 raise Stopped(number)
 
     def _watch(self):

@@ -108,15 +108,15 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_arguments, tmp_path, more
     assert train(arguments, tmp_path / 'whole', *more) == 0
 
     from gluon_tricks.training import loop
-    real, calls = loop.Fit._train, []
+    real, calls = loop.train_epoch, []
 
-    def stopped(self, epoch, progress):
-        calls.append(epoch)
+    def stopped(*arguments):
+        calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, epoch, progress)
+        return real(*arguments)
 
-    monkeypatch.setattr(loop.Fit, '_train', stopped)
+    monkeypatch.setattr(loop, 'train_epoch', stopped)
     assert train(arguments, tmp_path / 'parts', *more) == 130
     assert json.loads((tmp_path / 'parts' / 'run.json').read_text())['status'] == 'interrupted'
     assert train(arguments, tmp_path / 'parts', '--resume', 'auto', '-j', '3', *more) == 0  # with other threads
@@ -162,11 +162,11 @@ def test_a_worse_epoch_does_not_become_the_best_after_a_resume(tiny_arguments, t
 
     monkeypatch.setattr(Classification, 'evaluate', evaluate)
     from gluon_tricks.training import loop
-    real = loop.Fit._train
-    monkeypatch.setattr(loop.Fit, '_train', lambda self, epoch, progress: (
-        real(self, epoch, progress) if epoch == 0 else (_ for _ in ()).throw(KeyboardInterrupt)))
+    real = loop.train_epoch
+    monkeypatch.setattr(loop, 'train_epoch', lambda task, state, *others: (
+        real(task, state, *others) if state.epoch == 0 else (_ for _ in ()).throw(KeyboardInterrupt)))
     assert train(tiny_arguments, tmp_path) == 130
-    monkeypatch.setattr(loop.Fit, '_train', real)
+    monkeypatch.setattr(loop, 'train_epoch', real)
     assert train(tiny_arguments, tmp_path, '--resume', 'auto') == 0
     assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
     assert json.loads((tmp_path / 'run.json').read_text())['best']['top1'] == 90.0

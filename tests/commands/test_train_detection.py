@@ -53,14 +53,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
     if more:
         assert main(words(tree, tmp_path / 'half', *more)) == 0
         expected = arrays(tmp_path / 'half')
-    real = detection.Detection.begin_batch
+    real = detection.Detection.preprocess
 
-    def stopped(self, update):
+    def stopped(self, batch, update):
         if update == self.train_stream.updates_per_epoch + 2:  # inside the second epoch
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, update)
+        return real(self, batch, update)
     with monkeypatch.context() as patch:
-        patch.setattr(detection.Detection, 'begin_batch', stopped)
+        patch.setattr(detection.Detection, 'preprocess', stopped)
         assert main(words(tree, tmp_path / 'stopped', *more)) == 143
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))) == 'epoch-0001-batch-000002'
     assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', '--num-workers', '1', *more)) == 0

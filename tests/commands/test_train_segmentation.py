@@ -114,13 +114,13 @@ def test_a_resumed_run_is_the_whole_one(more, arguments, finished, tmp_path, mon
     if more:
         whole = tmp_path / 'whole'
         assert train(arguments, whole, *more) == 0
-    real = Segmentation.begin_batch
+    real = Segmentation.preprocess
 
-    def stopped(self, update):
+    def stopped(self, batch, update):
         if update == self.train_stream.updates_per_epoch + 1:  # inside the second epoch
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, update)
-    monkeypatch.setattr(Segmentation, 'begin_batch', stopped)
+        return real(self, batch, update)
+    monkeypatch.setattr(Segmentation, 'preprocess', stopped)
     assert train(arguments, tmp_path / 'stopped', *more) == 143
     monkeypatch.undo()
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))).startswith('epoch-0001-batch-00000')

@@ -16,6 +16,7 @@ from gluon_tricks.tasks.classification import task as classification  # noqa: E4
 from gluon_tricks.training import (
     checkpoint,  # noqa: E402
     loop,  # noqa: E402
+    state,  # noqa: E402
 )
 
 SHORT = 0.005  # seconds: a timer comes too late
@@ -49,7 +50,7 @@ def told(owner, name, phase):
     setattr(owner, name, call)
 
 
-told(loop._Clock, 'next_batch', 'decode')
+told(state.Progress, 'wait_for', 'decode')
 told(loop, 'step', 'step')
 told(checkpoint, 'save', 'save')
 told(classification.Classification, 'evaluate', 'evaluate')

@@ -5,8 +5,11 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.tasks.classification.task import Classification
+from gluon_tricks.training import checkpoint
 from gluon_tricks.training.optimizer import create_optimizer
 from gluon_tricks.training.retention import Keeper
+from gluon_tricks.training.state import TrainState
+from gluon_tricks.training.sums import Sums
 
 
 def make_net(devices=(mx.cpu(0),), dtype='float32', seed=0):
@@ -34,10 +37,27 @@ def update(net, trainer, devices=(mx.cpu(0),), seed=1):
     trainer.update(6)
 
 
-class NoRecord:
-    last_checkpoint = None
+def save(folder, epoch, net, trainer, manifest):
+    """The checkpoint of an epoch; returns its path."""
+    state = make_state(net, trainer, epoch)
+    return checkpoint.save(folder, checkpoint.name_of(epoch), state.arrays(), dict(state.figures(), **manifest))
 
+
+def make_state(net, trainer, epoch=0):
+    return TrainState(net, trainer, Sums(1), net.collect_params().list_ctx(), 5, 6, epoch=epoch)
+
+
+def at(state, epoch):
+    """The state at the end of an epoch."""
+    state.epoch = epoch
+    return state
+
+
+class NoRecord:
     def check(self):
+        pass
+
+    def saved(self, path):
         pass
 
 
@@ -47,8 +67,8 @@ def make_keeper(tmp_path, **options):
     net.initialize()
     trainer = mx.gluon.Trainer(net.collect_params(), create_optimizer('paper', 0.9, 0, False), update_on_kvstore=False)
     connect(trainer)
-    return config, Keeper(config, Classification(net, config, [mx.cpu()], None, None, None), net, trainer, None,
-                          NoRecord(), {'classes': ['a', 'b']})
+    task = Classification(net, config, [mx.cpu()], None, None, None)
+    return config, Keeper(config, task, NoRecord(), {'classes': ['a', 'b']}), make_state(net, trainer)
 
 
 def scores(top1):

@@ -11,6 +11,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.training import run
+from gluon_tricks.training import task as training_task
 from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
 from gluon_tricks.training.run import Setup
@@ -20,7 +21,7 @@ from gluon_tricks.training.sums import Sums
 CPU = [mx.cpu()]
 
 
-class Task:
+class Task(training_task.Task):
     """One weight that is pulled to 3, by batches that depend on seed, epoch and place. fails: raised in an epoch."""
 
     headline, result_names, metric_names = 'nearness', ('nearness',), ('loss',)
@@ -34,7 +35,7 @@ class Task:
     def reseed(self, seed):
         self.seed = seed
 
-    def begin_epoch(self, epoch, first=0):
+    def batches(self, epoch, first=0):
         if self.fails and epoch == 1:
             raise self.fails
         self.epoch = epoch
@@ -44,8 +45,9 @@ class Task:
     def begin_batch(self, update):
         self.seen.append(update)
 
-    def shards(self, batch, devices):
-        return [(batch,)]
+    def preprocess(self, batch, update):
+        self.begin_batch(update)
+        return [batch]
 
     def loss(self, x):
         loss = (self.net(x) - 3) ** 2

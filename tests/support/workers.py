@@ -12,8 +12,9 @@ from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers, connect
 from gluon_tricks.models.zoo import get_model, know_shapes, place
 from gluon_tricks.tasks.classification.task import Classification
-from gluon_tricks.training import checkpoint, loop
+from gluon_tricks.training import loop
 from gluon_tricks.training.optimizer import create_optimizer
+from gluon_tricks.training.state import TrainState
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 
@@ -35,13 +36,13 @@ class Slices:
 class Overflowing(Classification):
     """At one update the gradients of the second half of the images are too large for float16."""
 
-    def begin_batch(self, update):
+    def preprocess(self, batch, update):
         self.update = update
-        super().begin_batch(update)
+        return super().preprocess(batch, update)
 
-    def loss(self, *shard):
-        second = self.workers.rank or shard[0]  # on one worker's device, or the second device
-        return super().loss(*shard) * (1e9 if second and self.update == 7 else 1.0)
+    def loss(self, shard):
+        second = self.workers.rank or shard.device  # on one worker's device, or the second device
+        return super().loss(shard) * (1e9 if second and self.update == 7 else 1.0)
 
 
 def train_slices(workers, devices, dtype, updates=20):
@@ -60,12 +61,13 @@ def train_slices(workers, devices, dtype, updates=20):
     kind = Overflowing if dtype == 'float16' else Classification
     task = kind(net, config, devices, None, None, low_precision, workers=workers)
     scaler, slices = LossScaler() if dtype == 'float16' else None, Slices(updates)
+    state = TrainState(net, trainer, task.sums, devices, updates, 16, scaler=scaler, workers=workers)
     for number in range(updates):
-        loop.step(task, slices.batch(number, workers), trainer, devices, number + 1, 0.05, 16, scaler)
-    workers.average(trainer._params)
+        loop.step(task, state, slices.batch(number, workers), lambda update: 0.05)
+    state.average_statistics()
     mx.nd.waitall()
     metrics = task.train_metrics()
-    arrays = {name: array.asnumpy() for name, array in checkpoint.net_arrays(net, trainer).items()}
+    arrays = {name: array.asnumpy() for name, array in state.arrays()['net.params'].items()}
     return arrays, scaler.skipped if scaler else 0, metrics
 
 

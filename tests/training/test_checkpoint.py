@@ -8,7 +8,8 @@ import pytest
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
-from support.checkpoints import make_net, update
+from gluon_tricks.training.state import restore_arrays
+from support.checkpoints import make_net, save, update
 
 
 def values(net):
@@ -20,14 +21,14 @@ def values(net):
 def test_a_restored_run_goes_on_bit_for_bit(tmp_path, devices):
     net, trainer = make_net(devices)
     update(net, trainer, devices)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'best': None, 'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'best': None, 'config': {}})
     update(net, trainer, devices, seed=2)
     expected = values(net)
 
     other, other_trainer = make_net(devices, seed=5)
     path, manifest, notices = checkpoint.find(str(tmp_path))
     assert manifest['epoch'] == 0 and notices == []
-    checkpoint.restore(path, checkpoint.read(path), other, other_trainer)
+    restore_arrays(path, checkpoint.read(path), other, other_trainer)
     update(other, other_trainer, devices, seed=2)
     for name, copies in values(other).items():
         for ours, theirs in zip(copies, expected[name]):
@@ -38,7 +39,7 @@ def test_the_links_follow_the_newest(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
     for epoch in range(3):
-        checkpoint.save(str(tmp_path), epoch, net, trainer, {'config': {}})
+        save(str(tmp_path), epoch, net, trainer, {'config': {}})
     assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0002'
     assert checkpoint.target(str(tmp_path), 'best') is None
     checkpoint.prune(str(tmp_path), {'epoch-0002'})
@@ -48,7 +49,7 @@ def test_the_links_follow_the_newest(tmp_path):
 def test_gluon_loads_the_parameters(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     other, _ = make_net(seed=9)
     other.load_parameters(str(tmp_path / 'latest' / 'net.params'))
     for name, copies in values(other).items():
@@ -60,8 +61,8 @@ def test_gluon_loads_the_parameters(tmp_path):
 def test_damage_is_named_and_the_one_before_is_found(tmp_path, name, damage):
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
-    checkpoint.save(str(tmp_path), 1, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 1, net, trainer, {'config': {}})
     path = tmp_path / 'epoch-0001' / name
     content = bytearray(path.read_bytes())
     if damage == 'remove':
@@ -83,7 +84,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
     """Each write in turn fails: no new directory, the old checkpoint whole, one sentence."""
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     calls, real = [], checkpoint.sync
 
     def failing(path):
@@ -94,7 +95,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
 
     monkeypatch.setattr(checkpoint, 'sync', failing)
     with pytest.raises(UsageError, match='No space left'):
-        checkpoint.save(str(tmp_path), 1, net, trainer, {'config': {}})
+        save(str(tmp_path), 1, net, trainer, {'config': {}})
     monkeypatch.undo()
     assert checkpoint.names(str(tmp_path)) == ['epoch-0000']
     assert [name for name in os.listdir(str(tmp_path)) if name.startswith('.partial')] == []
@@ -105,17 +106,17 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch, file_number):
 def test_another_network_is_refused(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     other = mx.gluon.nn.Dense(4, in_units=3)
     other.initialize()
     with pytest.raises(UsageError, match='another network'):
-        checkpoint.restore(str(tmp_path / 'latest'), checkpoint.read(str(tmp_path / 'latest')), other, None)
+        restore_arrays(str(tmp_path / 'latest'), checkpoint.read(str(tmp_path / 'latest')), other, None)
 
 
 def test_a_later_format_is_refused(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     path = tmp_path / 'latest' / 'manifest.json'
     manifest = json.loads(path.read_text())
     manifest['format'] = 99
@@ -128,7 +129,7 @@ def test_a_later_format_is_refused(tmp_path):
 def test_an_export_outlives_its_checkpoint(tmp_path):
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     checkpoint.export(str(tmp_path / 'epoch-0000'), str(tmp_path / 'imagenet-net-0.params'))
     shutil.rmtree(str(tmp_path / 'epoch-0000'))
     assert len(mx.nd.load(str(tmp_path / 'imagenet-net-0.params'))) == 6
@@ -138,7 +139,7 @@ def test_nothing_is_pickled(tmp_path):
     """The files hold MXNet arrays and JSON; none starts or ends as a pickle does."""
     net, trainer = make_net()
     update(net, trainer)
-    checkpoint.save(str(tmp_path), 0, net, trainer, {'config': {}})
+    save(str(tmp_path), 0, net, trainer, {'config': {}})
     for name in os.listdir(str(tmp_path / 'epoch-0000')):
         content = (tmp_path / 'epoch-0000' / name).read_bytes()
         assert not content.startswith(b'\x80'), name

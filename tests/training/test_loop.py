@@ -7,8 +7,11 @@ from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tasks.classification.task import Classification
-from gluon_tricks.training import loop
+from gluon_tricks.training import callbacks, loop
+from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
+from gluon_tricks.training.signals import Guard
+from gluon_tricks.training.state import TrainState
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 
@@ -68,11 +71,15 @@ def difference(ours, theirs):
     return max(np.abs(ours[name] - theirs[name]).max() / max(np.abs(theirs[name]).max(), 1e-3) for name in theirs)
 
 
+def state_of(task, trainer, devices, updates, scaler=None):
+    return TrainState(task.net, trainer, task.sums, devices, updates, task.config.batch_size * len(devices),
+                      scaler=scaler)
+
+
 def run(task, trainer, devices, updates, lr=0.05, scaler=None):
-    total = task.config.batch_size * len(devices)
-    batches = list(task.begin_epoch(0))
-    for update in range(1, updates + 1):
-        loop.step(task, batches[(update - 1) % len(batches)], trainer, devices, update, lr, total, scaler)
+    state, batches = state_of(task, trainer, devices, updates, scaler), list(task.batches(0))
+    for update in range(updates):
+        loop.step(task, state, batches[update % len(batches)], lambda update: lr)
 
 
 class Record:
@@ -89,18 +96,18 @@ class Record:
 
 
 class Keeper:
-    def is_due(self):
-        return False
-
     def save(self, *rest):
         pass
 
 
 def fit(task, trainer, devices, updates, lr=0.05, log_interval=50):
-    """One epoch of a Fit; returns its Record."""
-    record, total = Record(), task.config.batch_size * len(devices)
-    plan = loop.Plan(lambda update: lr, 1, updates, total, 0, log_interval)
-    loop.Fit(task, trainer, devices, plan, record, Keeper()).run()
+    """One epoch of `loop.fit` with its four callbacks; returns its Record."""
+    record, state = Record(), state_of(task, trainer, devices, updates)
+    divergence = callbacks.Divergence(lambda: [0, 0])
+    checkpoint = callbacks.Checkpoint(Keeper(), divergence)
+    told = [divergence, callbacks.Log(record, task, lambda update: lr, log_interval), checkpoint,
+            callbacks.Stop(Guard('.'), divergence, checkpoint, 1)]
+    loop.fit(task, state, lambda update: lr, 1, told)
     return record
 
 
@@ -155,16 +162,15 @@ def test_two_devices_are_one_that_takes_both_slices(dtype, options):
     run(task, trainer, devices, 3)
 
     single, single_trainer, _ = make([mx.cpu(0)], dtype, stream=stream, **options)
-    single.config, single.devices = task.config, devices  # the same draws, for two slices
+    single.config, single.devices = task.config, [mx.cpu(0), mx.cpu(0)]  # the same draws, for two slices
     single.net.collect_params().setattr('grad_req', 'add')
     for name, param in single.net.collect_params().items():
         if 'running' in name:
             param.grad_req = 'null'
-    for update, batch in enumerate(single.begin_epoch(0), 1):
-        single.begin_batch(update)
-        for shard in single.shards(batch, [mx.cpu(0), mx.cpu(0)]):
+    for update, batch in enumerate(single.batches(0), 1):
+        for shard in single.preprocess(batch, update):
             with mx.autograd.record():
-                loss = single.loss(*shard)
+                loss = single.loss(shard)
             loss.backward()
         single_trainer.set_learning_rate(0.05)
         single_trainer.update(16)
@@ -218,15 +224,15 @@ def test_the_loss_scale_does_not_change_the_update():
 def test_a_loss_that_is_not_finite_is_named_with_its_update():
     stream = Stored(6)
     task, trainer, devices = make(stream=stream)
-    real = task.begin_batch
+    real = task.draw
 
     def broken(update):  # a bias that is no number, before the fourth update
         real(update)
         if update == 4:
             task.net.fc.bias.set_data(task.net.fc.bias.data() * np.nan)
 
-    task.begin_batch = broken
-    with pytest.raises(loop.Diverged, match='update 4 .learning rate 0.05'):
+    task.draw = broken
+    with pytest.raises(Diverged, match='update 4 .learning rate 0.05'):
         fit(task, trainer, devices, 6, log_interval=6)
 
 

@@ -17,17 +17,17 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training.resume import check_fits, find_to_resume
 from gluon_tricks.training.run import Setup
-from support.checkpoints import make_keeper, scores
+from support.checkpoints import at, make_keeper, scores
 from support.records import make_records
 from support.runs import Signalled, Task, train
 
 
 def test_where_a_run_starts(tmp_path):
-    config, keeper = make_keeper(tmp_path)
+    config, keeper, state = make_keeper(tmp_path)
     assert find_to_resume(config) == (None, [])
     (resumed, notices) = find_to_resume(config.replace(resume='auto'))
     assert resumed is None and 'beginning' in notices[0]
-    keeper.save(0, scores(50.0))
+    keeper.save(state, scores(50.0))
     with pytest.raises(UsageError, match='--resume auto'):
         find_to_resume(config)
     (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
@@ -39,9 +39,9 @@ def test_where_a_run_starts(tmp_path):
 
 
 def test_a_damaged_newest_is_named_and_the_one_before_is_taken(tmp_path):
-    config, keeper = make_keeper(tmp_path)
-    keeper.save(0, scores(50.0))
-    keeper.save(1, scores(60.0))
+    config, keeper, state = make_keeper(tmp_path)
+    for epoch, top1 in enumerate((50.0, 60.0)):
+        keeper.save(at(state, epoch), scores(top1))
     (tmp_path / 'epoch-0001' / 'net.params').write_bytes(b'')
     (path, manifest), notices = find_to_resume(config.replace(resume='auto'))
     assert manifest['epoch'] == 0 and 'net.params' in notices[0]

@@ -7,13 +7,13 @@ from gluon_tricks.compat import mx
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training.resume import find_to_resume
 from gluon_tricks.training.retention import Keeper
-from support.checkpoints import NoRecord, make_keeper, scores
+from support.checkpoints import NoRecord, at, make_keeper, scores
 
 
 def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
-    _, keeper = make_keeper(tmp_path, save_frequency=5)
+    _, keeper, state = make_keeper(tmp_path, save_frequency=5)
     for epoch, top1 in enumerate([10, 20, 90, 30, 40, 50, 60, 70]):
-        keeper.save(epoch, scores(top1))
+        keeper.save(at(state, epoch), scores(top1))
     assert checkpoint.names(str(tmp_path)) == ['epoch-0002', 'epoch-0004', 'epoch-0006', 'epoch-0007']
     assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0002'
     assert checkpoint.target(str(tmp_path), 'latest') == 'epoch-0007'
@@ -22,17 +22,17 @@ def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
 
 
 def test_gluoncvs_names_stay_when_their_checkpoints_go(tmp_path):
-    _, keeper = make_keeper(tmp_path, save_frequency=1)
-    keeper.save(0, scores(50.0))
+    _, keeper, state = make_keeper(tmp_path, save_frequency=1)
+    keeper.save(at(state, 0), scores(50.0))
     assert {'0.5000-imagenet-resnet50_v1d-0-best.params', 'imagenet-resnet50_v1d-0.params'} <= set(
         os.listdir(str(tmp_path)))
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bits(dtype, tmp_path):
-    _, keeper = make_keeper(tmp_path, save_frequency=1, save_dtype=dtype)
-    path = keeper.save(0, scores(50.0))
-    exact = keeper.net.weight.data().asnumpy()
+    _, keeper, state = make_keeper(tmp_path, save_frequency=1, save_dtype=dtype)
+    path = keeper.save(at(state, 0), scores(50.0))
+    exact = state.net.weight.data().asnumpy()
     stored, exported = (mx.nd.load(str(file))['weight'] for file in (
         tmp_path / 'epoch-0000' / 'net.params', tmp_path / 'imagenet-resnet50_v1d-0.params'))
     assert path.endswith('epoch-0000') and (stored.asnumpy() == exact).all()
@@ -40,24 +40,25 @@ def test_the_exported_weights_have_the_type_asked_for_and_the_checkpoint_all_bit
 
 
 def test_an_equal_score_is_not_better(tmp_path):
-    _, keeper = make_keeper(tmp_path)
-    keeper.save(0, scores(50.0))
-    keeper.save(1, scores(50.0))
+    _, keeper, state = make_keeper(tmp_path)
+    keeper.save(at(state, 0), scores(50.0))
+    keeper.save(at(state, 1), scores(50.0))
     assert checkpoint.target(str(tmp_path), 'best') == 'epoch-0000'
 
 
 def test_without_validation_there_is_no_best(tmp_path):
-    _, keeper = make_keeper(tmp_path)
-    keeper.save(0, {})
+    _, keeper, state = make_keeper(tmp_path)
+    keeper.save(at(state, 0), {})
     assert keeper.best is None and checkpoint.target(str(tmp_path), 'best') is None
     assert keeper.result == {'epoch': 0}
 
 
 def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):
-    config, keeper = make_keeper(tmp_path)
-    keeper.save(0, scores(50.0), {'losses': [], 'high': 0})
+    config, keeper, state = make_keeper(tmp_path)
+    keeper.save(at(state, 0), scores(50.0))
     resumed = find_to_resume(config.replace(resume='auto'))[0]
-    after = Keeper(config, keeper.task, keeper.net, keeper.trainer, None, NoRecord(), {}, resumed)
+    after = Keeper(config, keeper.task, NoRecord(), {}, resumed)
+    state.monitor.restore({'losses': [], 'high': 7})
     for epoch, top1 in ((1, 60.0), (2, 70.0), (3, 80.0)):
-        after.save(epoch, scores(top1), {'losses': [], 'high': 7})
+        after.save(at(state, epoch), scores(top1))
     assert checkpoint.names(str(tmp_path)) == ['epoch-0000', 'epoch-0002', 'epoch-0003']

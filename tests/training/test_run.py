@@ -16,10 +16,10 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.errors import UsageError
-from gluon_tricks.training import checkpoint, loop
+from gluon_tricks.training import callbacks, checkpoint, state
 from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
-from gluon_tricks.training.run import Run, Setup
+from gluon_tricks.training.run import Run, Setup, loss_scaler
 from support import ROOT
 from support.runs import Signalled, Task, history, train
 
@@ -56,9 +56,8 @@ def test_a_users_error_is_recorded_and_raised(tmp_path):
 
 @pytest.mark.parametrize('options, scale, fixed', [
     ({}, None, None), ({'dtype': 'float16'}, 128, False), ({'dtype': 'float16', 'loss_scale': '8'}, 8, True)])
-def test_float16_has_a_loss_scale(options, scale, fixed, tmp_path):
-    with Run(TrainConfig(save_dir=str(tmp_path), **options)) as run:
-        scaler = run.scaler
+def test_float16_has_a_loss_scale(options, scale, fixed):
+    scaler = loss_scaler(TrainConfig(**options))
     assert (scaler and (scaler.scale, scaler.fixed)) == (scale and (scale, fixed))
 
 
@@ -186,7 +185,7 @@ def test_a_console_that_is_gone_does_not_end_the_run(tmp_path):
 def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
     """A weight that is far off but finite: fifty high losses, during which nothing is saved to go back to."""
     class Rising(Task):
-        def begin_epoch(self, epoch, first=0):
+        def batches(self, epoch, first=0):
             self.epoch, rng = epoch, np.random.RandomState([self.seed, epoch])
             return iter([mx.nd.array(rng.normal(size=(4, 1))) for _ in range(80)][first:])
 
@@ -207,9 +206,9 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
 
 
 def test_gradients_that_overflow_for_ever_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, 'all_finite', lambda arrays: False)
-    monkeypatch.setattr(loop, 'weights_are_finite', lambda trainer: True)
-    monkeypatch.setattr(loop, '_MOST_SKIPPED', 7)
+    monkeypatch.setattr(state, 'all_finite', lambda arrays: False)
+    monkeypatch.setattr(state.TrainState, 'is_finite', lambda self: True)
+    monkeypatch.setattr(callbacks, 'MOST_SKIPPED', 7)
     code, _, run = train(tmp_path, dtype='float16')
     assert code == 3 and 'last 7 updates were not finite' in run['reason'] and 'update 7' in run['reason']
 

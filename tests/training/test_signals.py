@@ -31,7 +31,7 @@ def run(program, tmp_path, stall=0.0, signals=(), apart=2.2):
 WAIT = '''
     mutex = ctypes.create_string_buffer(64)
     with guard:
-        guard.interruptible = False
+        guard.interrupt(False)
         guard.beat()
         print('ready', flush=True)
         for _ in range(2):
@@ -42,7 +42,7 @@ WAIT = '''
 def test_the_first_signal_asks(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with Guard(str(tmp_path)) as guard:
-        guard.interruptible = False
+        guard.interrupt(False)
         os.kill(os.getpid(), signal.SIGTERM)
         deadline = time.time() + 5
         while not guard.asked and time.time() < deadline:
@@ -70,7 +70,7 @@ def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
 def test_the_same_signal_twice_at_once_counts_as_one(tmp_path):
     program = """
         with guard:
-            guard.interruptible = False
+            guard.interrupt(False)
             print('ready', flush=True)
             time.sleep(1.2)
             sys.exit(7 if guard.asked else 8)
@@ -82,7 +82,7 @@ def test_a_stall_leaves_the_stacks_and_a_code_of_its_own(tmp_path):
     code, err = run(WAIT, tmp_path, stall=0.5 / 60)
     assert code == STALLED and err.count('--stall-minutes') == 1 and 'go on with python again.py' in err
     stacks = (tmp_path / 'stacks.txt').read_text()
-    assert 'File "<string>", line' in stacks and 'guard.py' in stacks  # of the first thread, and the watching one
+    assert 'File "<string>", line' in stacks and 'signals.py' in stacks  # of the first thread, and the watching one
 
 
 def test_a_stall_is_told_where_nothing_can_be_written(tmp_path):
@@ -106,7 +106,7 @@ def test_a_loaders_process_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent(tmp_p
         import multiprocessing, signal
         context = multiprocessing.get_context('fork')
         with guard:
-            guard.interruptible = False
+            guard.interrupt(False)
             child = context.Process(target=time.sleep, args=(20,))
             child.start()
             time.sleep(0.3)

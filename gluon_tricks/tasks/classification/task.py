@@ -13,6 +13,7 @@ from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.losses import cross_entropy
 from gluon_tricks.tasks.classification.evaluation import evaluate
 from gluon_tricks.training.sums import Sums
+from gluon_tricks.training.task import Task
 from gluon_tricks.tricks.cutmix import cutmix, sample_box
 from gluon_tricks.tricks.cutout import cutout, sample_centres
 from gluon_tricks.tricks.distillation import distillation_loss
@@ -23,8 +24,8 @@ Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
 Shard = collections.namedtuple('Shard', 'device x target label partner_label lam teacher_output')
 
 
-class Classification:
-    """Images and labels to a loss, and exact top-1 / top-5 (see `loop` for the methods a task supplies).
+class Classification(Task):
+    """Images and labels to a loss, and exact top-1 / top-5.
 
     net, teacher: blocks whose outputs are (B, K) scores; config: a resolved TrainConfig; train_stream, eval_stream:
     data.pipeline streams (eval_stream None: no evaluation); precision: tricks.low_precision.precision(...);
@@ -40,9 +41,10 @@ class Classification:
     # -- data and draws ---------------------------------------------------------------------------------------------
 
     def reseed(self, seed):
-        self.seed = self.train_stream.seed = seed
+        self.seed = seed
+        self.train_stream.reseed(seed)
 
-    def begin_epoch(self, epoch, first=0):
+    def batches(self, epoch, first=0):
         self.epoch = epoch
         return self.train_stream.epoch(epoch, first)
 
@@ -52,7 +54,7 @@ class Classification:
         config = self.config
         return (config.mixup or config.cutmix) and self.epoch < config.num_epochs - config.mixup_off_epoch
 
-    def begin_batch(self, update):
+    def draw(self, update):
         """Draw what all devices share: lambda once a batch (as GluonCV does), and partners for each device."""
         config = self.config
         rng = np.random.RandomState([self.seed, update, self.workers.rank])
@@ -70,11 +72,10 @@ class Classification:
             self.centres = [sample_centres(config.batch_size, config.input_size, config.input_size, rng)
                             for _ in self.devices]
 
-    def shards(self, batch, devices):
+    def preprocess(self, batch, update):
         """One Shard per device: mixed images (B, 3, H, W), targets (B, K), and what the metrics need."""
-        with mx.autograd.pause():
-            return [self._shard(number, x, label)
-                    for number, (x, label) in enumerate(batch.shards(devices))]
+        self.draw(update)
+        return [self._shard(number, x, label) for number, (x, label) in enumerate(batch.shards(self.devices))]
 
     def _shard(self, number, x, label):
         config, mixing = self.config, self.mixing
@@ -97,9 +98,8 @@ class Classification:
 
     # -- loss and metrics -------------------------------------------------------------------------------------------
 
-    def loss(self, *shard):
+    def loss(self, shard):
         """(B,) losses of one device, float32; also adds to the device's metrics, without waiting for it."""
-        shard = Shard(*shard)
         output = self.net(shard.x)
         if shard.teacher_output is None:
             loss = cross_entropy(output, shard.target)

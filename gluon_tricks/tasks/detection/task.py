@@ -4,6 +4,7 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.tasks.detection.data import test_images
 from gluon_tricks.training.sums import Sums
+from gluon_tricks.training.task import Task
 
 from gluoncv.nn.bbox import BBoxClipToImage
 from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
@@ -22,9 +23,8 @@ def create_optimizer(config):
                                multi_precision=config.dtype == 'float16')
 
 
-class Detection:
-    """Images and boxes to a loss, and mAP over the test images (see `gluon_tricks.training.loop` for what a task
-    supplies).
+class Detection(Task):
+    """Images and boxes to a loss, and mAP over the test images.
 
     net: of `faster_rcnn.build_faster_rcnn`; config: an RCNNConfig; train_stream: a DetectionStream; test_set: a VOC
     set, None for no evaluation; precision: of tricks.low_precision.
@@ -43,7 +43,7 @@ class Detection:
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def begin_epoch(self, epoch, first=0):
+    def batches(self, epoch, first=0):
         self.epoch = epoch
         self._compile()  # the graph of testing takes other inputs
         return self.train_stream.epoch(epoch, first)
@@ -52,27 +52,24 @@ class Detection:
         if not self.config.disable_hybridization:
             self.net.hybridize(static_alloc=self.config.static_alloc)
 
-    def begin_batch(self, update):
-        pass  # all draws are the images' and the sampling's
+    def preprocess(self, batch, update):
+        """[(device's number, images, labels, targets of the proposals: classes, boxes, masks)], one a device.
 
-    def reseed(self, seed):
-        self.train_stream.reseed(seed)
+        All draws are the images' and the sampling's.
+        """
+        shards = []
+        batch = [each if isinstance(each, (list, tuple)) else [each] for each in batch]  # so with one device
+        for number, (device, *arrays) in enumerate(zip(self.devices, *batch)):
+            images, *others = (array.as_in_context(device) for array in arrays)
+            shards.append((number, self.precision.cast_input(images)) + tuple(others))
+        return shards
 
-    def shards(self, batch, devices):
-        """[(device's number, images, labels, targets of the proposals: classes, boxes, masks)], one a device."""
-        with mx.autograd.pause():
-            shards = []
-            batch = [each if isinstance(each, (list, tuple)) else [each] for each in batch]  # so with one device
-            for number, (device, *arrays) in enumerate(zip(devices, *batch)):
-                images, *others = (array.as_in_context(device) for array in arrays)
-                shards.append((number, self.precision.cast_input(images)) + tuple(others))
-            return shards
-
-    def loss(self, number, images, labels, rpn_targets, rpn_boxes, rpn_masks):
+    def loss(self, shard):
         """(1,) loss of one device: its images' mean, times their number; also adds to the device's metrics.
 
         Each of the four losses is a mean over the anchors, or regions, that were sampled.
         """
+        number, images, labels, rpn_targets, rpn_boxes, rpn_masks = shard
         out = self.net(images, labels[:, :, :4], labels[:, :, 4:5])
         scores, boxes, _, _, _, rpn_scores, rpn_found, _, targets, box_targets, box_masks, _ = out
         scores, boxes, rpn_scores, rpn_found, targets, box_targets, box_masks = (

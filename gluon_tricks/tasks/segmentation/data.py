@@ -167,6 +167,10 @@ class TrainStream:
             raise UsageError('--batch-size %d: there are only %d training images; give a smaller one'
                              % (batch_size, len(scenes)))
 
+    def reseed(self, seed):
+        """Take other orders and draws from the next epoch on."""
+        self.seed = seed
+
     def epoch(self, epoch, first=0):
         """Generator of the Batches from batch `first` of `updates_per_epoch` on."""
         order = np.random.RandomState([self.seed, epoch]).permutation(len(self.scenes))

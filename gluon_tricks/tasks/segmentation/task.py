@@ -3,10 +3,11 @@ from gluon_tricks.compat import mx
 from gluon_tricks.tasks.segmentation.loss import fcn_loss, loss_weights, mean_of
 from gluon_tricks.tasks.segmentation.metrics import evaluate_crops, protocol
 from gluon_tricks.training.sums import Sums
+from gluon_tricks.training.task import Task
 
 
-class Segmentation:
-    """Scenes to a loss, and exact pixAcc / mIoU (see `gluon_tricks.training.loop` for the methods a task supplies).
+class Segmentation(Task):
+    """Scenes to a loss, and exact pixAcc / mIoU.
 
     net: an `fcn.FCN`; config: a resolved FCNConfig; eval_stream None: no evaluation; precision:
     tricks.low_precision.precision(...). pix_acc and miou are 0 to 1, as GluonCV prints them.
@@ -21,27 +22,23 @@ class Segmentation:
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def reseed(self, seed):
-        self.train_stream.seed = seed
-
-    def begin_epoch(self, epoch, first=0):
+    def batches(self, epoch, first=0):
         return self.train_stream.epoch(epoch, first)
 
-    def begin_batch(self, update):
-        pass  # all draws are the images'
+    def preprocess(self, batch, update):
+        """[(device's number, images, labels, weights of the losses)]: what the loss divides by is counted here.
 
-    def shards(self, batch, devices):
-        """[(device's number, images, labels, weights of the losses)]: what the loss divides by is counted here."""
-        config = self.config
-        with mx.autograd.pause():
-            pieces = batch.shards(devices)
-            weights, aux_weight = loss_weights(config.loss, [int((label >= 0).sum()) for _, label in pieces],
-                                               config.total_batch_size, config.aux_weight)
-            return [(number, self.precision.cast_input(x), mx.nd.array(label, ctx=x.context, dtype='float32'), weight,
-                     aux_weight) for number, ((x, label), weight) in enumerate(zip(pieces, weights))]
+        All draws are the images'.
+        """
+        config, pieces = self.config, batch.shards(self.devices)
+        weights, aux_weight = loss_weights(config.loss, [int((label >= 0).sum()) for _, label in pieces],
+                                           config.total_batch_size, config.aux_weight)
+        return [(number, self.precision.cast_input(x), mx.nd.array(label, ctx=x.context, dtype='float32'), weight,
+                 aux_weight) for number, ((x, label), weight) in enumerate(zip(pieces, weights))]
 
-    def loss(self, number, x, label, weight, aux_weight):
+    def loss(self, shard):
         """(B,) losses of one device, float32; also adds to the device's sum, without waiting for it."""
+        number, x, label, weight, aux_weight = shard
         loss = fcn_loss(self.net(x), label, weight, aux_weight)
         with mx.autograd.pause():
             self.sums.add(number, [loss.sum()], number == 0)  # it counts updates

@@ -22,8 +22,7 @@ def task(**options):
 def shard(example, label=(0, 1, 2, 3, 0, 1), update=1, seed=0):
     rng = np.random.RandomState(seed)
     x = rng.normal(size=(6, 3, 8, 8)).astype('float32')
-    example.begin_batch(update)
-    return x, example.shards(Batch([mx.nd.array(x)], [mx.nd.array(label)]), CPU)[0]
+    return x, example.preprocess(Batch([mx.nd.array(x)], [mx.nd.array(label)]), update)[0]
 
 
 def test_without_tricks_the_batch_is_untouched():
@@ -58,7 +57,7 @@ def test_draws_depend_on_seed_and_update_alone():
     def draws(seed, update, worker=0):
         example = task(mixup=True, seed=seed)
         example.workers.rank = worker
-        example.begin_batch(update)
+        example.draw(update)
         return example.mixing.lam, example.mixing.partners[0].tolist()
 
     assert draws(0, 1) == draws(0, 1)
@@ -69,7 +68,7 @@ def test_draws_depend_on_seed_and_update_alone():
 def test_mixup_and_cutmix_take_turns():
     example, kinds = task(mixup=True, cutmix=True), set()
     for update in range(1, 30):
-        example.begin_batch(update)
+        example.draw(update)
         kinds.add(example.mixing.kind)
     assert kinds == {'mixup', 'cutmix'}
 
@@ -93,12 +92,11 @@ def test_cutout_sets_a_square_to_the_mean():
 
 def test_the_training_accuracy_is_lambda_weighted_and_named_so():
     example = task(mixup=True)
-    example.begin_batch(1)
     scores = mx.nd.array(np.eye(4)[[0, 1, 2, 3, 0, 0]].reshape(6, 1, 1, 4))
-    lam, partner = example.mixing.lam, example.mixing.partners[0]
     label = np.array([0, 1, 2, 3, 0, 1])
-    result = example.shards(Batch([scores], [mx.nd.array(label)]), CPU)[0]._replace(x=scores)
-    example.loss(*result)
+    result = example.preprocess(Batch([scores], [mx.nd.array(label)]), 1)[0]._replace(x=scores)
+    lam, partner = example.mixing.lam, example.mixing.partners[0]
+    example.loss(result)
     metrics = example.train_metrics()
     best = np.array([0, 1, 2, 3, 0, 0])
     expected = (lam * (best == label) + (1 - lam) * (best == label[partner])).mean()

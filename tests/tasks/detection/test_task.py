@@ -9,6 +9,7 @@ from gluon_tricks.distributed.workers import connect
 from gluon_tricks.tasks.detection.data import DetectionStream, open_voc
 from gluon_tricks.tasks.detection.task import LOSSES, METRICS, Detection, create_optimizer, evaluate
 from gluon_tricks.training import loop
+from gluon_tricks.training.state import TrainState, draw_seed
 from gluon_tricks.tricks.low_precision import LossScaler, precision
 from support.detection import build_detector, write_tree
 
@@ -41,7 +42,7 @@ def task_of(net, sets, devices=CPU, dtype='float32', batch=2, **options):
 def batches(task, number):
     found, epoch = [], 0
     while len(found) < number:
-        found += list(task.begin_epoch(epoch))
+        found += list(task.batches(epoch))
         epoch += 1
     return found[:number]
 
@@ -61,16 +62,16 @@ def test_ten_updates_are_those_of_gluoncvs_script(sets):
     reference = ForwardBackwardTask(theirs, their_trainer, mx.gluon.loss.SigmoidBinaryCrossEntropyLoss(False),
                                     mx.gluon.loss.HuberLoss(1.0 / 9), mx.gluon.loss.SoftmaxCrossEntropyLoss(),
                                     mx.gluon.loss.HuberLoss(1.0), 1.0, False)
+    state = TrainState(ours, trainer, task.sums, CPU, 10, 2)
     for update, batch in enumerate(batches(task, 10), 1):
         metrics = [RPNAccMetric(), RPNL1LossMetric(), RCNNAccMetric(), RCNNL1LossMetric()]
-        mx.random.seed(update)
+        mx.random.seed(draw_seed(0, update))
         result = reference.forward_backward([each[0] if isinstance(each, (list, tuple)) else each for each in batch])
         their_trainer.set_learning_rate(0.01)
         their_trainer.step(2)
         for metric, pair in zip(metrics, result[4:]):
             metric.update(*pair)
-        mx.random.seed(update)
-        loop.step(task, batch, trainer, CPU, update, 0.01, 2)
+        loop.step(task, state, batch, lambda update: 0.01)
         found = task.train_metrics()
         for name, loss in zip(LOSSES, result[:4]):
             assert found[name] == pytest.approx(float(loss.asnumpy().mean()), rel=1e-5, abs=1e-7), (update, name)
@@ -123,7 +124,7 @@ def test_two_devices_keep_the_same_weights_and_both_count(sets):
     net.collect_params().reset_ctx(devices)
     task, trainer = task_of(net, sets, devices), sgd(net)
     before = weights(net)
-    loop.step(task, batches(task, 1)[0], trainer, devices, 1, 0.01, 2)
+    loop.step(task, TrainState(net, trainer, task.sums, devices, 1, 2), batches(task, 1)[0], lambda update: 0.01)
     assert task.sums.count == 2
     metrics = task.train_metrics()
     assert set(LOSSES + METRICS + ('loss',)) == set(metrics) and metrics['loss'] > 0
@@ -145,9 +146,9 @@ def test_float16_is_near_float32_and_learns(sets, hybrid):
         task.precision.prepare(net)
         trainer, scaler = sgd(net, dtype == 'float16'), LossScaler() if dtype == 'float16' else None
         totals[dtype] = []
-        for update, batch in enumerate(batches(task, 3), 1):
-            mx.random.seed(update)
-            loop.step(task, batch, trainer, CPU, update, 0.01, 2, scaler)
+        state = TrainState(net, trainer, task.sums, CPU, 3, 2, scaler=scaler)
+        for batch in batches(task, 3):
+            loop.step(task, state, batch, lambda update: 0.01)
             totals[dtype].append(task.train_metrics()['loss'])
         assert scaler is None or scaler.skipped == 0
     assert totals['float16'] == pytest.approx(totals['float32'], rel=0.1)
