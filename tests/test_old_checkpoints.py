@@ -113,10 +113,10 @@ def test_all_of_it_is_put_back(case, monkeypatch):
     """Saved again before the next update it is the same, on every machine: arrays bit by bit, sums and counters."""
     folder = case.take('stopped')
     for task in (Classification, Detection, Segmentation):
-        def stopped(*arguments, real=task.begin_epoch):
+        def stopped(*arguments, real=task.batches):
             os.kill(os.getpid(), signal.SIGTERM)
             return real(*arguments)
-        monkeypatch.setattr(task, 'begin_epoch', stopped)
+        monkeypatch.setattr(task, 'batches', stopped)
     assert case.train('stopped', '--resume', 'auto') == 143
     assert checkpoint.names(str(folder)) == [make.INSIDE]
     before, after = manifest_of(case.old / 'stopped'), manifest_of(folder)

@@ -15,7 +15,7 @@ from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.files import Lock
 from gluon_tricks.models import params_file
 from gluon_tricks.training import checkpoint
-from support.checkpoints import make_net, update
+from support.checkpoints import make_net, save, update
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +110,7 @@ def saved(tmp_path, name, config, epoch=3):
     net, trainer = make_net()
     update(net, trainer)
     os.makedirs(str(tmp_path / name))
-    checkpoint.save(str(tmp_path / name), epoch, net, trainer, {
+    save(str(tmp_path / name), epoch, net, trainer, {
         'config': config.to_dict(), 'task': config.TASK, 'metrics': {'figure': 0.5}, 'best': None})
     return tmp_path / name
 
