@@ -13,19 +13,21 @@ Raises UsageError for what the caller can put right, Diverged and Stopped for a 
 import importlib
 import json
 import os
+from typing import Any, Dict, Iterable, List, Optional, Type, Union
 
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.detection import RCNNConfig
+from gluon_tricks.config.options import Options
 from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training import run as running
 
-CONFIGS = {cls.TASK: cls for cls in (TrainConfig, RCNNConfig, FCNConfig)}
+CONFIGS: Dict[str, Type[Options]] = {cls.TASK: cls for cls in (TrainConfig, RCNNConfig, FCNConfig)}
 
 
-def train(config):
+def train(config: Options) -> running.Result:
     """Train: TrainConfig, RCNNConfig or FCNConfig to a Result (`result`, `best`: figures; `save_dir`).
 
     An option left at None is resolved as the command resolves it. Raises UsageError, Diverged, and Stopped for a stop
@@ -33,6 +35,14 @@ def train(config):
 
     Each line of the log goes to the logger ``gluon_tricks``, at level INFO; to see them in a notebook type
     ``import logging; logging.basicConfig(level=logging.INFO)``. SAVE_DIR has them in any case.
+
+    The data are those of ``python -m gluon_tricks prepare demo --out runs/demo-data``:
+
+    >>> import gluon_tricks as gt
+    >>> config = gt.recipe('demo').config.replace(num_epochs=1, warmup_epochs=0, save_dir='runs/mine')
+    >>> result = gt.train(config)
+    >>> result.result['epoch'], result.save_dir
+    (0, 'runs/mine')
     """
     assembly = importlib.import_module('gluon_tricks.tasks.%s.assembly' % config.TASK)
     config, notices = assembly.resolve(config)
@@ -43,9 +53,14 @@ class Run:
     """The directory of a run: `path`, `task`, `config`, and what `run.json` tells: `status`, `result`, `best`.
 
     path: SAVE_DIR, or a checkpoint in it. Raises UsageError where there is no whole checkpoint.
+
+    >>> import gluon_tricks as gt
+    >>> run = gt.Run('runs/demo-seed0')
+    >>> run.task, run.config.model, run.history()[0]['event']
+    ('classification', 'resnet10_v1d_demo', 'batch')
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Union[str, 'os.PathLike[str]']) -> None:
         self.path = os.path.expanduser(str(path))
         if not os.path.isdir(self.path):
             raise UsageError('%s is not a directory: give the SAVE_DIR of a run' % path)
@@ -57,17 +72,17 @@ class Run:
         self.config = CONFIGS[self.task].from_dict(self.manifest['config'])
 
     @property
-    def params(self):
+    def params(self) -> str:
         """The path of the weights: of the best epoch, where there was a validation."""
         return os.path.join(self.folder, 'net.params')
 
     @property
-    def checkpoints(self):
+    def checkpoints(self) -> List[str]:
         """Names of the run's checkpoints, the oldest first."""
         return checkpoint.names(self.path)
 
     @property
-    def record(self):
+    def record(self) -> Dict[str, Any]:
         """What run.json holds, {} without one."""
         try:
             with open(os.path.join(self.path, 'run.json')) as stream:
@@ -76,16 +91,16 @@ class Run:
             return {}
 
     @property
-    def result(self):
+    def result(self) -> Dict[str, Any]:
         """The figures of the last epoch, as the checkpoint has them."""
         return self.record.get('result') or self.manifest['metrics']
 
     @property
-    def best(self):
+    def best(self) -> Optional[Dict[str, Any]]:
         """The figures of the best epoch, None without validation."""
         return self.manifest['best']
 
-    def history(self):
+    def history(self) -> List[Dict[str, Any]]:
         """The events of log.jsonl in their order, dicts; a line that was torn is left out."""
         events = []
         with open(os.path.join(self.path, 'log.jsonl')) as stream:
@@ -96,35 +111,52 @@ class Run:
                     continue
         return events
 
-    def devices(self):
+    def devices(self) -> List[Any]:
         """Where it is asked: all visible GPUs, else the CPU."""
         return find_devices()
 
-    def net(self):
+    def net(self) -> Any:
         """The Gluon block with the best weights, for inference, on `devices`."""
         return _trained(self).network(self.folder, self.config, self.devices())
 
 
-def _trained(run):
+def _trained(run: Run) -> Any:
     return importlib.import_module('gluon_tricks.tasks.%s.trained' % run.task)
 
 
-def open_run(path):
-    """The Run in a directory. Raises UsageError."""
+def open_run(path: Union[str, 'os.PathLike[str]']) -> Run:
+    """The Run in a directory: SAVE_DIR, or a checkpoint in it. Raises UsageError.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> run = gt.open_run('runs/demo-seed0')
+    >>> run.net()(mx.nd.zeros((1, 3, 32, 32), ctx=run.devices()[0])).shape
+    (1, 10)
+    """
     return Run(path)
 
 
-def evaluate(run, devices='', num_gpus=None):
+def evaluate(run: Run, devices: str = '', num_gpus: Optional[int] = None) -> Dict[str, Any]:
     """Exact metrics of a Run's best checkpoint over its validation images, each counted once.
 
     devices, num_gpus: as the options. Raises UsageError.
+
+    >>> import gluon_tricks as gt
+    >>> figures = gt.evaluate(gt.open_run('runs/demo-seed0'))
+    >>> 0 <= figures['top1'] <= figures['top5'] <= 100 and figures['num_images'] > 0
+    True
     """
     return _trained(run).evaluate(run.folder, run.config, find_devices(devices, num_gpus))
 
 
-def predict(run, images, top=5):
+def predict(run: Run, images: Iterable[str], top: int = 5) -> List[Dict[str, Any]]:
     """What a Run's best checkpoint sees in image files, a dict for each: classes, boxes or segments.
 
     top: classes of an image. Raises UsageError that names a file which is not an image.
+
+    >>> import gluon_tricks as gt
+    >>> seen = gt.predict(gt.open_run('runs/demo-seed0'), ['runs/demo-data/val/7/digit_0007.JPEG'], top=3)
+    >>> [sorted(each) for each in seen[0]['classes']]
+    [['index', 'name', 'probability'], ['index', 'name', 'probability'], ['index', 'name', 'probability']]
     """
     return _trained(run).predict(run.folder, run.config, list(images), run.devices(), top)

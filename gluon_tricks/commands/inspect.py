@@ -139,16 +139,16 @@ def _arrays(one: str, other: str, file_name: str) -> List[Dict[str, Any]]:
 
 
 def _difference(one: Any, other: Any) -> Dict[str, Any]:
-    values = [None if array is None else array.asnumpy() for array in (one, other)]
-    facts = {'shapes': [None if value is None else list(value.shape) for value in values],
-             'dtypes': [None if value is None else str(value.dtype) for value in values], 'equal': False,
-             'largest': None}
+    values: List[Any] = [None if array is None else array.asnumpy() for array in (one, other)]
+    facts: Dict[str, Any] = {
+        'shapes': [None if value is None else list(value.shape) for value in values],
+        'dtypes': [None if value is None else str(value.dtype) for value in values], 'equal': False, 'largest': None}
     if facts['shapes'][0] != facts['shapes'][1]:
         return facts
     facts['equal'] = facts['dtypes'][0] == facts['dtypes'][1] and values[0].tobytes() == values[1].tobytes()
     with np.errstate(invalid='ignore', over='ignore'):
-        gaps = np.abs(values[0].astype('float64') - values[1].astype('float64'))
-    gaps[values[0] == values[1]] = 0  # as inf and inf
+        gaps = np.abs(values[0].astype('float64') - values[1].astype('float64')).reshape(-1)
+    gaps[(values[0] == values[1]).reshape(-1)] = 0  # as inf and inf
     facts['largest'] = 0.0 if facts['equal'] or not gaps.size else float(gaps.max())
     return facts
 

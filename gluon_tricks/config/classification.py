@@ -18,6 +18,10 @@ class TrainConfig(options.Options):
     """One classification run. An option left at None is resolved when the run is assembled (`train_imagenet.resolve`).
 
     Raises UsageError for a value outside its range or options that contradict each other.
+
+    >>> import gluon_tricks as gt
+    >>> gt.TrainConfig(batch_size=64).replace(mixup=True).command()
+    'python train_imagenet.py --batch-size 64 --mixup'
     """
 
     # The network (sections 2.1 and 4)

@@ -14,6 +14,10 @@ class RCNNConfig(options.Options):
     """One run of Faster-RCNN. An option left at None is resolved when the run is assembled.
 
     Raises UsageError for a value outside its range or options that contradict each other.
+
+    >>> import gluon_tricks as gt
+    >>> gt.RCNNConfig(network='resnet50_v1d').replace(num_epochs=10).command()
+    'python transfer/train_faster_rcnn.py --network resnet50_v1d --epochs 10'
     """
 
     # The base network: the axis of Table 8

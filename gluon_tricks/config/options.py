@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 import typing
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from gluon_tricks.errors import Parser, UsageError
 
@@ -22,10 +23,13 @@ WORKER_STORES = ('dist_sync', 'dist_device_sync', 'dist_sync_device', 'horovod')
 
 MOST_CLASSES = 1000000
 _MOST_SCALE = 2 ** 24
+_Config = TypeVar('_Config', bound='Options')
 
 
-def option(default, help, flags=None, choices=None, type=None, group='run', at_least=None, above=None, at_most=None,
-           below=None, needs=(), free_on_resume=False, origin='gluoncv'):
+def option(default: Any, help: str, flags: Optional[Sequence[str]] = None, choices: Optional[Sequence[str]] = None,
+           type: Optional[Callable[[str], Any]] = None, group: str = 'run', at_least: Optional[float] = None,
+           above: Optional[float] = None, at_most: Optional[float] = None, below: Optional[float] = None,
+           needs: Union[str, Sequence[str]] = (), free_on_resume: bool = False, origin: str = 'gluoncv') -> Any:
     """A dataclass field that knows all about an option; whatever checks one reads it here.
 
     flags: its spellings (default: from its name). type: what makes the value from the flag's text. group: its part of
@@ -33,6 +37,12 @@ def option(default, help, flags=None, choices=None, type=None, group='run', at_l
     range. needs: options without which it does nothing, one of which is enough: 'NAME' that is set, or 'NAME=VALUE'.
     free_on_resume: changes no number of a run, so that it may differ when a run is resumed. origin: gluoncv (its script
     has the flag), fixed (its code has the value), here (without a counterpart there).
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Config(Options):
+    ...     patience: int = option(3, 'epochs to wait', at_least=0)
+    >>> Config.flag('patience'), outside(Config.field('patience'), -1)
+    ('--patience', '0 or more')
     """
     bounds = dict(at_least=at_least, above=above, at_most=at_most, below=below)
     return dataclasses.field(default=default, metadata=dict(
@@ -40,7 +50,7 @@ def option(default, help, flags=None, choices=None, type=None, group='run', at_l
         needs=(needs,) if isinstance(needs, str) else needs, free_on_resume=free_on_resume, origin=origin))
 
 
-def outside(field, value):
+def outside(field: dataclasses.Field, value: Any) -> Optional[str]:
     """The range of an option in words, where a value is outside it; None where it is inside."""
     bounds = field.metadata['bounds']
     tests = dict(at_least=operator.ge, above=operator.gt, at_most=operator.le, below=operator.lt)
@@ -53,7 +63,7 @@ def outside(field, value):
                         if bound is not None)
 
 
-def check_ranges(arguments, cls, *names):
+def check_ranges(arguments: argparse.Namespace, cls: Type['Options'], *names: str) -> None:
     """Raise UsageError for a parsed argument of these names that is outside the range of the option of `cls`."""
     for name in names:
         words = outside(cls.field(name), getattr(arguments, name))
@@ -61,7 +71,7 @@ def check_ranges(arguments, cls, *names):
             raise UsageError('--%s %s must be %s' % (name.replace('_', '-'), getattr(arguments, name), words))
 
 
-def flags_of(field):
+def flags_of(field: dataclasses.Field) -> Tuple[str, ...]:
     return field.metadata['flags'] or ('--' + field.name.replace('_', '-'),)
 
 
@@ -109,7 +119,7 @@ class Options:
     RENAMED: typing.ClassVar[dict] = {}  # names that older versions stored: the option's name now
     HEADINGS: typing.ClassVar[dict] = {}  # groups of options in the order of --help: their headings (default: the name)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in self.fields():
             value, choices = getattr(self, field.name), field.metadata['choices']
             if choices:
@@ -128,34 +138,34 @@ class Options:
         self.rule('save_dir', bool(self.save_dir), 'a directory, such as params')
 
     @classmethod
-    def fields(cls):
+    def fields(cls) -> List[dataclasses.Field]:
         """The dataclass's fields: those of the subclass, in its order, then those of every run."""
         shared = {field.name for field in dataclasses.fields(Options)}
         return sorted(dataclasses.fields(cls), key=lambda field: field.name in shared)
 
-    def rule(self, name, holds, rule):
+    def rule(self, name: str, holds: Any, rule: Optional[str]) -> None:
         """Raise UsageError, naming the flag of option `name` and its value, unless it holds."""
         if not holds:
             raise UsageError('%s %s must be %s' % (self.flag(name), getattr(self, name), rule))
 
     @classmethod
-    def field(cls, name):
+    def field(cls, name: str) -> dataclasses.Field:
         """The dataclass's field of an option."""
         return next(field for field in cls.fields() if field.name == name)
 
     @classmethod
-    def flag(cls, name):
+    def flag(cls, name: str) -> str:
         """The flag of an option, its usual spelling."""
         return flags_of(cls.field(name))[-1]
 
-    def has(self, need):
+    def has(self, need: str) -> bool:
         """Whether a need holds: 'NAME' that is set, 'NAME=VALUE'; and what that option needs itself."""
         name, _, value = need.partition('=')
         needs = self.field(name).metadata['needs']
         return (getattr(self, name) == value if value else bool(getattr(self, name))) and (
             not needs or any(map(self.has, needs)))
 
-    def check_typed(self, typed):
+    def check_typed(self, typed: Iterable[str]) -> None:
         """Raise UsageError for a typed option that does nothing in this configuration."""
         for name in typed:
             needs = self.field(name).metadata['needs']
@@ -164,19 +174,30 @@ class Options:
                 raise UsageError('%s does nothing without %s: add it, or drop %s' % (self.flag(name), words,
                                                                                     self.flag(name)))
 
-    def replace(self, **changes):
-        """A copy with some options changed; an unknown name is a TypeError."""
+    def replace(self: _Config, **changes: Any) -> _Config:
+        """A copy with some options changed; an unknown name is a TypeError, a value out of range a UsageError.
+
+        >>> import gluon_tricks as gt
+        >>> gt.TrainConfig().replace(mixup=True, num_epochs=200).num_epochs
+        200
+        """
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self):
-        """Plain dict in the order of the fields; tuples become lists, as JSON has them."""
+    def to_dict(self) -> Dict[str, Any]:
+        """Plain dict in the order of the fields; tuples become lists, as JSON has them; `from_dict` reads it.
+
+        >>> import gluon_tricks as gt
+        >>> config = gt.TrainConfig(mixup=True)
+        >>> config.to_dict()['mixup'], gt.TrainConfig.from_dict(config.to_dict()) == config
+        (True, True)
+        """
         values = {field.name: getattr(self, field.name) for field in self.fields()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def to_json(self):
+    def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)
 
-    def arguments(self):
+    def arguments(self) -> List[str]:
         """The flags that make this configuration, as a list; options at their default are left out."""
         words = []
         for field in self.fields():
@@ -192,24 +213,25 @@ class Options:
             words += ['%s=%s' % (flag, text)] if text.startswith('-') else [flag, text]
         return words
 
-    def command(self, start=None):
+    def command(self, start: Optional[str] = None) -> str:
         """The plain command of this run, as a user would type it; start: other words for `python PROGRAM`."""
         return ' '.join([start or 'python ' + self.PROGRAM] + [shlex.quote(word) for word in self.arguments()])
 
-    def going_on(self):
+    def going_on(self) -> str:
         """The command that resumes this run from its last checkpoint, with the interpreter and the program that run."""
         typed = sys.argv[0] if os.path.basename(sys.argv[0]) == os.path.basename(self.PROGRAM) else self.PROGRAM
         return self.replace(resume='auto').command('%s %s' % (interpreter(), shlex.quote(typed)))
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls: Type[_Config], values: Any) -> _Config:
         """From `to_dict`, of this version or an older one: what is not stored has its default.
 
         Raises UsageError for a name that this version does not know, and for a value of another type.
         """
         if not isinstance(values, dict):
             raise UsageError('the stored configuration is not a table of options: use a checkpoint that is whole')
-        known, found = {field.name: field for field in dataclasses.fields(cls)}, {}
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        found: Dict[str, Any] = {}
         for stored, value in values.items():
             name, value = cls.RENAMED.get(stored, stored), tuple(value) if isinstance(value, list) else value
             if name not in known or name in found:

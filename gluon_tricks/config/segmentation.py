@@ -20,6 +20,10 @@ class FCNConfig(options.Options):
     """One segmentation run. An option left at None is resolved when the run is assembled (`train_fcn.resolve`).
 
     Raises UsageError for a value outside its range or options that contradict each other.
+
+    >>> import gluon_tricks as gt
+    >>> gt.FCNConfig(backbone='resnet50_v1d').replace(aux=True).command()
+    'python transfer/train_fcn.py --backbone resnet50_v1d --aux'
     """
 
     # The network

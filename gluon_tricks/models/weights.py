@@ -1,20 +1,27 @@
 """Weights of a file into a network: all or none."""
+from typing import Any, Dict, List, Optional, Tuple
+
+from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
 
 
-def load_params(net, path, ctx=None):
+def load_params(net: mx.gluon.Block, path: str, ctx: Optional[Any] = None) -> None:
     """Load the weights of a ``.params`` file into ``net``, all or none, cast to the network's types.
 
     The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and
     full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
     Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
+
+    >>> import gluon_tricks as gt
+    >>> net = gt.get_model('resnet10_v1d_demo', classes=10)
+    >>> gt.load_params(net, 'runs/demo-seed0/best/net.params')
     """
     for param, array in matched_params(net, path):
         param._load_init(array, ctx, cast_dtype=True, dtype_source='current')
 
 
-def matched_params(net, path):
+def matched_params(net: mx.gluon.Block, path: str) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
     """[(Parameter, its array in the file)]; UsageError as `load_params`."""
     arrays = params_file.load(path)
     structural = any('.' in name for name in arrays)
@@ -24,7 +31,7 @@ def matched_params(net, path):
     return [(param, arrays[name]) for name, param in params.items()]
 
 
-def stored_params(net):
+def stored_params(net: mx.gluon.Block) -> Dict[str, mx.gluon.Parameter]:
     """{structural name: Parameter} of what a ``.params`` file holds: without private children, which have constants.
 
     GluonCV's detector has such a child as soon as it trains, and not yet when it loads a file.

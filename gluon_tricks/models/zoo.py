@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import re
+from typing import Any, List, Optional, Union
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
@@ -34,17 +35,17 @@ _BROKEN = ((re.compile(r'_gn$'), "GluonCV's group normalisation does not run on 
 _PRUNED = re.compile(r'_v1[bd]_0\.\d+$')
 
 
-def own_names():
+def own_names() -> List[str]:
     """Names of the networks built here, a sorted list."""
     return sorted(_OWN_RESNET) + [DEMO]
 
 
-def all_names():
+def all_names() -> List[str]:
     """All names that `get_model` takes, a sorted list."""
     return sorted(set(own_names()) | {name for name in _gluoncv_names() if not _refusal(name)} | set(_ALIASES))
 
 
-def default_input_size(name):
+def default_input_size(name: str) -> int:
     """Side in pixels of the images a network is made for: 299 for inceptionv3, 32 for small images, 224 else."""
     name = name.lower()
     if name == 'inceptionv3':
@@ -52,7 +53,8 @@ def default_input_size(name):
     return 32 if name == DEMO or name.startswith('cifar_') else 224
 
 
-def get_model(name, classes=1000, pretrained=False, root=DEFAULT_ROOT, ctx=None, **kwargs):
+def get_model(name: str, classes: int = 1000, pretrained: Union[bool, str] = False, root: str = DEFAULT_ROOT,
+              ctx: Optional[Any] = None, **kwargs: Any) -> mx.gluon.HybridBlock:
     """The network called ``name`` (upper or lower case), not initialised unless pretrained.
 
     classes: number of outputs. pretrained: True, or the first 8 digits of a published file's hash, loads GluonCV's
@@ -63,6 +65,14 @@ def get_model(name, classes=1000, pretrained=False, root=DEFAULT_ROOT, ctx=None,
     cannot be had.
     GluonCV: use_se does nothing, because resnext50_32x4d overwrites it, and ResNets of the v1b kind take any option
     without a word. Here: use_se=True builds se_resnext50_32x4d, and an option without effect is an error.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> net = gt.get_model('resnet50_v1d')  # section 4's
+    >>> net = gt.get_model('resnet10_v1d_demo', classes=10)
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 3, 32, 32))).shape
+    (1, 10)
     """
     name = _with_se(_known(name), kwargs.pop('use_se', False))
     kwargs = {key: dict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}

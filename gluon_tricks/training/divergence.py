@@ -8,7 +8,16 @@ _PATIENCE = 50  # updates above it in a row that stop a run
 
 
 class Diverged(RuntimeError):
-    """One sentence: the update, the learning rate, and what is wrong."""
+    """One sentence: the update, the learning rate, and what is wrong.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.training.divergence import Monitor
+    >>> try:
+    ...     Monitor().see(update=7, loss=float('nan'), lr=0.1)
+    ... except gt.Diverged as error:
+    ...     print(error)
+    the loss is not finite at update 7 (learning rate 0.1)
+    """
 
     exit_code = 3
 

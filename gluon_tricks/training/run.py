@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import signal
 import time
+from typing import Any, Dict, Optional
 
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers
@@ -43,10 +44,16 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a run ended: the figures of the last epoch and of the best one (None without validation), and where."""
+    """How a run ended: the figures of the last epoch and of the best one (None without validation), and where.
 
-    result: dict
-    best: dict
+    >>> import gluon_tricks as gt
+    >>> result = gt.Result({'top1': 97.5, 'epoch': 19}, None, 'runs/mine')  # as `gt.train` returns it
+    >>> result.result['top1'], result.save_dir
+    (97.5, 'runs/mine')
+    """
+
+    result: Dict[str, Any]
+    best: Optional[Dict[str, Any]]
     save_dir: str
 
 

@@ -16,9 +16,15 @@ _APART = 2.0  # seconds: a batch system and a launcher may both pass on the same
 
 
 class Stopped(BaseException):
-    """A stop signal: `signal` is its number."""
+    """A stop signal: `signal` is its number.
 
-    def __init__(self, number):
+    >>> import signal
+    >>> import gluon_tricks as gt
+    >>> gt.Stopped(signal.SIGTERM).exit_code
+    143
+    """
+
+    def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.signal, self.exit_code = number, 128 + number
 

@@ -14,11 +14,15 @@ import math
 from gluon_tricks.errors import UsageError
 
 
-def cosine_lr(t, total, lr):
+def cosine_lr(t: float, total: float, lr: float) -> float:
     """Equation 1: the learning rate ``t`` updates after the warmup's end, of ``total``.
 
     ``lr`` at t = 0, half of it at total / 2, 0 at t = ``total``. Raises `UsageError` for t outside [0, total] or a
     ``total`` below 1.
+
+    >>> import gluon_tricks as gt
+    >>> [round(gt.tricks.cosine_lr(t, 100, lr=0.4), 4) for t in (0, 50, 100)]
+    [0.4, 0.2, 0.0]
     """
     if total < 1 or not 0 <= t <= total:
         raise UsageError('t (=%s) must lie in [0, total] and total (=%s) be at least 1' % (t, total))

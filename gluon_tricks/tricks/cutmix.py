@@ -12,18 +12,27 @@
 Draws come from the caller's ``numpy.random.RandomState``, once a batch, on the host.
 """
 import math
+from typing import Any, Sequence, Tuple
+
+import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
 
-def sample_box(height, width, lam, rng):
+def sample_box(height: int, width: int, lam: float, rng: np.random.RandomState) -> Tuple[int, int, int, int, float]:
     """One box for the batch: (y0, y1, x0, x1, exact_lam), rows y0 .. y1 - 1 and columns x0 .. x1 - 1.
 
     ``lam`` in [0, 1] is the share of the image asked to stay; ``exact_lam`` the share that does stay after rounding and
     clipping: the weight for the targets. Raises `UsageError` for a lam outside [0, 1].
 
     Yun et al.'s code drops one pixel from odd sides; here the side is floor(sqrt(1 - lam) * height) before clipping.
+
+    >>> import numpy as np
+    >>> import gluon_tricks as gt
+    >>> y0, y1, x0, x1, lam = gt.tricks.sample_box(8, 8, 0.75, np.random.RandomState(0))
+    >>> lam == 1 - (y1 - y0) * (x1 - x0) / 64
+    True
     """
     if not 0 <= lam <= 1:
         raise UsageError('lam (=%s) must lie in [0, 1]' % lam)
@@ -35,10 +44,16 @@ def sample_box(height, width, lam, rng):
     return y0, y1, x0, x1, 1 - (y1 - y0) * (x1 - x0) / (height * width)
 
 
-def cutmix(x, partner, box):
+def cutmix(x: mx.nd.NDArray, partner: Sequence[int], box: Sequence[Any]) -> mx.nd.NDArray:
     """Images (B, C, H, W) with ``box`` taken from each one's partner, in x's type.
 
     ``partner``: (B,) int; ``box``: (y0, y1, x0, x1, ...) from `sample_box`. An empty box returns ``x`` itself.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> images = mx.nd.array([0, 1]).reshape((2, 1, 1, 1)).broadcast_to((2, 1, 2, 2))
+    >>> gt.tricks.cutmix(images, partner=[1, 0], box=(0, 1, 0, 2)).asnumpy()[0, 0].tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
     y0, y1, x0, x1 = box[:4]
     if y0 >= y1 or x0 >= x1:

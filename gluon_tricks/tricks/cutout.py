@@ -14,18 +14,29 @@ from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
 
-def sample_centres(batch_size, height, width, rng):
-    """The centre (row, column) of each image's square, (B, 2) int, uniform over the pixels."""
+def sample_centres(batch_size: int, height: int, width: int, rng: np.random.RandomState) -> np.ndarray:
+    """The centre (row, column) of each image's square, (B, 2) int, uniform over the pixels.
+
+    >>> import numpy as np
+    >>> import gluon_tricks as gt
+    >>> gt.tricks.sample_centres(4, 32, 32, np.random.RandomState(0)).shape
+    (4, 2)
+    """
     return np.stack([rng.randint(height, size=batch_size), rng.randint(width, size=batch_size)], axis=1)
 
 
-def cutout(x, centres, size):
+def cutout(x: mx.nd.NDArray, centres: np.ndarray, size: int) -> mx.nd.NDArray:
     """Images (B, C, H, W) with a zero square of ``size`` pixels around each centre, in x's type.
 
     The square covers rows c - size // 2 .. c - size // 2 + size - 1, and columns alike, clipped at the border. ``size``
     0 returns ``x`` itself. Raises `UsageError` for a size below 0 or above the image's shorter side.
 
     DeVries and Taylor's code drops one pixel from odd sizes; here ``size`` is exact.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> gt.tricks.cutout(mx.nd.ones((1, 1, 3, 3)), centres=[(0, 0)], size=2).asnumpy()[0, 0].tolist()
+    [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     batch_size, _, height, width = x.shape
     if not 0 <= size <= min(height, width):

@@ -10,11 +10,15 @@
 from gluon_tricks.errors import UsageError
 
 
-def linear_scaling_lr(total_batch_size, base_lr=0.1, base_batch_size=256):
+def linear_scaling_lr(total_batch_size: float, base_lr: float = 0.1, base_batch_size: float = 256) -> float:
     """The initial learning rate for a total batch size.
 
     ``total_batch_size`` counts the images of one update over all devices and workers. Raises `UsageError` for a size
     below 1.
+
+    >>> import gluon_tricks as gt
+    >>> gt.tricks.linear_scaling_lr(1024)
+    0.4
     """
     if total_batch_size < 1:
         raise UsageError('total_batch_size (=%s) must be at least 1: raise --batch-size or the number of devices'

@@ -18,6 +18,7 @@ with a float32 loss; since the loss is summed over the batch and not averaged, t
 and the dynamic scale stands on top of it.
 """
 import functools
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -44,18 +45,19 @@ class Precision:
     the first network that was prepared, else None.
     """
 
-    def __init__(self, dtype, emulated, description):
-        self.dtype, self.emulated, self.reach, self._description = dtype, emulated, None, description
+    def __init__(self, dtype: str, emulated: bool, description: str) -> None:
+        self.dtype, self.emulated, self._description = dtype, emulated, description
+        self.reach: Optional[Tuple[int, int]] = None
 
     @property
-    def description(self):
+    def description(self) -> str:
         """One sentence for the log, empty for float32; after `prepare` it has the number of layers that round."""
         if not self.emulated:
             return self._description
         layers = '%d of the %d convolutions and dense layers' % self.reach if self.reach else 'some layers'
         return self._description % (layers, ROUNDED_FROM)
 
-    def prepare(self, net):
+    def prepare(self, net: mx.gluon.Block) -> None:
         """Give a network its precision, in place, before it is hybridized; names and structure stay.
 
         Its parameters may be initialised or not. Emulated float16 needs to know their shapes: UsageError otherwise.
@@ -67,7 +69,7 @@ class Precision:
         elif self.dtype == 'float16':
             net.cast('float16')  # BatchNorm keeps its parameters float32 by itself
 
-    def cast_input(self, x):
+    def cast_input(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
         """What the network takes for a float32 batch ``x``, on x's device."""
         if self.dtype != 'float16':
             return x
@@ -75,10 +77,16 @@ class Precision:
         return x.astype('float32') if self.emulated else x
 
 
-def precision(dtype, devices):
+def precision(dtype: str, devices: Sequence[mx.Context]) -> Precision:
     """The `Precision` of a run on these devices.
 
     Raises UsageError for an unknown dtype, and for bfloat16 where MXNet's kernels lack it.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> how = gt.tricks.precision('float16', [mx.cpu()])
+    >>> how.emulated, how.cast_input(mx.nd.array([1 / 3])).asscalar() == 1365 / 4096  # the nearest float16
+    (True, True)
     """
     if dtype not in DTYPES:
         raise UsageError('dtype (=%r) must be one of %s: give --dtype one of them' % (dtype, ', '.join(DTYPES)))
@@ -198,17 +206,25 @@ class LossScaler:
     scale: the current factor; skipped: updates that overflowed so far; fixed: keeps the scale and only counts. The
     first scale is low, for the sum over the batch is a scale of its own: an update lost at the start costs more than
     2000 updates at half the scale. Raises UsageError for a scale that is not positive.
+
+    >>> import gluon_tricks as gt
+    >>> scaler = gt.tricks.LossScaler()
+    >>> scaler.scale
+    128.0
+    >>> scaler.update(overflow=True)
+    >>> scaler.scale, scaler.skipped
+    (64.0, 1)
     """
 
     first_scale, growth, backoff, interval, smallest = 2.0 ** 7, 2.0, 0.5, 2000, 1.0
 
-    def __init__(self, scale=None, fixed=False):
+    def __init__(self, scale: Optional[float] = None, fixed: bool = False) -> None:
         self.scale, self.fixed = self.first_scale if scale is None else float(scale), fixed
         if not 0 < self.scale < float('inf'):
             raise UsageError('loss_scale (=%s) must be a positive number: give --loss-scale one, or dynamic' % scale)
         self.skipped = self.good = 0
 
-    def update(self, overflow):
+    def update(self, overflow: bool) -> None:
         """Take note of an update: ``overflow`` says that a gradient was not finite and the update is skipped."""
         if overflow:
             self.skipped, self.good = self.skipped + 1, 0
@@ -221,11 +237,11 @@ class LossScaler:
         elif self.good == self.interval:
             self.scale, self.good = self.scale * self.growth, 0
 
-    def state(self):
+    def state(self) -> Dict[str, Any]:
         """What a resumed run needs, as JSON values."""
         return {'scale': self.scale, 'good': self.good, 'skipped': self.skipped}
 
-    def restore(self, state):
+    def restore(self, state: Dict[str, Any]) -> None:
         """Go on from a `state`; a fixed scale stays what it was made with."""
         self.good, self.skipped = state['good'], state['skipped']
         if not self.fixed:
@@ -235,12 +251,12 @@ class LossScaler:
 _AT_ONCE = 200  # arrays per call of multi_all_finite, as in MXNet's own scaler
 
 
-def all_finite(arrays):
+def all_finite(arrays: Sequence[mx.nd.NDArray]) -> bool:
     """Whether no number in the arrays is infinite or NaN: a bool, for which the host waits once.
 
     The arrays may differ in dtype (MXNet's operator takes one at a time) and device.
     """
-    groups = {}
+    groups: Dict[Any, Any] = {}
     for array in arrays:
         groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
     flags = []

@@ -13,6 +13,8 @@
 
 Draws come from the caller's ``numpy.random.RandomState``, once a batch, on the host.
 """
+from typing import Sequence
+
 import numpy as np
 
 from gluon_tricks.compat import mx
@@ -21,21 +23,35 @@ from gluon_tricks.errors import UsageError
 PAIRS = ('random', 'reverse')
 
 
-def sample_lam(alpha, rng):
+def sample_lam(alpha: float, rng: np.random.RandomState) -> float:
     """One weight lam in [0, 1] from Beta(alpha, alpha); 1.0, and nothing drawn, for an alpha of 0 or less.
 
     Raises `UsageError` for an alpha that is not a finite number.
+
+    >>> import numpy as np
+    >>> import gluon_tricks as gt
+    >>> 0 <= gt.tricks.sample_lam(0.2, np.random.RandomState(0)) <= 1
+    True
+    >>> gt.tricks.sample_lam(0, np.random.RandomState(0))
+    1.0
     """
     if not np.isfinite(alpha):
         raise UsageError('alpha (=%s) must be a finite number: the paper takes --mixup-alpha 0.2' % alpha)
     return float(rng.beta(alpha, alpha)) if alpha > 0 else 1.0
 
 
-def sample_partner(batch_size, rng, pairs='random'):
+def sample_partner(batch_size: int, rng: np.random.RandomState, pairs: str = 'random') -> np.ndarray:
     """The index of each image's partner in its batch, (B,) int.
 
     Paper: random pairs (``pairs`` 'random', a permutation). GluonCV: the reversed batch ('reverse'; nothing drawn).
     Raises `UsageError` for another ``pairs``.
+
+    >>> import numpy as np
+    >>> import gluon_tricks as gt
+    >>> sorted(gt.tricks.sample_partner(3, np.random.RandomState(0)).tolist())
+    [0, 1, 2]
+    >>> gt.tricks.sample_partner(3, np.random.RandomState(0), 'reverse').tolist()
+    [2, 1, 0]
     """
     if pairs == 'random':
         return rng.permutation(batch_size)
@@ -44,11 +60,17 @@ def sample_partner(batch_size, rng, pairs='random'):
     raise UsageError('pairs (=%r) must be one of %s: give --mixup-pairs one of them' % (pairs, ', '.join(PAIRS)))
 
 
-def mix(a, lam, partner):
+def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:
     """Equations 7 and 8: lam * a + (1 - lam) * a[partner], in float32.
 
     ``a``: images (B, C, H, W) and targets (B, K) alike; ``partner``: (B,) int from `sample_partner`. A ``lam`` of 1
     returns ``a`` itself.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> targets = mx.nd.array([[1, 0], [0, 1]])
+    >>> gt.tricks.mix(targets, 0.75, partner=[1, 0]).asnumpy().tolist()
+    [[0.75, 0.25], [0.25, 0.75]]
     """
     if lam == 1:
         return a

@@ -7,6 +7,8 @@
 * Cost: none.
 * With others: independent of them.
 """
+from typing import List
+
 from gluon_tricks.compat import mx
 
 _nn = mx.gluon.nn
@@ -14,11 +16,16 @@ _DECAYED = (_nn.Dense, _nn.Conv1D, _nn.Conv2D, _nn.Conv3D,
             _nn.Conv1DTranspose, _nn.Conv2DTranspose, _nn.Conv3DTranspose)
 
 
-def no_bias_decay(net):
+def no_bias_decay(net: mx.gluon.Block) -> List[str]:
     """Set ``wd_mult`` 0 on every parameter but the weights of convolution and dense layers; returns the names.
 
     A weight that such a layer shares with another keeps its decay. BatchNorm's running mean and variance are not
     trained, and not named.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> gt.tricks.no_bias_decay(mx.gluon.nn.Dense(3, in_units=2, prefix='dense_'))
+    ['dense_bias']
     """
     decayed = set()
     net.apply(lambda block: decayed.add(block.weight.name) if isinstance(block, _DECAYED) else None)

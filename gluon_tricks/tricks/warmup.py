@@ -14,11 +14,15 @@ from gluon_tricks.errors import UsageError
 FORMS = ('paper', 'gluoncv-2018', 'gluoncv')
 
 
-def warmup_lr(update, lr, warmup_updates, form='paper'):
+def warmup_lr(update: int, lr: float, warmup_updates: int, form: str = 'paper') -> float:
     """The learning rate at ``update`` (1 at the first); ``lr`` itself after the warmup.
 
     ``lr`` is the rate at the warmup's end, ``warmup_updates`` its length m (0: no warmup). Raises `UsageError` for an
     unknown ``form``.
+
+    >>> import gluon_tricks as gt
+    >>> [round(gt.tricks.warmup_lr(update, 0.4, warmup_updates=4), 4) for update in (1, 2, 4, 5)]
+    [0.1, 0.2, 0.4, 0.4]
     """
     if form == 'paper':
         part, whole = update, warmup_updates

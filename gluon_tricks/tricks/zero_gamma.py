@@ -10,26 +10,40 @@
 * With others: none of the other tricks touches gamma. The shortcut's own BN keeps gamma 1, so a block that changes the
   shape starts as its shortcut.
 """
+from typing import List
+
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 
 _LAYERS = (mx.gluon.nn.Conv2D, mx.gluon.nn.BatchNorm)
 
 
-def one_gamma(net):
+def one_gamma(net: mx.gluon.Block) -> None:
     """Let every gamma start at one, as section 2.1 says; to be called before ``net.initialize()``.
 
     GluonCV's ResNeXt and SENet would start with zero gamma unasked.
+
+    >>> import gluon_tricks as gt
+    >>> from gluon_tricks.compat import mx
+    >>> layer = mx.gluon.nn.BatchNorm(in_channels=2, gamma_initializer='zeros')
+    >>> gt.tricks.one_gamma(layer)
+    >>> layer.initialize()
+    >>> layer.gamma.data().asnumpy().tolist()
+    [1.0, 1.0]
     """
     net.apply(lambda block: setattr(block.gamma, 'init', 'ones') if isinstance(block, mx.gluon.nn.BatchNorm) else None)
 
 
-def zero_gamma(net):
+def zero_gamma(net: mx.gluon.Block) -> List[str]:
     """Make gamma start at zero in the last BN of every residual block; returns the names of those gammas, in order.
 
     A residual block is a block with an attribute ``downsample`` (its shortcut, or None), as ours and GluonCV's have.
     To be called before ``net.initialize()``, or after it, when the values are set to zero at once. Raises `UsageError`
     for a network without residual blocks, or whose blocks end in a convolution (the pre-activation ResNet v2).
+
+    >>> import gluon_tricks as gt
+    >>> len(gt.tricks.zero_gamma(gt.get_model('resnet10_v1d_demo', classes=10)))  # its residual blocks
+    4
     """
     names = []
     for block in _residual_blocks(net):
