@@ -337,7 +337,7 @@ def trains_in_bfloat16(build, size, updates, hybrid):
         precision('bfloat16', CPU)
     except UsageError as error:
         pytest.skip(str(error))
-    code = TRAIN.format(root=ROOT, build=build, size=size, updates=updates, hybrid=hybrid)
+    code = TRAIN.format(root=str(ROOT), build=build, size=size, updates=updates, hybrid=hybrid)
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert b'bfloat16' in done.stdout
