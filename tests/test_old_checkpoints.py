@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -23,6 +24,7 @@ from gluon_tricks.tasks.detection.task import Detection
 from gluon_tricks.tasks.segmentation.task import Segmentation
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training.resume import find_to_resume
+from support import ROOT
 from support.archives import write_ade20k
 from support.detection import write_tree
 from support.old_checkpoints import make
@@ -158,6 +160,18 @@ def test_an_option_that_came_later_has_its_default_there(case, resumed):
         find_to_resume(config.replace(extra=4))
     with pytest.raises(UsageError, match="option 'extra' of the stored configuration is unknown to this version"):
         find_to_resume(known.from_dict(stored).replace(save_dir='later', resume='later/latest'))
+
+
+def test_the_page_names_all_that_a_checkpoint_holds(case, resumed):
+    """Every file and field of a checkpoint inside an epoch and of one after it, and nothing else, in its table."""
+    page = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    section = page.split('## What a checkpoint holds')[1].split('\n## ')[0]
+    inside, after = manifest_of(case.old / 'stopped'), json.loads((resumed / 'latest' / 'manifest.json').read_text())
+    held = set(inside) | set(after) | set(inside['files'])
+    assert held <= set(re.findall('`([a-z_.]+)`', section))
+    table = {name for row in section.splitlines() if row.startswith('| ')
+             for name in re.findall('`([a-z_.]+)`', row.split('|')[2])}
+    assert {'net.params', 'progress'} < table <= held | {'manifest.json', 'devices.params'}
 
 
 @pytest.mark.parametrize('task', sorted(PROGRAMS))
