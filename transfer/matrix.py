@@ -130,6 +130,20 @@ class Cell:
         """What a run is made from: kept in its save dir as cell.json."""
         return {'command': shlex.join(self.command), 'sha256': self.row.sha256}
 
+    def begin(self):
+        """From here on it is interrupted, unless it fails or finishes."""
+        self.status = 'interrupted'
+
+    def fail(self, reason):
+        self.status, self.reason = 'failed', reason
+
+    def finish(self, run):
+        """Take the figures of a finished run, the content of its run.json."""
+        wanted = [figure for _, figure, _ in TASKS[self.task].columns] + ['epoch', 'num_images']
+        self.last, self.best = ({name: part[name] for name in wanted if name in part}
+                                for part in (run.get('result') or {}, run.get('best') or {}))
+        self.status = 'finished'
+
 
 def plan(arguments):
     """The cells, row by row, with the figures of those that are finished. Raises UsageError before anything runs."""
@@ -278,9 +292,9 @@ def train(cell):
                 raise UsageError('%s was begun with other weights than %s has now: remove it, or give another --out'
                                  % (cell.save_dir, cell.row.params))
     except UsageError as error:
-        cell.status, cell.reason = 'failed', str(error)
+        cell.fail(str(error))
         return
-    cell.status = 'interrupted'
+    cell.begin()
     code, error = watch(cell.command)
     if code in (129, 130, 143):
         raise KeyboardInterrupt
@@ -289,8 +303,7 @@ def train(cell):
         return
     if code == 3:  # diverged: run.json tells where
         error = _read(os.path.join(cell.save_dir, 'run.json')).get('reason', error)
-    cell.status = 'failed'
-    cell.reason = error or 'exit code %d and no finished run in %s: its output tells why' % (code, cell.save_dir)
+    cell.fail(error or 'exit code %d and no finished run in %s: its output tells why' % (code, cell.save_dir))
 
 
 def take_figures(cell):
@@ -298,10 +311,7 @@ def take_figures(cell):
     run = _read(os.path.join(cell.save_dir, 'run.json'))
     if run.get('status') != 'finished':
         return False
-    wanted = [figure for _, figure, _ in TASKS[cell.task].columns] + ['epoch', 'num_images']
-    cell.last, cell.best = ({name: part[name] for name in wanted if name in part}
-                            for part in (run.get('result') or {}, run.get('best') or {}))
-    cell.status = 'finished'
+    cell.finish(run)
     return True
 
 

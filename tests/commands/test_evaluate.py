@@ -86,7 +86,7 @@ def test_a_label_that_is_no_class_ends_it_with_the_record(label, opened, run_dir
     from gluon_tricks.data.records import record_file as records
     rec = str(make_records(tmp_path, train=4, val=27) / 'rec' / 'val.rec')
     relabel(rec, 13, label)
-    monkeypatch.setattr(records, '_CHECK_ALL', opened)
+    monkeypatch.setattr(records, 'CHECK_ALL', opened)
     assert main(['evaluate', str(run_dir), '--rec-val', rec, '--num-gpus', '0', '--batch-size', '8']) == 2
     captured = capsys.readouterr()
     assert 'record 13 at offset' in captured.err and 'has the label' in captured.err and not captured.out

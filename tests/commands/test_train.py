@@ -332,7 +332,7 @@ def test_a_label_that_is_no_class_ends_a_training_with_the_record(part, label, o
     from gluon_tricks.data.records import record_file as records
     rec = str(make_records(tmp_path / 'data', train=64, val=27) / 'rec' / (part + '.rec'))
     relabel(rec, 13, label)
-    monkeypatch.setattr(records, '_CHECK_ALL', opened)
+    monkeypatch.setattr(records, 'CHECK_ALL', opened)
     assert train(tiny_arguments, tmp_path / 'run', '--data-dir', str(tmp_path / 'data'), '--num-epochs', '1') == 2
     assert 'record 13 at offset' in capsys.readouterr().err
     assert opened == 20000 or not list((tmp_path / 'run').glob('epoch-*'))

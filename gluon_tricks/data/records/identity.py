@@ -5,8 +5,8 @@ import os
 from gluon_tricks.data.records import certificate
 from gluon_tricks.errors import UsageError
 
-_WHOLE = 1 << 25  # bytes: record files up to this size are read whole, of larger ones a sample
-_SAMPLE, _BYTES = 512, 4096  # records, and bytes at the start of each (label, key, and the image's beginning)
+WHOLE = 1 << 25  # bytes: record files up to this size are read whole, of larger ones a sample
+SAMPLE, _BYTES = 512, 4096  # records, and bytes at the start of each (label, key, and the image's beginning)
 
 
 def of_records(rec, idx):
@@ -22,10 +22,10 @@ def of_records(rec, idx):
             index = stream.read()
         lines, size, found = index.splitlines(), os.path.getsize(rec), hashlib.sha256(index)
         with open(rec, 'rb') as stream:
-            if size <= _WHOLE:
+            if size <= WHOLE:
                 found.update(stream.read())
             else:
-                number = min(_SAMPLE, len(lines))
+                number = min(SAMPLE, len(lines))
                 for place in range(number):
                     stream.seek(int(lines[place * (len(lines) - 1) // max(number - 1, 1)].split()[1]))
                     found.update(stream.read(_BYTES))

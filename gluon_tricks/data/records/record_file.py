@@ -21,7 +21,7 @@ from gluon_tricks.errors import UsageError
 
 MAGIC = 0xced7230a
 _MAGIC = struct.pack('<I', MAGIC)
-_CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
+CHECK_ALL = 20000  # with more records than this, only a spread sample of them is opened
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
 _HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
@@ -142,8 +142,8 @@ def _check(rec, idx, num_classes):
         if wrong.any():
             raise damaged(rec, keys, offsets, int(np.flatnonzero(wrong)[0]), what)
     sample = range(len(keys))
-    if len(keys) > _CHECK_ALL:
-        sample = np.unique(np.linspace(0, len(keys) - 1, _CHECK_ALL).astype('int64'))
+    if len(keys) > CHECK_ALL:
+        sample = np.unique(np.linspace(0, len(keys) - 1, CHECK_ALL).astype('int64'))
     with open(rec, 'rb') as stream:
         for row in sample:
             problem, label = _problem(stream, int(offsets[row]), int(ends[row]))

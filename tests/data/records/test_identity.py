@@ -15,7 +15,7 @@ def of(prefix):
 
 @pytest.mark.parametrize('whole', [1 << 25, 0])
 def test_a_copy_is_the_same_and_other_bytes_are_not(whole, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(identity, '_WHOLE', whole)
+    monkeypatch.setattr(identity, 'WHOLE', whole)
     before, copy = of(packed), str(tmp_path / 'copy')
     assert before['images'] == 12 and before['bytes'] == os.path.getsize(packed + '.rec') and before['sha256']
     for end in ('.rec', '.idx'):
@@ -38,15 +38,15 @@ def test_a_copy_is_the_same_and_other_bytes_are_not(whole, packed, tmp_path, mon
 
 
 def test_of_a_large_file_a_sample_is_read(packed, monkeypatch):
-    monkeypatch.setattr(identity, '_WHOLE', 0)
+    monkeypatch.setattr(identity, 'WHOLE', 0)
     for sample in (1, 5, 12):
-        monkeypatch.setattr(identity, '_SAMPLE', sample)
+        monkeypatch.setattr(identity, 'SAMPLE', sample)
         assert of(packed)['images'] == 12
 
 
 @pytest.mark.parametrize('index', [b'x\n' * 12, b'1\t-5\n' * 12, b'1\t99999999999999999999999\n' * 12])
 def test_what_cannot_be_read_is_a_sentence(index, packed, monkeypatch):
-    monkeypatch.setattr(identity, '_WHOLE', 0)
+    monkeypatch.setattr(identity, 'WHOLE', 0)
     os.remove(path_of(packed + '.rec'))
     with open(packed + '.idx', 'wb') as stream:
         stream.write(index)

@@ -139,7 +139,7 @@ def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
     """The first and the last are always in it."""
     seen = []
     problem = records._problem
-    monkeypatch.setattr(records, '_CHECK_ALL', 4)
+    monkeypatch.setattr(records, 'CHECK_ALL', 4)
     monkeypatch.setattr(records, '_problem', lambda *where: seen.append(where[1]) or problem(*where))
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
     offsets = sorted(records.read_index(packed + '.idx')[1])
@@ -154,7 +154,7 @@ def test_a_label_that_is_no_class_is_named(label, packed, monkeypatch):
     with pytest.raises(UsageError, match='record 9 at offset .* has the label '):
         records.check_records(packed + '.rec', packed + '.idx', 12)
     assert records.check_records(packed + '.rec', packed + '.idx') == 12  # a test set's labels are not asked
-    monkeypatch.setattr(records, '_CHECK_ALL', 2)
+    monkeypatch.setattr(records, 'CHECK_ALL', 2)
     assert records.check_records(packed + '.rec', packed + '.idx', 12) == 12
 
 

@@ -217,6 +217,9 @@ def test_an_epoch_depends_on_seed_and_number_alone(ade):
             assert all((a == b).all() for a, b in zip(ours, same))
     for other in (epoch(4), epoch(3, seed=1)):
         assert not all((a[0] == b[0]).all() for a, b in zip(first, other))
+    stream = train_stream(ade)
+    stream.reseed(1)
+    assert all((ours.x == x).all() for ours, (x, _) in zip(stream.epoch(3), epoch(3, seed=1)))
 
 
 def test_every_image_is_seen_at_most_once_and_over_epochs_all_are(ade, monkeypatch):
