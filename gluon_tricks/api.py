@@ -83,7 +83,7 @@ class Run:
 
     @property
     def record(self) -> Dict[str, Any]:
-        """What run.json holds, {} without one."""
+        """The content of run.json, {} without one."""
         try:
             with open(os.path.join(self.path, 'run.json')) as stream:
                 return json.load(stream)
@@ -112,7 +112,7 @@ class Run:
         return events
 
     def devices(self) -> List[Any]:
-        """Where it is asked: all visible GPUs, else the CPU."""
+        """The devices for inference: all visible GPUs, else the CPU."""
         return find_devices()
 
     def net(self) -> Any:
@@ -150,7 +150,7 @@ def evaluate(run: Run, devices: str = '', num_gpus: Optional[int] = None) -> Dic
 
 
 def predict(run: Run, images: Iterable[str], top: int = 5) -> List[Dict[str, Any]]:
-    """What a Run's best checkpoint sees in image files, a dict for each: classes, boxes or segments.
+    """Predictions of a Run's best checkpoint for image files, a dict for each: classes, boxes or segments.
 
     top: classes of an image. Raises UsageError that names a file which is not an image.
 

@@ -141,7 +141,7 @@ def _load_cuda_wheels():
 
 
 def _library_remedy(error):
-    """What to do when MXNet's library does not load, from the loader's words."""
+    """The remedy when MXNet's library does not load, from the loader's words."""
     if 'libcuda.so' in error:
         return "install the NVIDIA driver, or type `make .venv EXTRA=cpu` for MXNet's CPU build"
     if any(name in error for name in _CUDA_LIBRARIES):
@@ -189,7 +189,7 @@ mx = _import_mxnet()
 
 
 def environment():
-    """What decides the last bits of a result besides the configuration, as a dict for ``run.json``."""
+    """Versions and settings, which decide the last bits of a result with the configuration: a dict for ``run.json``."""
     import gluoncv
     return {'python': platform.python_version(), 'mxnet': mx.__version__, 'gluoncv': gluoncv.__version__,
             'numpy': np.__version__, 'threads': int(os.environ['OMP_NUM_THREADS']), 'cores': available_cores(),

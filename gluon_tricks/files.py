@@ -70,7 +70,7 @@ def sync(path):
 
 
 def remedy_for(error):
-    """What to do about an OSError while writing."""
+    """The remedy for an OSError while writing, in words."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return 'free space, or choose another place' if full else 'choose another place'
 

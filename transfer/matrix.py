@@ -3,7 +3,7 @@
     python transfer/matrix.py --backbones runs/a runs/b/best/net.params resnet50_v1b=FILE --tasks voc,ade20k
     python transfer/matrix.py --backbones ... --voc-args "--recipe table8/mixup" --ade20k-args "--recipe table9/mixup"
 
-A row is a classifier, a cell one run of a training program in OUT/<row>/<task>. The same command goes on where it was
+A row is a classifier, a cell one run of a training program in OUT/<row>/<task>. The same command resumes where it was
 interrupted. Standard library only.
 """
 import contextlib
@@ -61,14 +61,14 @@ def main(argv=None):
 
 
 def run(words):
-    """The same, with a UsageError for wrong usage."""
+    """Run the command line. Raises UsageError for wrong usage; else as `main`."""
     try:
         arguments = _parser().parse_args(_joined(words))
         cells = plan(arguments)
         with _lock(arguments.out, '--out'):
             fill(cells, arguments.out)
     except KeyboardInterrupt:
-        print('interrupted: go on with python transfer/matrix.py %s' % shlex.join(words), flush=True)
+        print('interrupted: resume with python transfer/matrix.py %s' % shlex.join(words), flush=True)
         return 130
     print(table(cells), end='', flush=True)
     failed = [cell for cell in cells if cell.status == 'failed']
@@ -127,7 +127,7 @@ class Cell:
 
     @property
     def origin(self):
-        """What a run is made from: kept in its save dir as cell.json."""
+        """The inputs of a run: kept in its save dir as cell.json."""
         return {'command': shlex.join(self.command), 'sha256': self.row.sha256}
 
     def begin(self):
@@ -150,7 +150,7 @@ def plan(arguments):
     names = list(dict.fromkeys(name.strip() for name in arguments.tasks.split(',')))
     for name in names:
         if name not in TASKS:
-            raise UsageError('--tasks %s: %r is no task; name some of %s' % (arguments.tasks, name, ','.join(TASKS)))
+            raise UsageError('--tasks %s: %r is not a task; name some of %s' % (arguments.tasks, name, ','.join(TASKS)))
     extra = {name: _extra(name, getattr(arguments, name + '_args'), name in names) for name in TASKS}
     rows = {}
     for text in arguments.backbones:
@@ -285,7 +285,7 @@ def train(cell):
     path = os.path.join(cell.save_dir, 'cell.json')
     origin = json.dumps(cell.origin, indent=1) + '\n'
     try:
-        with _lock(cell.save_dir, 'the run in'):  # a program may go on there that an earlier matrix began
+        with _lock(cell.save_dir, 'the run in'):  # a program that an earlier matrix began may still run there
             if not os.path.lexists(os.path.join(cell.save_dir, 'latest')):
                 _write(path, origin)
             elif _read(path).get('sha256', cell.row.sha256) != cell.row.sha256:
@@ -389,7 +389,7 @@ def table(cells):
 
 
 def _texts(cell):
-    """What stands in the columns of a cell."""
+    """The text of each column of a cell."""
     columns = TASKS[cell.task].columns
     if cell.status != 'finished':
         return [cell.status] * len(columns)

@@ -1,4 +1,4 @@
-"""``python -m gluon_tricks evaluate``: the exact figures of a run, or of a classifier over a record file."""
+"""``python -m gluon_tricks evaluate``: Exact validation metrics of a run, or of a classifier over a record file."""
 import json
 import math
 import os
@@ -23,7 +23,8 @@ def parser():
     result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
     result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
     result.add_argument('--dtype', choices=DTYPES, help='precision (default: the run\'s, else float32)')
-    result.add_argument('-j', '--num-data-workers', dest='decode_threads', type=int, help='threads that decode (all cores)')
+    result.add_argument('-j', '--num-data-workers', dest='decode_threads', type=int,
+                        help='threads that decode (default: all cores)')
     result.add_argument('--gluoncv-padding', action='store_true',
                         help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
                              'count twice')

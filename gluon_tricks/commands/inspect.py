@@ -1,4 +1,4 @@
-"""``python -m gluon_tricks inspect``: the checkpoints of a run, whole or damaged; of two runs, where they differ."""
+"""``python -m gluon_tricks inspect``: Check the checkpoints of a run; of two runs, find the first differences."""
 import json
 import os
 from typing import Any, Dict, List, Optional, Tuple

@@ -1,4 +1,4 @@
-"""``python -m gluon_tricks predict``: what a run sees in images: a classifier's likeliest classes, boxes, segments."""
+"""``python -m gluon_tricks predict``: Classes, boxes or segments of images, by the network of a run."""
 import json
 import os
 import sys
@@ -16,7 +16,8 @@ def parser():
     result.add_argument('images', nargs='*', metavar='IMAGE', help='image files; without --params, the SAVE_DIR of a run '
                         'in front of them')
     result.add_argument('--params', help='a .params file (with --model), or the SAVE_DIR of a run')
-    result.add_argument('--out', metavar='DIR', help='of a detector or segmentation network: draw there what it finds')
+    result.add_argument('--out', metavar='DIR', help='of a detector or a segmentation network: write a '
+                        'picture of each image there')
     result.add_argument('--model', help='network of a .params file')
     result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
     result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')

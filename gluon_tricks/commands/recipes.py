@@ -79,7 +79,7 @@ def _figures(recipe):
 def main(argv):
     """Print all recipes, or the card of one; returns the exit code."""
     parser = Parser(prog='python -m gluon_tricks recipes',
-                    description='the rows of the paper\'s tables: figures and commands')
+                    description='The rows of the paper\'s tables: figures and commands.')
     parser.add_argument('name', nargs='?', metavar='NAME', help='one recipe, in full (default: the table of all)')
     parser.add_argument('--json', action='store_true', help='print a JSON list')
     arguments = parser.parse_args(argv)

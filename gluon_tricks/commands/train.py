@@ -15,7 +15,7 @@ def main(argv=None):
 
 
 def run(argv):
-    """The same, with an exception in place of each exit code but 0."""
+    """Run the command line. Raises an exception in place of each exit code but 0."""
     arguments = configuration.parser(description=DESCRIPTION).parse_args(argv)
     base = recipes.get(arguments.recipe).config if arguments.recipe else None
     config = configuration.from_namespace(arguments, base)

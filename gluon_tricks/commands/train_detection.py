@@ -16,7 +16,7 @@ def main(argv=None):
 
 @quiet()
 def run(argv):
-    """The same, with a UsageError for wrong usage."""
+    """Run the command line. Raises UsageError for wrong usage; else as `main`."""
     parser = options.parser(rcnn_config.RCNNConfig, description=DESCRIPTION)
     parser.add_argument('--eval', action='store_true', help='instead of training: mAP of --params over the test images')
     parser.add_argument('--predict', nargs='+', metavar='IMAGE', help='instead of training: draw the boxes that '

@@ -17,7 +17,7 @@ def main(argv=None):
 
 @quiet()
 def run(argv):
-    """The same, with a UsageError for wrong usage."""
+    """Run the command line. Raises UsageError for wrong usage; else as `main`."""
     arguments = configuration.parser(DESCRIPTION).parse_args(argv)
     base = None
     if arguments.recipe:
@@ -45,7 +45,7 @@ def run(argv):
 class Weights:
     """--params: `path` of the .params file; of a run also its `backbone` and `classes` (names), else None.
 
-    Raises UsageError for a directory that is no run's.
+    Raises UsageError for a directory that is not a run's.
     """
 
     def __init__(self, path):

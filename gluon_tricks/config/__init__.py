@@ -1,1 +1,1 @@
-"""What a run is told: its options, once, and the rows of the paper's tables. Standard library only."""
+"""The options of a run, each once, and the rows of the paper's tables. Standard library only."""

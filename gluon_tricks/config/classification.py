@@ -173,7 +173,7 @@ class TrainConfig(options.Options):
 # Rules
 
 def _check(config):
-    """What the range of one option does not tell: the options that bound, need or exclude each other."""
+    """The rules between options: those that bound, need or exclude each other."""
     rule = config.rule
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
           'fewer than --num-epochs %d: warmup would never end' % config.num_epochs)

@@ -1,4 +1,4 @@
-"""What a configuration is: a frozen dataclass, of which flags, printed command and stored JSON are views.
+"""Configurations: frozen dataclasses, of which flags, printed command and stored JSON are views.
 
 `config.TrainConfig` is the one of classification; the programs in transfer/ have theirs. Standard library only.
 """

@@ -179,7 +179,7 @@ def _memory_file(path):
 
 
 class _Slot:
-    """Where one piece at a time lies in memory, under two names in `folder` for MXNet, which takes files only."""
+    """One piece at a time in memory, under two names in `folder` for MXNet, which takes files only."""
 
     def __init__(self, folder):
         self.rec, self.idx = (os.path.join(folder, 'piece.' + name) for name in ('rec', 'idx'))

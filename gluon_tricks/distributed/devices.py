@@ -11,7 +11,7 @@ def find_devices(names='', num_gpus=None):
     """The devices of a run as a list of ``mx.Context``.
 
     names: such as ``gpu(0),gpu(2)`` or ``cpu(0),cpu(1)``; num_gpus: that many GPUs, 0 for the CPU. Without either: all
-    visible GPUs, else the CPU. Raises UsageError for a device that is not there or stands twice.
+    visible GPUs, else the CPU. Raises UsageError for a device that is not there or is listed twice.
     """
     visible = mx.context.num_gpus()
     if not names:
@@ -34,7 +34,7 @@ def find_devices(names='', num_gpus=None):
             raise UsageError('--devices %s: the number of a CPU device must be at most %d' % (names, _LAST_CPU))
         devices.append(mx.Context(kind, number))
     if len(set(devices)) < len(devices):
-        raise UsageError('--devices %s: a device stands there twice' % names)
+        raise UsageError('--devices %s: a device is listed twice' % names)
     if len({device.device_type for device in devices}) > 1:
         raise UsageError('--devices %s: mixes CPU and GPU; take devices of one kind' % names)
     return devices

@@ -88,8 +88,8 @@ def read_hosts(path):
     hosts = [host for host in hosts if host]
     wrong = [host for host in hosts if host.startswith('-') or len(host.split()) > 1]
     if wrong or not hosts:
-        raise UsageError('-H %s: %s; write one host on each line' % (path, '%r is no host' % wrong[0] if wrong else
-                                                                    'no host stands there'))
+        raise UsageError('-H %s: %s; write one host on each line' % (path, '%r is not a host' % wrong[0] if wrong else
+                                                                    'it lists no host'))
     return hosts
 
 

@@ -99,7 +99,7 @@ class Workers:
     def average(self, params):
         """Give every device of every worker the mean of the running statistics among the Parameters.
 
-        They are moving averages, so that the mean goes on as the mean of what would have been; and the network that
+        They are moving averages, so that the mean is that of what would have been; and the network that
         is evaluated is the one that is saved.
         """
         statistics = [param.list_data() for param in params if param.name.endswith(('running_mean', 'running_var'))]

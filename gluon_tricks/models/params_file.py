@@ -78,7 +78,7 @@ def check(path):
 
 
 def _damaged(path, fault):
-    return UsageError('%s: the file is damaged or cut short, or none of a network (%s); copy it again' % (path, fault))
+    return UsageError('%s: the file is damaged or cut short, or not of a network (%s); copy it again' % (path, fault))
 
 
 def _bare(name):
@@ -86,7 +86,7 @@ def _bare(name):
 
 
 class _Fault(Exception):
-    """What is wrong in a file, without its name."""
+    """The fault of a file in words, without its name."""
 
 
 class _Headers:

@@ -177,7 +177,7 @@ def _model_file(name, pretrained, root):
 
 
 def _published(name, fetch):
-    """What ``fetch`` returns, with its failures (network, server, hash, file) as one UsageError."""
+    """The result of ``fetch``, with its failures (network, server, hash, file) as one UsageError."""
     from gluoncv.model_zoo import model_store
     remedy = 'give a file you have by --params-file FILE or, to train, by --resume-params FILE'
     try:
@@ -214,7 +214,7 @@ def know_shapes(net, input_size, name=None):
 
 
 def trained_net(name, params, classes, input_size, devices, low_precision, hybridize=True, use_se=False):
-    """A network with the weights of the file `params`, only to be asked: a teacher's, or one to evaluate.
+    """A network with the weights of the file `params`, for inference: a teacher, or one to evaluate.
 
     devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
     """

@@ -1,1 +1,1 @@
-"""What is trained: classification (sections 2 to 5), detection and segmentation (section 6)."""
+"""The tasks: classification (sections 2 to 5), detection and segmentation (section 6)."""

@@ -46,7 +46,7 @@ def is_name(text):
 
 
 def name_of(epoch, batch=None):
-    """Name of the checkpoint after `epoch`, or inside it, after so many of its batches."""
+    """Name of the checkpoint after `epoch`, or inside it, after `batch` of its batches."""
     return 'epoch-%04d' % epoch + ('' if batch is None else '-batch-%06d' % batch)
 
 
@@ -90,7 +90,7 @@ def write(save_dir, name, files, manifest):
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UsageError('the checkpoint %s could not be written (%s): the one before it is whole; free space or '
-                         'choose another --save-dir, and go on with --resume' % (final, _first_line(error))) from error
+                         'choose another --save-dir, and resume with --resume auto' % (final, _first_line(error))) from error
     return final
 
 
@@ -119,7 +119,7 @@ def point(save_dir, link, name):
     """Make SAVE_DIR/link a link to the checkpoint `name`, atomically. Raises UsageError."""
     path, partial = os.path.join(save_dir, link), os.path.join(save_dir, '.%s-%d' % (link, os.getpid()))
     if os.path.isdir(path) and not os.path.islink(path):
-        raise UsageError('%s is a directory, where a link to a checkpoint is to be: move it away, and go on with '
+        raise UsageError('%s is a directory, where a link to a checkpoint belongs: move it away, and resume with '
                          '--resume auto' % path)
     try:
         if os.path.lexists(partial):
@@ -169,7 +169,7 @@ def _reading(path, name):
         regular(os.path.join(path, name))
         yield
     except MemoryError as error:
-        raise UsageError('checkpoint %s: there is no memory to read %s; try again when there is' % (path, name)
+        raise UsageError('checkpoint %s: there is not enough memory to read %s; free some and try again' % (path, name)
                          ) from error
     except OSError as error:
         reason = error.strerror or error
@@ -205,7 +205,7 @@ def _read_manifest(path):
 
 
 def _is_complete(manifest):
-    """Whether a manifest has what every one has, of the types that it has them in."""
+    """Whether a manifest has the fields of every manifest, in their types."""
     files, epoch, batch = manifest.get('files'), manifest.get('epoch'), manifest.get('batch')
     return (type(epoch) is int and epoch >= 0 and (batch is None or type(batch) is int and batch >= 0)
             and isinstance(manifest.get('config'), dict) and isinstance(files, dict)
@@ -214,7 +214,7 @@ def _is_complete(manifest):
 
 
 def task_of(manifest):
-    """What a checkpoint's run trains; of an older one, which did not store it, told by an option of that task alone."""
+    """The task of a checkpoint; of an older one, which did not store it, told by an option of that task alone."""
     if isinstance(manifest.get('task'), str):
         return manifest['task']
     own = {'network': 'detection', 'backbone': 'segmentation'}

@@ -21,7 +21,7 @@ _SMALLEST_LR = 1e-20  # stands for a learning rate of 0: moves no weight, and th
 
 
 class _State:
-    """What `PaperNAG` keeps for one parameter on one device: velocity, float32 master (or None), last learning rate."""
+    """The state of `PaperNAG` for one parameter on one device: velocity, float32 master or None, last learning rate."""
 
     def __init__(self, velocity, master):
         self.velocity, self.master, self.lr = velocity, master, None
@@ -134,7 +134,7 @@ def set_states(trainer, arrays):
     """
     strange = [key for key in arrays if not re.fullmatch('[0-9]{1,9}/[a-z]+', key)]
     if strange:
-        raise UsageError('the saved optimizer state has %.60r in it: it is none of this program' % strange[0])
+        raise UsageError('the saved optimizer state has %.60r in it: this program did not write it' % strange[0])
     indices = sorted({int(key.split('/')[0]) for key in arrays})
     optimizer = trainer._optimizer
     for number, updater in enumerate(trainer._updaters):

@@ -1,4 +1,4 @@
-"""Where a run goes on, and whether what its checkpoint tells fits the run: every field, before anything is written.
+"""The checkpoint that a run resumes from, and whether every field of it fits the run, before anything is written.
 
 A manifest whose digest agrees was written whole, but by whom is not known: it may be another program's, or forged.
 """
@@ -15,7 +15,7 @@ _PARTS = {'train': 'training', 'val': 'validation'}
 def find_to_resume(config, workers=1):
     """((path, manifest) or None, notices): where a run with this configuration starts.
 
-    ``config.resume``: '' starts anew, 'auto' goes on from the newest whole checkpoint in ``config.save_dir``, else it
+    ``config.resume``: '' starts anew, 'auto' resumes from the newest whole checkpoint in ``config.save_dir``, else it
     names a checkpoint. workers: how many train. Raises UsageError where a new run would write over another one; where
     the checkpoint is damaged, for auto: where none is usable or the newest cannot be read now; where it was made with
     other options (the first that differs is named) or by another number of workers; and as `check_manifest`.
@@ -23,7 +23,7 @@ def find_to_resume(config, workers=1):
     if config.resume in ('', 'auto'):
         names = checkpoint.names(config.save_dir)
         if not config.resume and names:
-            raise UsageError('--save-dir %s holds the checkpoints of another run: add --resume auto to go on with '
+            raise UsageError('--save-dir %s holds the checkpoints of another run: add --resume auto to resume '
                              'it, or give another --save-dir' % config.save_dir)
         if not config.resume:
             return None, []
@@ -69,11 +69,11 @@ def _check_options(config, path, manifest, workers):
         raise UsageError('checkpoint %s cannot be resumed: %s' % (path, error)) from error
     for name, value in config.to_dict().items():
         if not config.field(name).metadata['free_on_resume'] and before[name] != value:
-            raise UsageError('--resume %s: %s is %s now and was %s in %s; give the value of before, or start a new run '
+            raise UsageError('--resume %s: %s is %s now and was %s in %s; give that value, or start a new run '
                              'with another --save-dir' % (config.resume, name, value, _shown(before[name]), path))
     before = manifest.get('workers', 1)
     if before != workers:
-        raise UsageError('--resume %s: %s was trained by %s workers, and there are %d now; start as many, or start a '
+        raise UsageError('--resume %s: %s was trained by %s workers, and there are %d now; start that many, or start a '
                          'new run with another --save-dir' % (config.resume, path, _shown(before), workers))
 
 
@@ -157,15 +157,15 @@ def check_manifest(config, path, manifest):
 
 
 def _unfit(path, field, value):
-    return UsageError('checkpoint %s cannot be resumed: %s in its manifest is %s, as it is in none of this run; move it '
-                      'away to go on from the one before it' % (path, field, _shown(value)))
+    return UsageError('checkpoint %s cannot be resumed: %s in its manifest is %s, which this run cannot have; move '
+                      'it away to resume from the one before it' % (path, field, _shown(value)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A manifest and what the run has found
 
 def check_fits(config, path, manifest, setup, workers, facts):
-    """Raise UsageError where a checkpoint is of other data, or of another task, than the run that goes on from it.
+    """Raise UsageError where a checkpoint is of other data, or of another task, than the run that resumes from it.
 
     setup: run.Setup; workers: how many; facts: the run's own for manifests, of which ``data`` are {'train' and 'val':
     facts of data.identity} and ``classes`` names. What an older version did not keep is not compared.
@@ -221,5 +221,5 @@ def _change(was, now):
 
 
 def _other_data(config, path, what):
-    return UsageError('--resume %s: %s than those that %s was trained on; give the data of before, or start a new run '
+    return UsageError('--resume %s: %s than those that %s was trained on; give those data, or start a new run '
                       'with another --save-dir' % (config.resume, what, path))

@@ -67,18 +67,18 @@ class Record:
         try:
             write_json(path, self._run)
         except OSError as error:
-            raise unwritable(path, error, '%s, and go on with --resume auto' % remedy_for(error)) from error
+            raise unwritable(path, error, '%s, and resume with --resume auto' % remedy_for(error)) from error
 
     def line(self, text):
         """One line of the log, to the logger ``gluon_tricks`` and to the file. Raises UsageError for the file."""
         try:
             _logger.log(logging.WARNING if text.startswith('Warning: ') else logging.INFO, text)
-        except OSError:  # who read the console has gone, as `| tee` does at Ctrl-C; the run goes on
+        except OSError:  # who read the console has gone, as `| tee` does at Ctrl-C; the run continues
             self._leave_console()
         self._append(self._log, text)
 
     def _leave_console(self):
-        """What is for the console goes to nowhere, the errors as well where it was a terminal with the bar."""
+        """Discard what is for the console, the errors as well where it was a terminal with the bar."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for number in (1,) if self._bar is None else (1, 2):
             os.dup2(nowhere, number)
@@ -99,7 +99,7 @@ class Record:
             stream.write(text + '\n')
             stream.flush()
         except OSError as error:
-            raise unwritable(stream.name, error, '%s, and go on with --resume auto' % remedy_for(error)) from error
+            raise unwritable(stream.name, error, '%s, and resume with --resume auto' % remedy_for(error)) from error
 
     def event(self, kind, **values):
         """One object of log.jsonl; its numbers also go to TensorBoard."""

@@ -35,8 +35,8 @@ class Guard:
 
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where it may `interrupt`, as
     before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
-    `beat()` for so long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
-    (0: never). goes_on: the command that goes on. In another thread than the first one there are no signals to hear.
+    `beat()` for that long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
+    (0: never). goes_on: the command that resumes. In another thread than the first one there are no signals to hear.
     """
 
     def __init__(self, save_dir, stall_minutes=0.0, goes_on=''):
@@ -124,5 +124,5 @@ class Guard:
     def _end(self, code, words):
         """End the process, whatever its other threads are at; checkpoints are whole at any time."""
         with contextlib.suppress(OSError):  # nobody may read it any more
-            os.write(2, ('\n%s; go on with %s\n' % (words, self.goes_on)).encode())
+            os.write(2, ('\n%s; resume with %s\n' % (words, self.goes_on)).encode())
         os._exit(code)

@@ -267,7 +267,7 @@ def restore_arrays(path, manifest, net, trainer, rank=0):
             number, _, name = key.partition(':')
             if not re.fullmatch('[0-9]{1,6}', number) or name not in params or not _is_statistic(params[name]) \
                     or value.shape != params[name].shape:
-                raise UsageError('checkpoint %s holds another network: %.60r in devices.params is none of its '
+                raise UsageError('checkpoint %s holds another network: %.60r in devices.params is not one of its '
                                  'statistics' % (path, key))
             if int(number) // devices == rank:
                 value.copyto(params[name].list_data()[int(number) % devices])

@@ -6,7 +6,7 @@ from gluon_tricks.compat import mx
 
 
 class Sums:
-    """A row of so many float32 sums (width) on each device, and a count on the host."""
+    """A row of `width` float32 sums on each device, and a count on the host."""
 
     def __init__(self, width):
         self.width = width
@@ -41,6 +41,6 @@ class Sums:
         return {'rows': gathered.tolist(), 'count': self.count}
 
     def restore(self, state, devices, rank=0):
-        """Put what `of_workers` gave back into the worker `rank`: the sums go on with the same bits."""
+        """Put what `of_workers` gave back into the worker `rank`: the sums continue with the same bits."""
         self._rows = {number: mx.nd.array(row, ctx=devices[number]) for number, row in enumerate(state['rows'][rank])}
         self.count = state['count']

@@ -70,7 +70,7 @@ class Precision:
             net.cast('float16')  # BatchNorm keeps its parameters float32 by itself
 
     def cast_input(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
-        """What the network takes for a float32 batch ``x``, on x's device."""
+        """The input of the network for a float32 batch ``x``, on x's device."""
         if self.dtype != 'float16':
             return x
         x = x.astype('float16')
@@ -238,7 +238,7 @@ class LossScaler:
             self.scale, self.good = self.scale * self.growth, 0
 
     def state(self) -> Dict[str, Any]:
-        """What a resumed run needs, as JSON values."""
+        """The state that a resume needs, as JSON values."""
         return {'scale': self.scale, 'good': self.good, 'skipped': self.skipped}
 
     def restore(self, state: Dict[str, Any]) -> None:

@@ -118,5 +118,5 @@ def test_nothing_is_pickled(tmp_path):
 
 def test_a_latest_that_is_a_directory_is_named(tmp_path):
     (tmp_path / 'latest').mkdir()
-    with pytest.raises(UsageError, match='latest is a directory, where a link to a checkpoint is to be'):
+    with pytest.raises(UsageError, match='latest is a directory, where a link to a checkpoint belongs'):
         checkpoint.point(str(tmp_path), 'latest', 'epoch-0001')

@@ -64,7 +64,7 @@ def test_where_it_may_interrupt_it_does(number, tmp_path):
 def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
     code, err = run(WAIT, tmp_path, signals=[number, number])
     assert code == 128 + number
-    assert 'stopped at once by a second %s; go on with python again.py' % signal.Signals(number).name in err
+    assert 'stopped at once by a second %s; resume with python again.py' % signal.Signals(number).name in err
 
 
 def test_the_same_signal_twice_at_once_counts_as_one(tmp_path):
@@ -80,7 +80,7 @@ def test_the_same_signal_twice_at_once_counts_as_one(tmp_path):
 
 def test_a_stall_leaves_the_stacks_and_a_code_of_its_own(tmp_path):
     code, err = run(WAIT, tmp_path, stall=0.5 / 60)
-    assert code == STALLED and err.count('--stall-minutes') == 1 and 'go on with python again.py' in err
+    assert code == STALLED and err.count('--stall-minutes') == 1 and 'resume with python again.py' in err
     stacks = (tmp_path / 'stacks.txt').read_text()
     assert 'File "<string>", line' in stacks and 'signals.py' in stacks  # of the first thread, and the watching one
 

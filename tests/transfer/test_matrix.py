@@ -226,7 +226,7 @@ def test_an_interrupt_ends_both_and_the_same_command_goes_on(stop, program, tmp_
     stop(process)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == '' and 'child: interrupted\n' in out
-    assert out.splitlines()[-1] == 'interrupted: go on with python transfer/matrix.py ' + ' '.join(words)
+    assert out.splitlines()[-1] == 'interrupted: resume with python transfer/matrix.py ' + ' '.join(words)
     lines = (tmp_path / 'out' / 'matrix.txt').read_text().splitlines()
     assert lines[2].split()[1:] == ['interrupted'] and lines[3].split()[1:] == ['not', 'run']
     done = subprocess.run([sys.executable, str(script)] + words, **pipes)
@@ -300,7 +300,7 @@ def test_a_directory_that_is_called_after_the_network_names_the_row(tmp_path):
 
 @pytest.mark.parametrize('words, part', [
     (['/no.params'], '--backbones /no.params: /no.params cannot be read (No such file'),
-    (['FILE', 'FILE'], 'are both called resnet50_v1d-a'), (['FILE', '--tasks', 'voc,coco'], "'coco' is no task"),
+    (['FILE', 'FILE'], 'are both called resnet50_v1d-a'), (['FILE', '--tasks', 'voc,coco'], "'coco' is not a task"),
     (['FILE', '--voc-args', '--lr -1'], '--voc-args "--lr -1": '),
     (['FILE', '--voc-args', '--lr=-1'], '--lr -1.0 must be above 0'),
     (['FILE', '--voc-args', '--speed 3'], 'unrecognized arguments: --speed 3'),

@@ -1,6 +1,6 @@
-"""``python -m gluon_tricks prepare``: the data sets, from their official archives to what training reads.
+"""``python -m gluon_tricks prepare``: Make from the official archives of a data set what training reads.
 
-Each command goes on where it stopped when it is given again, and writes the same bytes whatever happened in between.
+Each command resumes where it stopped when it is given again, and writes the same bytes whatever happened in between.
 """
 import os
 
@@ -62,7 +62,7 @@ def main(argv):
         packed = folder.pack_folder(os.path.expanduser(arguments.dir), arguments.out, arguments.processes, progress=True,
                                             seed=arguments.seed, resize=arguments.resize, quality=arguments.quality)
         if packed.skipped:
-            print('left out: %d files that are no JPEG or PNG, such as %s' % (len(packed.skipped), packed.skipped[0]))
+            print('left out: %d files that are not JPEG or PNG, such as %s' % (len(packed.skipped), packed.skipped[0]))
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo' and not arguments.scenes:
         packed = demo_digits.write_digits(arguments.out or 'runs/demo-data', arguments.processes)

@@ -59,7 +59,7 @@ def extract(members, out, name, check, describe, source, processes=1):
             sync(out)
         return _done(certificate, plan, describe)
     except OSError as error:
-        raise UsageError('%s cannot be written (%s): %s; the same command goes on where it stopped'
+        raise UsageError('%s cannot be written (%s): %s; the same command resumes where it stopped'
                          % (out, error.strerror or error, remedy_for(error))) from error
 
 

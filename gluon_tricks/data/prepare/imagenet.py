@@ -75,7 +75,7 @@ def val_items(path, wnids, truth, classes):
     for name, member in archives.tar_members(path):
         number = re.search(r'_(\d+)\.JPEG$', name)
         if not number or not 1 <= int(number.group(1)) <= len(truth) or int(number.group(1)) in members:
-            raise UsageError('%s holds %s, which is none of the %d validation images: give ILSVRC2012_img_val.tar'
+            raise UsageError('%s holds %s, which is not one of the %d validation images: give ILSVRC2012_img_val.tar'
                              % (path, name, len(truth)))
         members[int(number.group(1))] = os.path.basename(name), member
     if len(members) != len(truth):

@@ -65,7 +65,7 @@ def check_image(tree, year, identity, classes):
             label = thing.find('name').text.strip().lower()
             box = [float(thing.find('bndbox/' + side).text) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
             if label not in classes:
-                raise UsageError('%s has an object of the class %r, which is none of %s'
+                raise UsageError('%s has an object of the class %r, which is not one of %s'
                                  % (shown[annotation], label, ', '.join(classes)))
             if not (1 <= box[0] < box[2] <= width and 1 <= box[1] < box[3] <= height):
                 strange.append('%s has a box %s outside its image of %d x %d'

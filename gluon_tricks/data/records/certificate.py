@@ -101,7 +101,7 @@ def _check_fields(facts):
     """Raise ValueError that names the fields that a certificate lacks, that hold something else than they should, or
     that contradict each other."""
     if not isinstance(facts, dict):
-        raise ValueError('it is no table of fields')
+        raise ValueError('it is not a table of fields')
     wrong = [name for name, holds in _FIELDS.items() if name not in facts or not holds(facts[name])]
     if wrong:
         raise ValueError('it lacks %s, or has something else there' % ', '.join(wrong))

@@ -23,10 +23,10 @@ _handlers = []  # kept alive: C calls them
 def watch(files, going_on=None):
     """From now on a crash of this process ends with a sentence that names the bad record of `files`, and code 1.
 
-    files: [(rec, idx)]; going_on: the command that goes on after the last checkpoint, for a crash of another cause;
+    files: [(rec, idx)]; going_on: the command that resumes the run, for a crash of another cause;
     None for a program that has no checkpoints.
     """
-    remedy = 'go on after the last checkpoint with %s' % going_on if going_on else _AGAIN
+    remedy = 'resume from the last checkpoint with %s' % going_on if going_on else _AGAIN
     words = [sys.executable, '-c', _START % _FOLDER, '', remedy] + [path for pair in files for path in pair]
 
     def replace(number):

@@ -1,4 +1,4 @@
-"""What data are, whatever their path: facts that a checkpoint keeps, and that a resumed run must find again."""
+"""Identity of data, whatever their path: facts that a checkpoint keeps, and that a resumed run must find again."""
 import hashlib
 import os
 

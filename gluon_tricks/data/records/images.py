@@ -39,7 +39,7 @@ def frame(content):
 
 
 def size_problem(content):
-    """What is wrong with the size of an image, as far as its first bytes tell it, or None."""
+    """The fault of an image's size in words, as far as its first bytes tell it, or None."""
     found = frame(content)
     return _too_large(*found[:2]) if found else None
 

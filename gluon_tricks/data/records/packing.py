@@ -1,7 +1,7 @@
 """Packing images into record files: in shuffled order, by several processes, going on after a kill.
 
 Records are packed shuffled, because each of several training workers reads a contiguous share, which must be a fair
-sample. The images are cut into shards of a few hundred. A worker makes a shard's records in memory, waits until it is
+sample. The images are cut into shards of a few hundred. A process makes a shard in memory, waits until it is
 known where the shard before ends, writes them there in the growing record file, and then a file of facts about them,
 which says that they are finished. All of that lies in PREFIX.parts (see `parts`), and the four files PREFIX.rec, .lst,
 .idx and .certificate.json appear when every byte of them is on the disk, the index last. A kill, or a full disk, at
@@ -95,7 +95,7 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
                 _make(packing, prefix, folder, plan, processes, progress)
             _publish(prefix, folder)
     except OSError as error:
-        raise UsageError('%s.rec cannot be written (%s): %s; the same command goes on where it stopped'
+        raise UsageError('%s.rec cannot be written (%s): %s; the same command resumes where it stopped'
                          % (prefix, error.strerror or error, remedy_for(error))) from error
     return len(items)
 
@@ -188,7 +188,7 @@ def _make_shards(packing, order, prefix, folder, processes, progress):
 
 
 def _cuts(sizes):
-    """Where shards begin and, last, end, for the sizes of the images in their order."""
+    """The places where shards begin and, last, end, for the sizes of the images in their order."""
     cuts, images, total = [0], 0, 0
     for place, size in enumerate(sizes):
         if images == SHARD or images and total + size > SHARD_BYTES:
@@ -242,7 +242,7 @@ def _read_shard(folder, number):
 
 
 def _write_ends(folder, shards):
-    """A table, for all workers, of where each shard ends, with a zero before it; they fill it (see `_start`)."""
+    """A table, for all of the pool, of where each shard ends, with a zero before it; they fill it (see `_start`)."""
     ends = np.full(len(shards) + 1, _UNKNOWN, 'int64')
     ends[0] = 0
     for number, facts in shards.items():
@@ -265,7 +265,7 @@ def write_shard(folder, number, items, resize, quality):
         sizes = [sum(map(len, each)) for each in made]
         start = _start(ends, number)
         if ends[number + 1] not in (_UNKNOWN, start + sum(sizes)):
-            raise UsageError('an image from %s to %s is not what it was when this was begun: remove %s and start again'
+            raise UsageError('an image from %s to %s has changed since this was begun: remove %s and start again'
                              % (items[0][3], items[-1][3], folder))
         end = start + sum(sizes)
     finally:
@@ -280,7 +280,7 @@ def write_shard(folder, number, items, resize, quality):
 
 
 def _start(ends, number):
-    """Where a shard starts. It may be about to be told by the process that makes the shard before."""
+    """The place where a shard starts. It may be about to be told by the process that makes the shard before."""
     while ends[number] == _UNKNOWN:
         time.sleep(0.001)
     if ends[number] == _FAILED:

@@ -25,8 +25,8 @@ def ordered(function, tasks, processes):
     try:
         yield from _in_order(pool, function, tasks, 2 * processes)
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise UsageError('a worker process was killed, perhaps for want of memory: start the same command again, it '
-                         'goes on where it was; --processes 1 takes the least memory') from error
+        raise UsageError('a process of the pool was killed, perhaps for lack of memory: start the same command again, '
+                         'it resumes where it was; --processes 1 takes the least memory') from error
 
 
 def in_threads(function, tasks, threads, ahead):

@@ -96,9 +96,9 @@ def list_bytes(entries):
 
 
 def label_problem(label, num_classes):
-    """What is wrong with a label that is no class, below `num_classes` (None: any number), or None."""
+    """The fault of a label that is not a class below `num_classes` (None: any number) in words, or None."""
     if label != int(label) or label < 0:
-        return 'has the label %.9g, which is no class' % label
+        return 'has the label %.9g, which is not a class' % label
     if label >= (num_classes or MOST_CLASSES):
         return 'has the label %d, beyond %d classes' % (label, num_classes or MOST_CLASSES)
     return None
@@ -135,10 +135,10 @@ def _check(rec, idx, num_classes):
     keys, offsets, ends = in_file_order(rec, idx)
     if len(np.unique(keys)) != len(keys):
         twice = collections.Counter(keys.tolist()).most_common(1)[0][0]
-        raise UsageError('%s: key %d stands there twice; pack the records again' % (idx, twice))
+        raise UsageError('%s: key %d is listed twice; pack the records again' % (idx, twice))
     for wrong, what in ((offsets + 8 > size, 'begins beyond the end of the file (%d bytes)' % size),
                         (offsets % 4 != 0, 'does not begin at a multiple of 4'),
-                        (ends - offsets < 8, 'stands in the index twice')):
+                        (ends - offsets < 8, 'is listed twice in the index')):
         if wrong.any():
             raise damaged(rec, keys, offsets, int(np.flatnonzero(wrong)[0]), what)
     sample = range(len(keys))
@@ -170,7 +170,7 @@ def undecodable(rec, keys, offsets, row, what):
 
 
 def mislabelled(rec, keys, offsets, row, label, num_classes):
-    """The UsageError for a record whose label is no class."""
+    """The UsageError for a record whose label is not a class."""
     return UsageError('%s: record %d at offset %d %s: put its label right and pack again, or give the --num-classes of '
                       'these records' % (rec, keys[row], offsets[row], label_problem(label, num_classes)))
 
@@ -269,7 +269,7 @@ def _pieces(stream, begin, limit):
         stream.seek(place)
         header = stream.read(8) if place + 8 <= limit else b''
         if header[:4] != _MAGIC:
-            raise ValueError('has a piece that is none of a record' if number else 'does not begin as a record does')
+            raise ValueError('has a piece that is not of a record' if number else 'does not begin as a record does')
         flag, length = _flag_and_length(header)
         if flag not in ((2, 3) if number else (0, 1)):
             raise ValueError('has pieces in a wrong order')
@@ -297,7 +297,7 @@ def head_of(content):
 
 
 def decode_problem(stream, begin, end):
-    """What is wrong with the record from `begin` to `end`, its label or its image as OpenCV decodes it, or None."""
+    """The fault in words of the record from `begin` to `end`, its label or its image as OpenCV decodes it, or None."""
     import cv2
     try:
         content, own_end = read_record(stream, begin, end)

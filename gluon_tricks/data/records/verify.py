@@ -1,4 +1,4 @@
-"""``python -m gluon_tricks verify``: every byte of a record file looked at, every image decoded, and a certificate.
+"""``python -m gluon_tricks verify``: Check every byte of a record file, decode every image, and write a certificate.
 
 The walk finds what is wrong with the index, the records, their labels and their ids; `verify_record` looks at each
 record. A file that has a certificate is compared to it. `clean_copy` writes the copy that --drop asks for.
@@ -183,7 +183,7 @@ def _whole_records(lines, found, rules, names, problems):
             offset, ' (%s)' % name if name else '', ', and ' + what if what else '')))
         if not what:
             records.append(Record(offset, key, name or 'at%d' % offset, looked))
-    problems += [Problem(None, None, place, 'the %d bytes at offset %d are no record' % (number, place))
+    problems += [Problem(None, None, place, 'the %d bytes at offset %d are not a record' % (number, place))
                  for place, number in found.rests]
     return sorted(records, key=lambda each: each.offset)
 
@@ -245,7 +245,7 @@ def _usable_lines(keys, offsets, size, names, problems):
         what = ('begins beyond the end of the file (%d bytes)' % size if offset + 8 > size else
                 'does not begin at a multiple of 4' if offset % 4 else
                 'has a place in the index that another record has' if offset in seen_offsets else
-                'has a key that stands in the index twice' if key in seen_keys else None)
+                'has a key that is listed twice in the index' if key in seen_keys else None)
         seen_keys.add(key)
         seen_offsets.add(offset)
         if what:

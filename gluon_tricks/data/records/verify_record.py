@@ -131,7 +131,7 @@ def _strict():
 
 
 def decoder():
-    """What decodes, with its version; OpenCV only where libjpeg's warnings can be had from it."""
+    """The decoder and its version; OpenCV only where libjpeg's warnings can be had from it."""
     import cv2
     import PIL
     from PIL import features

@@ -1,4 +1,4 @@
-"""A working directory from which a command goes on after a kill: one process at a time, of one plan.
+"""A working directory from which a command resumes after a kill: one process at a time, of one plan.
 
 ``plan`` in it is a digest of all that decides what is made; what belongs to another plan is thrown away. Files whose
 names end with ``.partial`` were being written.
@@ -25,7 +25,7 @@ def parts(folder, plan, what):
             except BaseException:
                 if all(name in (LOCK, 'plan') or name.endswith('.partial')
                        or os.path.getsize(os.path.join(folder, name)) == 0 for name in os.listdir(folder)):
-                    _empty(folder)  # nothing to go on from
+                    _empty(folder)  # nothing to resume
                 raise
             _empty(folder)
     finally:

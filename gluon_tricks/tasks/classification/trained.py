@@ -19,7 +19,7 @@ from gluoncv.data import ImageNet1kAttr
 
 
 def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False):
-    """What a .params file or a run's directory says: a dict with params, model, classes, sizes, mean and std.
+    """The facts of a .params file or a run's directory: a dict with params, model, classes, sizes, mean and std.
 
     A run's own configuration stands behind what is not given. Raises UsageError.
     """

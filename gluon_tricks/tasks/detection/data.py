@@ -52,7 +52,7 @@ def open_voc(root, processes=1):
 
 
 def identity_of(dataset):
-    """What a VOC set holds, for checkpoints: `identity.of_files` of its images and boxes."""
+    """Identity of a VOC set, for checkpoints: `identity.of_files` of its images and boxes."""
     return identity.of_files(dataset._root, ([path.format(*item) for path in (dataset._image_path, dataset._anno_path)]
                                              for item in dataset._items))
 
@@ -66,7 +66,7 @@ def _certificate(root):
             facts = json.loads(stream.read().decode())
         names, quirks = facts['classes'], [line for each in facts['sets'].values() for line in each['quirks']]
         if not 0 < len(names) <= MOST_CLASSES or not all(isinstance(text, str) for text in list(names) + quirks):
-            raise ValueError('its classes and quirks are no names')
+            raise ValueError('its classes and quirks are not names')
     except FileNotFoundError:
         return prepare_voc.CLASSES, set()
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:

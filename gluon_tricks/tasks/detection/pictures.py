@@ -1,4 +1,4 @@
-"""What a detector finds, drawn on the photograph (paper section 6.1)."""
+"""Boxes drawn on the photograph (paper section 6.1)."""
 import json
 import os
 
@@ -12,7 +12,7 @@ from gluon_tricks.models.backbone import MOST_CLASSES
 from gluon_tricks.tasks.detection.task import detect
 
 SHOWN = 0.5  # the score from which a box is drawn
-_READABLE, _MOST_ZOOM = 300, 4  # a short side of fewer pixels is enlarged so many times at most
+_READABLE, _MOST_ZOOM = 300, 4  # a short side of fewer pixels is enlarged this many times at most
 
 
 def stored_classes(params):

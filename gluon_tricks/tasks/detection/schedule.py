@@ -11,7 +11,7 @@ class DetectionSchedule:
 
     Warmup rises from `warmup_factor` * lr at the first update to lr after `warmup_updates` more; then every epoch in
     `decay_epochs` multiplies by `decay_factor`. GluonCV cuts a warmup that is longer than the first epoch, and goes on
-    with the rate that it had reached; here it goes on.
+    with the rate that it had reached; here warmup continues.
     """
 
     lr: float

@@ -60,7 +60,7 @@ class Scenes:
         return len(self.pairs)
 
     def identity(self):
-        """What the scenes are, for checkpoints: `identity.of_files` of photographs and masks."""
+        """Identity of the scenes, for checkpoints: `identity.of_files` of photographs and masks."""
         return identity.of_files(self.root, self.pairs)
 
     def read(self, index):
@@ -68,7 +68,7 @@ class Scenes:
         path, mask_path = self.pairs[index]
         image, mask = read_image(path), np.array(read_image(mask_path, None))
         if mask.ndim != 2 or mask.dtype != np.uint8:
-            raise UsageError('%s is no mask: it must hold one number of 8 bits a pixel' % mask_path)
+            raise UsageError('%s is not a mask: it must hold one number of 8 bits a pixel' % mask_path)
         if mask.shape[::-1] != image.size:
             raise UsageError('%s is %d x %d, its image %d x %d: prepare the tree again'
                              % ((mask_path,) + mask.shape[::-1] + image.size))
@@ -146,7 +146,7 @@ class Batch:
 
 
 def _batches(samples, sizes):
-    """Generator of Batches with so many images each."""
+    """Generator of Batches, with this many images each."""
     for size in sizes:
         pixels, masks = zip(*[next(samples) for _ in range(size)])
         yield Batch(np.stack(pixels), np.stack(masks))

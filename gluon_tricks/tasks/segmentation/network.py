@@ -101,7 +101,7 @@ def build_fcn(backbone, classes, aux=False, base_params='', norm_layer=nn.BatchN
 
 
 def load_fcn(path, backbone):
-    """(FCN with the weights of a .params file, its number of classes), on the CPU, only to be asked.
+    """(FCN with the weights of a .params file, its number of classes), on the CPU, for inference.
 
     The file may be GluonCV's, where the base networks agree. Raises UsageError for a file that does not fit.
     """

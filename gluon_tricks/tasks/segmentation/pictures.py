@@ -1,4 +1,4 @@
-"""What a segmentation network sees, drawn beside the photograph (paper section 6.2)."""
+"""Segments drawn beside the photograph (paper section 6.2)."""
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 

@@ -86,7 +86,7 @@ def test_hidden_folders_are_no_classes_and_other_files_are_told(tmp_path, capsys
     (name / 'picture.webp').write_bytes(b'x')
     assert not any(each.startswith('.') for each in pack_folder(str(tree), str(tmp_path / 'a')).classes)
     assert prepare.main(['folder', str(tree), '--out', str(tmp_path / 'b'), '--processes', '1']) == 0
-    assert 'left out: 1 files that are no JPEG or PNG, such as %s' % (name / 'picture.webp') in capsys.readouterr().out
+    assert 'left out: 1 files that are not JPEG or PNG, such as %s' % (name / 'picture.webp') in capsys.readouterr().out
 
 
 def test_links_to_files_are_images_and_nothing_else_is(tmp_path):

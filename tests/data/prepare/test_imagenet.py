@@ -91,7 +91,7 @@ def rebuilt(path, change):
     ('train.tar', lambda files: files.update({'n02000000.tar': files['n02000000.tar'][:3000]}), 'cut short'),
     ('train.tar', lambda files: files.update({'n02000000.tar': tar_bytes({'../../a': b'1'})}), 'to trust'),
     ('val.tar', lambda files: files.pop('ILSVRC2012_val_00000003.JPEG'), 'has labels for 9'),
-    ('val.tar', lambda files: files.update({'ILSVRC2012_val_00000010.JPEG': b'1'}), 'none of the 9'),
+    ('val.tar', lambda files: files.update({'ILSVRC2012_val_00000010.JPEG': b'1'}), 'not one of the 9'),
     ('val.tar', lambda files: files.update({'ILSVRC2012_val_00000001.JPEG': b'<html>'}), 'not a JPEG or PNG'),
 ])
 def test_wrong_archives(tmp_path, capsys, name, change, part):

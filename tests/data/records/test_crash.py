@@ -50,7 +50,7 @@ def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
             'import time; time.sleep(60)' % (str(ROOT), prefix + '.rec', prefix + '.idx'))
     done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.decode().strip().endswith('go on after the last checkpoint with python train.py --resume auto')
+    assert done.stderr.decode().strip().endswith('resume from the last checkpoint with python train.py --resume auto')
 
 
 def test_a_crash_of_a_program_without_checkpoints_speaks_of_none(tmp_path):

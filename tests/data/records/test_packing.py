@@ -130,7 +130,7 @@ def test_an_image_that_changed_between_two_calls_is_told(many, stopped):
         open(path, 'wb').write(good[:place] + struct.pack('<I', records.MAGIC) + good[place + 4:])
         if len(records.record(0, 0, open(path, 'rb').read())) != len(records.record(0, 0, good)):
             break
-    with pytest.raises(UsageError, match='is not what it was'):
+    with pytest.raises(UsageError, match='has changed since this was begun'):
         packing.pack(items, prefix)
     open(path, 'wb').write(good)
     packing.pack(items, prefix)
@@ -163,7 +163,7 @@ def test_stopped_at_every_write_it_goes_on_to_the_same_bytes(many, tmp_path, mon
             except Stop:
                 stopped = True
             except UsageError as problem:
-                assert 'No space left' in str(problem) and 'goes on' in str(problem)
+                assert 'No space left' in str(problem) and 'resumes' in str(problem)
                 stopped = True
         if stopped:
             assert not os.path.exists(prefix + '.idx')  # nothing that looks finished

@@ -99,7 +99,8 @@ def damage(rec, idx, kind):
     ('binary idx', ['.idx line 1']), ('words', ['.idx line 5', 'some words']), ('three columns', ['.idx line 5']),
     ('negative', ['.idx line 5']), ('enormous', ['.idx line 5']), ('beyond the end', ['record 4', 'beyond the end']),
     ('misaligned', ['record 4', 'multiple of 4']), ('shifted', ['record 3', 'does not end']),
-    ('twice', ['stands in the index twice']), ('key twice', ['key 5']), ('line missing', ['record 3', 'does not end'])])
+    ('twice', ['is listed twice in the index']), ('key twice', ['key 5']),
+    ('line missing', ['record 3', 'does not end'])])
 def test_damages_are_named(kind, parts, packed):
     damage(packed + '.rec', packed + '.idx', kind)
     with pytest.raises(UsageError) as error:

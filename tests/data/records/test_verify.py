@@ -57,11 +57,11 @@ DAMAGES = {
     'no image': ('is not a JPEG or PNG image', 5),
     'a head without an image': ('cannot be decoded', 5),
     'label out of range': ('beyond 4 classes', 5),
-    'negative label': ('is no class', 5),
+    'negative label': ('is not a class', 5),
     'index elsewhere': ('', 5),
     'index swapped': ('has the id', 5),
     'index beyond': ('beyond the end of the file', 5),
-    'duplicate key': ('stands in the index twice', 5),
+    'duplicate key': ('is listed twice in the index', 5),
     'same place': ('another record has', None),
     'class without images': ('1 of 4 classes have no images: 2', None),
     'record without index': ('is not in the index', None),
@@ -240,7 +240,7 @@ def test_a_record_without_a_line_behind_a_damaged_one_is_found(rec, tmp_path):
     change(rec, offsets[7], b'\0')  # has none
     said = {problem.offset: problem.what for problem in verify(rec, drop=str(tmp_path / 'clean.rec'))[0]}
     assert 'does not begin' in said[offsets[5]] and 'not in the index' in said[offsets[6]]
-    assert said[offsets[7]] == 'the %d bytes at offset %d are no record' % (offsets[8] - offsets[7], offsets[7])
+    assert said[offsets[7]] == 'the %d bytes at offset %d are not a record' % (offsets[8] - offsets[7], offsets[7])
     assert 'not in the index' in said[offsets[8]]
     assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 10
 

@@ -103,7 +103,7 @@ def test_a_missing_tree_is_named_with_the_remedy(copy, tmp_path):
     ('annotations', None, 'ADE_train_00000002.png is missing, although there is its image'),
     ('annotations', np.zeros((3, 5), 'uint8'), r'00000002.png is 5 x 3, its image \d+ x 40'),
     ('annotations', np.full((40, 40), 5, 'uint8'), '00000002.png has the class 5, of 4'),
-    ('annotations', np.zeros((40, 40, 3), 'uint8'), '00000002.png is no mask'),
+    ('annotations', np.zeros((40, 40, 3), 'uint8'), '00000002.png is not a mask'),
     ('annotations', b'text', r'00000002.png is not an image that can be read'),
     ('images', b'', r'00000002.jpg is not an image that can be read \(it is empty\)'),
     ('images', b'text', '00000002.jpg is not an image that can be read'),
