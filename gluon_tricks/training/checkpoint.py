@@ -90,7 +90,8 @@ def write(save_dir, name, files, manifest):
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UsageError('the checkpoint %s could not be written (%s): the one before it is whole; free space or '
-                         'choose another --save-dir, and resume with --resume auto' % (final, _first_line(error))) from error
+                         'choose another --save-dir, and resume with --resume auto' % (final, _first_line(error))
+                         ) from error
     return final
 
 

@@ -35,7 +35,7 @@ class Guard:
 
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where it may `interrupt`, as
     before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
-    `beat()` for that long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
+    `beat()` this long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
     (0: never). goes_on: the command that resumes. In another thread than the first one there are no signals to hear.
     """
 
