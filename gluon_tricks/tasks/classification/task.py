@@ -4,7 +4,6 @@ label -> smoothed target (5.2) -> mixup or CutMix of images and targets (5.4) ->
 -> network -> loss in float32. Evaluation is exact: every validation image is counted once.
 """
 import collections
-import math
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.losses import cross_entropy
 from gluon_tricks.tasks.classification.evaluation import evaluate
+from gluon_tricks.tasks.gluoncv_log import ClassificationLog
 from gluon_tricks.training.sums import Sums
 from gluon_tricks.training.task import Task
 from gluon_tricks.tricks.cutmix import cutmix, sample_box
@@ -24,7 +24,7 @@ Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
 Shard = collections.namedtuple('Shard', 'device x target label partner_label lam teacher_output')
 
 
-class Classification(Task):
+class Classification(ClassificationLog, Task):
     """Images and labels to a loss, and exact top-1 / top-5.
 
     net, teacher: blocks whose outputs are (B, K) scores; config: a resolved TrainConfig; train_stream, eval_stream:
@@ -116,11 +116,6 @@ class Classification(Task):
         self.sums.add(shard.device, [loss.sum(), hits.sum()], shard.label.shape[0])
 
     @property
-    def accuracy_name(self):
-        """``accuracy``; ``mix_acc``, weighted by lambda, under mixup and CutMix."""
-        return 'mix_acc' if self.config.mixup or self.config.cutmix else 'accuracy'
-
-    @property
     def metric_names(self):
         return self.accuracy_name, 'loss'
 
@@ -137,51 +132,3 @@ class Classification(Task):
         if self.eval_stream is None:
             return {}
         return evaluate(self.net, self.eval_stream, self.devices, self.precision, beat)
-
-    # -- results and file names, GluonCV's ---------------------------------------------------------------------------
-
-    headline, result_names = 'top1', ('top1', 'top5', 'num_images')
-
-    def file_name(self, epoch, metrics):
-        return 'imagenet-%s-%d.params' % (self.config.model, epoch)
-
-    def best_file_name(self, epoch, metrics):
-        return '%.4f-imagenet-%s-%d-best.params' % (1 - metrics['top1'] / 100, self.config.model, epoch)
-
-    def result_line(self, result, best):
-        """The run's last words: the exact result of the last epoch, and the best."""
-        return 'Result: top-1 %.2f %%, top-5 %.2f %% of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
-            result['top1'], result['top5'], result['num_images'], result['epoch'], best['top1'], best['epoch'])
-
-    # -- log lines, in GluonCV's format -----------------------------------------------------------------------------
-
-    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
-        """At most 100 columns; io is the share of the time that was spent waiting for data. log.jsonl has the
-        digits."""
-        return 'Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\t%s=%.4f\tlr=%f loss=%.2f io=%d%%' % (
-            epoch, batch, speed, self.accuracy_name, metrics[self.accuracy_name], lr, metrics['loss'],
-            min(round(100 * wait), 99))
-
-    def epoch_lines(self, epoch, facts, metrics):
-        lines = ['[Epoch %d] training: %s=%f' % (epoch, self.accuracy_name, facts['metrics'][self.accuracy_name]),
-                 '[Epoch %d] speed: %d samples/sec\ttime cost: %f' % (epoch, facts['speed'], facts['time'])]
-        if metrics:
-            lines += ['[Epoch %d] validation: err-top1=%f err-top5=%f' % (
-                          epoch, 1 - metrics['top1'] / 100, 1 - metrics['top5'] / 100),
-                      '[Epoch %d] exact: top-1 %.3f %% top-5 %.3f %% of %d images, loss %.4f, logit gap %.3f +- %.3f' % (
-                          epoch, metrics['top1'], metrics['top5'], metrics['num_images'], metrics['loss'],
-                          metrics['gap_mean'], metrics['gap_std'])]
-            if self._at_chance(epoch, metrics):
-                lines.append('Warning: top-1 %.3f %% after epoch %d is no better than chance (%.3f %%): check the '
-                             'labels, the learning rate and the data' % (metrics['top1'], epoch, self._chance))
-        return lines
-
-    @property
-    def _chance(self):
-        return 100.0 / self.config.num_classes
-
-    def _at_chance(self, epoch, metrics):
-        """At most three standard deviations above guessing, once warmup is over."""
-        spread = 100 * math.sqrt(self._chance / 100 * (1 - self._chance / 100) / metrics['num_images'])
-        return epoch >= max(self.config.warmup_epochs, 1) and metrics['top1'] <= self._chance + 3 * spread
-

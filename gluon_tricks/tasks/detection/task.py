@@ -3,14 +3,12 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.tasks.detection.data import test_images
+from gluon_tricks.tasks.gluoncv_log import LOSSES, METRICS, DetectionLog
 from gluon_tricks.training.sums import Sums
 from gluon_tricks.training.task import Task
 
 from gluoncv.nn.bbox import BBoxClipToImage
 from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
-
-LOSSES = ('RPN_Conf', 'RPN_SmoothL1', 'RCNN_CrossEntropy', 'RCNN_SmoothL1')
-METRICS = ('RPNAcc', 'RPNL1Loss', 'RCNNAcc', 'RCNNL1Loss')
 
 
 def create_optimizer(config):
@@ -23,14 +21,13 @@ def create_optimizer(config):
                                multi_precision=config.dtype == 'float16')
 
 
-class Detection(Task):
+class Detection(DetectionLog, Task):
     """Images and boxes to a loss, and mAP over the test images.
 
     net: of `faster_rcnn.build_faster_rcnn`; config: an RCNNConfig; train_stream: a DetectionStream; test_set: a VOC
     set, None for no evaluation; precision: of tricks.low_precision.
     """
 
-    headline, result_names = 'map_voc07', ('map_voc07', 'num_images')
     metric_names = ('loss',) + LOSSES + METRICS
 
     def __init__(self, net, config, devices, train_stream, test_set, precision, classes):
@@ -110,34 +107,6 @@ class Detection(Task):
         self._compile()
         return evaluate(self.net, self.test_set, self.devices, self.classes, self.precision, beat)
 
-    # -- file names and lines, GluonCV's ----------------------------------------------------------------------------
-
-    @property
-    def _prefix(self):
-        return '%sfaster_rcnn_%s_%s' % (self.config.save_prefix, self.config.network, self.config.dataset)
-
-    def file_name(self, epoch, metrics):
-        return '%s_%04d_%.4f.params' % (self._prefix, epoch, metrics.get('map_voc07', 0.0) / 100)
-
-    def best_file_name(self, epoch, metrics):
-        return '%s_best.params' % self._prefix
-
-    def result_line(self, result, best):
-        return 'Result: mAP %.2f %% (VOC 2007, 11 points) of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
-            result['map_voc07'], result['num_images'], result['epoch'], best['map_voc07'], best['epoch'])
-
-    def batch_line(self, epoch, batch, speed, metrics, lr, wait):
-        return '[Epoch %d][Batch %d], Speed: %.3f samples/sec, %s, lr=%g, wait=%.1f%%' % (
-            epoch, batch - 1, speed, ','.join('%s=%.3f' % (name, metrics[name]) for name in LOSSES + METRICS), lr,
-            100 * wait)
-
-    def epoch_lines(self, epoch, facts, metrics):
-        lines = ['[Epoch %d] Training cost: %.3f, %s' % (
-            epoch, facts['time'], ','.join('%s=%.3f' % (name, facts['metrics'][name]) for name in LOSSES))]
-        if metrics:
-            lines += ['[Epoch %d] Validation: ' % epoch]
-            lines += ['%s=%s' % pair for pair in sorted(metrics['ap'].items())] + ['mAP=%s' % (metrics['map_voc07'] / 100)]
-        return lines
 
 
 def detect(net, image, device, precision):

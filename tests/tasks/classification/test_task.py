@@ -1,4 +1,3 @@
-import re
 
 import numpy as np
 import pytest
@@ -102,29 +101,3 @@ def test_the_training_accuracy_is_lambda_weighted_and_named_so():
     expected = (lam * (best == label) + (1 - lam) * (best == label[partner])).mean()
     assert list(metrics) == ['mix_acc', 'loss']
     assert metrics['mix_acc'] == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_log_lines_are_gluoncvs():
-    example = task()
-    line = example.batch_line(3, 50, 123.4, {'accuracy': 0.5, 'loss': 1.25}, 0.05, 0.1)
-    assert line.startswith('Epoch[3] Batch [50]\tSpeed: 123.40 samples/sec\taccuracy=0.5000\tlr=0.050000')
-    lines = example.epoch_lines(3, {'metrics': {'accuracy': 0.5}, 'speed': 99.9, 'time': 12.5},
-                                {'top1': 80.0, 'top5': 95.0, 'num_images': 1000, 'loss': 1, 'gap_mean': 2, 'gap_std': 3})
-    assert lines[:3] == ['[Epoch 3] training: accuracy=0.500000', '[Epoch 3] speed: 99 samples/sec\ttime cost: 12.500000',
-                         '[Epoch 3] validation: err-top1=0.200000 err-top5=0.050000']
-
-
-@pytest.mark.parametrize('options', [{}, {'mixup': True}])
-def test_a_batch_line_fits_100_columns_and_gluoncvs_expression(options):
-    example = task(**options)
-    line = example.batch_line(999, 9999, 99999.99, {example.accuracy_name: 0.98765, 'loss': 6.9078}, 0.123456, 1.0)
-    assert len(line.expandtabs(8)) <= 100
-    assert re.match(r'Epoch\[(\d+)\] Batch \[(\d+)\]\tSpeed: ([.\d]+) samples/sec\t([\w-]+)=([.\d]+)\tlr=([.\d]+)',
-                    line).groups() == ('999', '9999', '99999.99', example.accuracy_name, '0.9877', '0.123456')
-
-
-@pytest.mark.parametrize('top1, warned', [(25.0, True), (24.0, True), (60.0, False)])
-def test_accuracy_at_chance_is_said(top1, warned):
-    lines = task().epoch_lines(2, {'metrics': {'accuracy': 0.5}, 'speed': 1, 'time': 1},
-                               {'top1': top1, 'top5': 95.0, 'num_images': 1000, 'loss': 1, 'gap_mean': 2, 'gap_std': 3})
-    assert any('chance' in line for line in lines) == warned

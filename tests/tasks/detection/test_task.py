@@ -7,7 +7,8 @@ from gluon_tricks.compat import mx
 from gluon_tricks.config.detection import RCNNConfig
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.tasks.detection.data import DetectionStream, open_voc
-from gluon_tricks.tasks.detection.task import LOSSES, METRICS, Detection, create_optimizer, evaluate
+from gluon_tricks.tasks.detection.task import Detection, create_optimizer, evaluate
+from gluon_tricks.tasks.gluoncv_log import LOSSES, METRICS
 from gluon_tricks.training import loop
 from gluon_tricks.training.state import TrainState, draw_seed
 from gluon_tricks.tricks.low_precision import LossScaler, precision
@@ -262,17 +263,3 @@ def test_evaluation_skips_epochs_and_counts_every_image(sets):
     task.epoch = 1
     figures = task.evaluate()
     assert figures['num_images'] == 8 and set(figures['ap']) == {'cat', 'dog'}
-
-
-def test_lines_are_gluoncvs(sets):
-    task = task_of(build_detector(classes=sets[0].classes), sets)
-    metrics = dict.fromkeys(('loss',) + LOSSES + METRICS, 0.25)
-    line = task.batch_line(3, 100, 11.7352, metrics, 0.001, 0.1)
-    assert line.startswith('[Epoch 3][Batch 99], Speed: 11.735 samples/sec, RPN_Conf=0.250,RPN_SmoothL1=0.250,'
-                           'RCNN_CrossEntropy=0.250,RCNN_SmoothL1=0.250,RPNAcc=0.250,RPNL1Loss=0.250,RCNNAcc=0.250,'
-                           'RCNNL1Loss=0.250')
-    lines = task.epoch_lines(3, {'time': 12.5, 'metrics': metrics}, {'map_voc07': 78.31, 'ap': {'dog': 80.0}})
-    assert lines[0].startswith('[Epoch 3] Training cost: 12.500, RPN_Conf=0.250,')
-    assert lines[1:] == ['[Epoch 3] Validation: ', 'dog=80.0', 'mAP=0.7831']
-    assert task.file_name(3, {'map_voc07': 78.31}) == 'faster_rcnn_resnet50_v1b_voc_0003_0.7831.params'
-    assert task.best_file_name(3, {}) == 'faster_rcnn_resnet50_v1b_voc_best.params'

@@ -65,20 +65,3 @@ def test_the_weight_of_the_second_head_reaches_it():
     np.testing.assert_allclose(half['0.weight'], whole['0.weight'], rtol=1e-5)
     gluoncv = gradients(make_task(device, loss='gluoncv'), device)[0]
     np.testing.assert_allclose(4 * gluoncv['1.weight'], whole['1.weight'], rtol=1e-4, atol=1e-6)
-
-
-def test_lines_and_names_are_gluoncvs():
-    task = make_task([mx.cpu()])
-    task.train_stream = type('Stream', (), {'updates_per_epoch': 50})
-    metrics = {'miou': 0.39514, 'pix_acc': 0.79049, 'num_images': 2000}
-    line = task.batch_line(3, 20, 11.5, {'loss': 1.2345}, 0.01, 0.02)
-    assert line.startswith('Epoch 3 iteration 0020/0050: training loss 1.234 ') and line.endswith('io=2%')
-    assert len(task.batch_line(999, 9999, 999.99, {'loss': 9.999}, 0.123456, 1.0)) <= 100
-    facts = {'metrics': {'loss': 1.0}, 'speed': 11.5, 'time': 3.0}
-    assert 'Epoch 3 validation pixAcc: 0.790, mIoU: 0.395' in task.epoch_lines(3, facts, metrics)
-    assert 'centre crop 16 x 16' in task.epoch_lines(3, facts, metrics)[-1]
-    assert len(task.epoch_lines(3, facts, {})) == 2
-    assert task.file_name(3, metrics) == 'epoch_0003_mIoU_0.3951.params'
-    assert task.file_name(3, {}) == 'epoch_0003_mIoU_0.0000.params'
-    assert task.best_file_name(3, metrics) == 'best_epoch_0003_mIoU_0.3951.params'
-    assert 'mIoU 39.51 %' in task.result_line(dict(metrics, epoch=3), dict(metrics, epoch=2))
