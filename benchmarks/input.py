@@ -160,10 +160,10 @@ def main():
     from gluon_tricks.data.pipeline import MEAN, STD
     from gluon_tricks.data.prepare.folder import pack_folder
     cores = available_cores()
-    readers = {'Pillow and NumPy, 1 process': pillow_loader, 'Pillow and NumPy, %d processes' % cores: loaders(cores),
+    readers = {'Pillow and NumPy, 1 process': pillow_loader, f'Pillow and NumPy, {cores} processes': loaders(cores),
                'one ImageRecordIter': one_iterator, 'ours, 1 thread, 8 bits': ours(1, False),
-               'ours, %d threads, 8 bits' % cores: ours(cores, False),
-               'ours, %d threads, step 6 too' % cores: ours(cores, True)}
+               f'ours, {cores} threads, 8 bits': ours(cores, False),
+               f'ours, {cores} threads, step 6 too': ours(cores, True)}
     with tempfile.TemporaryDirectory() as folder:
         make_tree(folder, arguments.images)
         rec, idx = pack_folder(folder, processes=cores).files['train']
@@ -174,8 +174,8 @@ def main():
                                              np.array(STD, 'float32')))
     loader, iterator = (statistics.median(pair[place] for pair in figures[name])
                         for name, place in (('Pillow and NumPy, 1 process', 0), ('one ImageRecordIter', 1)))
-    print('%d JPEGs of 500 x 375, %d px, batch %d, %d cores, median of %d' % (
-        arguments.images, SIDE, arguments.batch_size, cores, arguments.repeats))
+    print(f'{arguments.images} JPEGs of 500 x 375, {SIDE} px, batch {arguments.batch_size}, {cores} cores, median of '
+          f'{arguments.repeats}')
     for name, pairs in figures.items():
         cpu, wall = (statistics.median(pair[place] for pair in pairs) for place in (0, 1))
         print('  %-30s per core %5.0f (x%.2f of the loader)   wall %5.0f (x%.2f of one iterator)   (%s)' % (

@@ -28,7 +28,7 @@ def resident(root):
     children, sizes = {}, {}
     for name in filter(str.isdigit, os.listdir('/proc')):
         try:
-            with open('/proc/%s/stat' % name) as stream:
+            with open(f'/proc/{name}/stat') as stream:
                 fields = stream.read().rpartition(')')[2].split()  # a program's name may hold spaces
         except OSError:  # it has ended
             continue
@@ -98,7 +98,7 @@ def report(unit, rows, after):
     later = [size for place, size in rows if place >= after]
     count = min(SEVERAL, len(later) // 2)
     if not count:
-        print('growth: there are not two %ss from %s %d on' % (unit, unit, after))
+        print(f'growth: there are not two {unit}s from {unit} {after} on')
         return
     first, last = statistics.median(later[:count]), statistics.median(later[-count:])
     print('growth from %s %d on: %+.2f %% (%.1f to %.1f MiB, medians of %d %s%s)' % (
@@ -114,7 +114,7 @@ def main():
     try:
         code, samples = run(arguments.command)
     except OSError as error:
-        parser.error('%s cannot be started: %s' % (arguments.command[0], error.strerror))
+        parser.error(f'{arguments.command[0]} cannot be started: {error.strerror}')
     if not samples:
         return code
     ends = epoch_ends(log_of(arguments.command), samples[0][0])

@@ -29,11 +29,11 @@ def make_tree(folder, images):
     rng = np.random.RandomState(0)
     for number in range(images + 10):
         part = 'train' if number < images else 'val'
-        place = os.path.join(folder, part, 'class%d' % (number % 10))
+        place = os.path.join(folder, part, f'class{number % 10}')
         os.makedirs(place, exist_ok=True)
         smooth = cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('float32'), (500, 375), interpolation=cv2.INTER_CUBIC)
         pixels = np.clip(smooth + rng.normal(0, 6, (375, 500, 1)), 0, 255).astype('uint8')
-        cv2.imwrite(os.path.join(place, '%d.jpg' % number), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(os.path.join(place, f'{number}.jpg'), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def timed(command, folder):
@@ -41,7 +41,7 @@ def timed(command, folder):
     started = time.time()
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
-        sys.exit('%s\n%s' % (command, done.stdout.decode(errors='replace')[-2000:]))
+        sys.exit(f'{command}\n{done.stdout.decode(errors="replace")[-2000:]}')
     return time.time() - started
 
 
@@ -58,7 +58,7 @@ def main():
         tree = os.path.join(folder, 'tree')
         make_tree(tree, arguments.images)
         size = sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(tree) for name in names)
-        print('%d JPEGs of 500 x 375, %.0f kB each' % (arguments.images, size / 1e3 / (arguments.images + 10)))
+        print(f'{arguments.images} JPEGs of 500 x 375, {size / 1000.0 / (arguments.images + 10):.0f} kB each')
         timed([sys.executable, '-c', ALIASES, im2rec, '--list', '--recursive', 'train', os.path.join(tree, 'train')],
               folder)
         environment_path = dict(os.environ, PYTHONPATH=ROOT)
@@ -76,8 +76,8 @@ def main():
                     shutil.rmtree(out)
                 speeds = {name: arguments.images / statistics.median(each) for name, each in times.items()}
                 print('%-15s %d processes: im2rec %6.0f images/s (%s s), ours %6.0f (%s s), ratio %.2f' % (
-                    words, processes, speeds['im2rec'], ', '.join('%.2f' % each for each in times['im2rec']),
-                    speeds['ours'], ', '.join('%.2f' % each for each in times['ours']),
+                    words, processes, speeds['im2rec'], ', '.join(f'{each:.2f}' for each in times['im2rec']),
+                    speeds['ours'], ', '.join(f'{each:.2f}' for each in times['ours']),
                     speeds['ours'] / speeds['im2rec']), flush=True)
 
 

@@ -63,7 +63,7 @@ def environments():
 
 def record_flags(folder):
     return [word for part in ('train', 'val') for word in (
-        '--rec-' + part, os.path.join(folder, part + '.rec'), '--rec-%s-idx' % part, os.path.join(folder, part + '.idx'))]
+        '--rec-' + part, os.path.join(folder, part + '.rec'), f'--rec-{part}-idx', os.path.join(folder, part + '.idx'))]
 
 
 def commands(arguments, model, folder):
@@ -88,9 +88,9 @@ def paper_commands(arguments, folder):
     """{name: (command, environment)}: ResNet-50 by batch size and precision (Table 3), then its tweaks (section
     4.3)."""
     plain, _ = environments()
-    runs = [('B, batch %d, %s' % (size, dtype), 'resnet50_v1b', size, dtype)
+    runs = [(f'B, batch {size}, {dtype}', 'resnet50_v1b', size, dtype)
             for size in arguments.batch_sizes for dtype in ['float32'] + arguments.dtypes]
-    runs += [('%s, batch %d, float32' % (name, arguments.batch_size), model, arguments.batch_size, 'float32')
+    runs += [(f'{name}, batch {arguments.batch_size}, float32', model, arguments.batch_size, 'float32')
              for name, model in (('v1', 'resnet50_v1'), ('B', 'resnet50_v1b'), ('C', 'resnet50_v1c'), ('D', 'resnet50_v1d'))]
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0', '--use-rec', '--mode', 'hybrid',
             '--num-epochs', '1', '--lr', '0.01']
@@ -108,13 +108,13 @@ def compare(title, commands_by_name, repeats, folder, measure=measure, unit='ima
     for repeat in range(repeats):
         for number, (name, (command, environment)) in enumerate(commands_by_name.items()):
             if command[1].startswith(ROOT):
-                command = command + ['--save-dir', os.path.join(folder, 'run-%d-%d' % (number, repeat))]
+                command = command + ['--save-dir', os.path.join(folder, f'run-{number}-{repeat}')]
             figures.setdefault(name, []).append(measure(command, environment, folder))
     base = statistics.median(next(iter(figures.values())))
-    print('\n%s: %s (median of %d), and as a ratio to the first' % (title, unit, repeats))
+    print(f'\n{title}: {unit} (median of {repeats}), and as a ratio to the first')
     for name, speeds in figures.items():
         print('  %-24s %7.2f  x%.2f   (%s)' % (name, statistics.median(speeds), statistics.median(speeds) / base,
-                                              ', '.join('%.2f' % speed for speed in speeds)), flush=True)
+                                              ', '.join(f'{speed:.2f}' for speed in speeds)), flush=True)
     for name in os.listdir(folder):
         if name.startswith('run-'):
             shutil.rmtree(os.path.join(folder, name))
@@ -140,7 +140,7 @@ def main():
             compare('ResNet-50, 224 px', paper_commands(arguments, folder), arguments.repeats, folder)
             return
         for model in arguments.models:
-            compare('%s, batch %d, 224 px' % (model, arguments.batch_size), commands(arguments, model, folder),
+            compare(f'{model}, batch {arguments.batch_size}, 224 px', commands(arguments, model, folder),
                     arguments.repeats, folder)
 
 

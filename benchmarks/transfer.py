@@ -85,7 +85,7 @@ def make_voc(root, images):
     rng = np.random.RandomState(0)
     for year, part, number in (('VOC2007', 'trainval', images // 2), ('VOC2012', 'trainval', images - images // 2),
                                ('VOC2007', 'test', 1)):
-        names = ['%s_%d' % (part, each) for each in range(number)]
+        names = [f'{part}_{each}' for each in range(number)]
         write(os.path.join(root, year, 'ImageSets', 'Main', part + '.txt'), ('\n'.join(names) + '\n').encode())
         for name in names:
             write(os.path.join(root, year, 'JPEGImages', name + '.jpg'), encoded(noise(rng)))
@@ -98,7 +98,7 @@ def make_ade(root, images):
     for part, number in (('training', images), ('validation', BATCH)):
         for each in range(number):
             mask = np.kron(rng.randint(0, 151, (3, 4)), np.ones((125, 125), int)).astype('uint8')
-            folder, name = os.path.join(root, 'ADEChallengeData2016'), '%s_%d' % (part, each)
+            folder, name = os.path.join(root, 'ADEChallengeData2016'), f'{part}_{each}'
             write(os.path.join(folder, 'images', part, name + '.jpg'), encoded(noise(rng)))
             write(os.path.join(folder, 'annotations', part, name + '.png'), encoded(mask, '.png'))
 
@@ -133,7 +133,7 @@ def seconds_per_update(command, environment, folder):
             if found:
                 lines.append((time.monotonic(), int(found.group(1) or found.group(2))))
     if run.returncode or len(lines) < 3:
-        sys.exit('%s\n%s ended with code %d after %d log lines' % (text[-3000:], command, run.returncode, len(lines)))
+        sys.exit(f'{text[-3000:]}\n{command} ended with code {run.returncode} after {len(lines)} log lines')
     return statistics.median((after - before) / (last - first)
                              for (before, first), (after, last) in zip(lines, lines[1:]))
 
@@ -198,12 +198,12 @@ def main():
         data = os.path.join(folder, '.mxnet', 'datasets')
         if arguments.detection:
             make_voc(os.path.join(data, 'voc'), arguments.updates * BATCH)
-            compare('Faster-RCNN, resnet50_v1b, batch %d, short side %d' % (BATCH, SHORT),
+            compare(f'Faster-RCNN, resnet50_v1b, batch {BATCH}, short side {SHORT}',
                     detection(arguments.detection, folder), arguments.repeats, folder, seconds_per_update,
                     'seconds per update')
         if arguments.segmentation:
             make_ade(os.path.join(data, 'ade'), arguments.updates * BATCH)
-            compare('FCN, resnet50_v1b, batch %d, crop %d' % (BATCH, CROP),
+            compare(f'FCN, resnet50_v1b, batch {BATCH}, crop {CROP}',
                     segmentation(arguments.segmentation, folder), arguments.repeats, folder, seconds_per_update,
                     'seconds per update')
 

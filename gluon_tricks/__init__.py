@@ -24,7 +24,7 @@ def __getattr__(name):
         return getattr(importlib.import_module('gluon_tricks.' + _NAMES[name]), name)
     if name in _ROOMS:
         return importlib.import_module('gluon_tricks.' + name)
-    raise AttributeError('gluon_tricks has no %r' % name)
+    raise AttributeError(f'gluon_tricks has no {name!r}')
 
 
 def __dir__():

@@ -21,7 +21,7 @@ COMMANDS = {
 
 def usage():
     lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help lists its options):']
-    lines += ['  %-18s %s' % (name, text) for name, (_, text) in COMMANDS.items()]
+    lines += [f'  {name:<18} {text}' for name, (_, text) in COMMANDS.items()]
     return '\n'.join(lines + ['', 'training: python train_imagenet.py --help'])
 
 
@@ -40,7 +40,7 @@ def main(argv=None):
 
 def _command(name, rest):
     if name not in COMMANDS:
-        raise UsageError('%r is not a command; the commands are: %s' % (name, ', '.join(COMMANDS)))
+        raise UsageError(f'{name!r} is not a command; the commands are: {", ".join(COMMANDS)}')
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 

@@ -44,7 +44,7 @@ def train(config: Options) -> running.Result:
     >>> result.result['epoch'], result.save_dir
     (0, 'runs/mine')
     """
-    assembly = importlib.import_module('gluon_tricks.tasks.%s.assembly' % config.TASK)
+    assembly = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
     config, notices = assembly.resolve(config)
     return running.train(config, assembly.assemble, notices)
 
@@ -63,12 +63,12 @@ class Run:
     def __init__(self, path: Union[str, 'os.PathLike[str]']) -> None:
         self.path = os.path.expanduser(str(path))
         if not os.path.isdir(self.path):
-            raise UsageError('%s is not a directory: give the SAVE_DIR of a run' % path)
+            raise UsageError(f'{path} is not a directory: give the SAVE_DIR of a run')
         self.folder = checkpoint.best_of(self.path)
         self.manifest = checkpoint.read(self.folder)
         self.task = checkpoint.task_of(self.manifest)
         if self.task not in CONFIGS:
-            raise UsageError('%s is a run of the task %.40r, which this version does not know' % (path, self.task))
+            raise UsageError(f'{path} is a run of the task {self.task!r:.40}, which this version does not know')
         self.config = CONFIGS[self.task].from_dict(self.manifest['config'])
 
     @property
@@ -121,7 +121,7 @@ class Run:
 
 
 def _trained(run: Run) -> Any:
-    return importlib.import_module('gluon_tricks.tasks.%s.trained' % run.task)
+    return importlib.import_module(f'gluon_tricks.tasks.{run.task}.trained')
 
 
 def open_run(path: Union[str, 'os.PathLike[str]']) -> Run:

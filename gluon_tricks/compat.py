@@ -39,8 +39,8 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 def _set_environment():
     threads = os.environ.setdefault('OMP_NUM_THREADS', str(available_cores()))
     if not re.fullmatch(r'[1-9]\d*', threads):  # MXNet would abort, or take another number than the run records
-        raise UsageError('OMP_NUM_THREADS (=%r) must be a whole number of at least 1: unset it, or give the number of '
-                         'threads' % threads)
+        raise UsageError(f'OMP_NUM_THREADS (={threads!r}) must be a whole number of at least 1: unset it, or give the '
+                         'number of threads')
     os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')
 
 
@@ -169,12 +169,11 @@ def _import_mxnet():
     except ModuleNotFoundError as error:
         if error.name not in ('mxnet', 'numpy'):
             raise
-        raise UsageError("%s is not installed for %s: type `make .venv` and run .venv/bin/python, or type `pip install "
-                         "'.[cpu]'` (GPUs: `make .venv EXTRA=cu112` or `pip install '.[cu112]'`)"
-                         % (error.name, sys.executable)) from error
+        raise UsageError(f"{error.name} is not installed for {sys.executable}: type `make .venv` and run "
+                         ".venv/bin/python, or type `pip install '.[cpu]'` (GPUs: `make .venv EXTRA=cu112` or `pip "
+                         "install '.[cu112]'`)") from error
     except OSError as error:
-        raise UsageError('mxnet cannot load a system library (%s): %s'
-                         % (error, _library_remedy(str(error)))) from error
+        raise UsageError(f'mxnet cannot load a system library ({error}): {_library_remedy(str(error))}') from error
     return mxnet
 
 

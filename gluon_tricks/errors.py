@@ -31,7 +31,7 @@ def exit_code(program: Callable[..., Any], *arguments: Any) -> int:
     try:
         return program(*arguments) or 0
     except UsageError as error:
-        print('error: %s' % error, file=sys.stderr)
+        print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -60,4 +60,4 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def error(self, message):
-        raise UsageError('%s (`%s --help` lists all flags)' % (message, self.prog))
+        raise UsageError(f'{message} (`{self.prog} --help` lists all flags)')

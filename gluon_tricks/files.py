@@ -20,7 +20,7 @@ def write_whole(path, content, sync=True):
     content: bytes, or a list of them. sync: wait until it is on the disk, so that a power cut leaves it as well. Raises
     OSError.
     """
-    partial = '%s.%d.partial' % (path, os.getpid())
+    partial = f'{path}.{os.getpid()}.partial'
     try:
         with open(partial, 'wb') as stream:
             stream.writelines([content] if isinstance(content, bytes) else content)
@@ -157,7 +157,7 @@ class Lock:
             if not _is_same(self.path, handle):  # who had it has removed it meanwhile
                 return None
             os.ftruncate(handle, 0)
-            os.pwrite(handle, ('%d %s\n' % (os.getpid(), socket.gethostname())).encode(), 0)
+            os.pwrite(handle, (f'{os.getpid()} {socket.gethostname()}\n').encode(), 0)
             _held.add(_identity(os.fstat(handle)))
             self._handle, handle = handle, None
         finally:

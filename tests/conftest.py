@@ -29,7 +29,7 @@ def packed(tmp_path):
     """Prefix of 12 records whose label is their number."""
     from gluon_tricks.data.records import packing
     prefix = str(tmp_path / 'set')
-    assert packing.pack([(make_jpeg(i % 4, i), i, 'image%d' % i) for i in range(12)], prefix) == 12
+    assert packing.pack([(make_jpeg(i % 4, i), i, f'image{i}') for i in range(12)], prefix) == 12
     return prefix
 
 
@@ -37,7 +37,7 @@ def packed(tmp_path):
 def rec(tmp_path):
     """Path of 12 images of 4 classes, three of each, with a certificate."""
     from gluon_tricks.data.records.packing import pack
-    pack([(make_jpeg(i % 4, i), i % 4, 'class%d/image%d' % (i % 4, i)) for i in range(12)], str(tmp_path / 'x'))
+    pack([(make_jpeg(i % 4, i), i % 4, f'class{i % 4}/image{i}') for i in range(12)], str(tmp_path / 'x'))
     return str(tmp_path / 'x.rec')
 
 

@@ -70,7 +70,7 @@ def imports(source, name, is_package=False, known=()):
         elif isinstance(node, ast.ImportFrom):
             up = name.split('.')[:len(name.split('.')) - node.level + is_package] if node.level else []
             base = '.'.join(up + ([node.module] if node.module else []))
-            names = {'%s.%s' % (base, alias.name) for alias in node.names}
+            names = {f'{base}.{alias.name}' for alias in node.names}
             found.update(names & set(known))
             if names - set(known):
                 found.add(base)
@@ -90,21 +90,21 @@ def faults(name, imported):
     """Sentences on what a module imports against the rules above."""
     imported = imported - {'gluon_tricks', name}
     if name == 'gluon_tricks':
-        return ['gluon_tricks may not import %s' % other for other in sorted(imported)]
+        return [f'gluon_tricks may not import {other}' for other in sorted(imported)]
     if room(name) not in LEVEL:
-        return ['%s is in no room of ROOMS' % name]
+        return [f'{name} is in no room of ROOMS']
     found = []
     for other in sorted(imported):
         only = ONLY.get(short(name), ONLY.get(room(name)))
         if room(other) not in LEVEL:
-            found.append('%s imports %s, which is in no room of ROOMS' % (name, other))
+            found.append(f'{name} imports {other}, which is in no room of ROOMS')
         elif room(other) == room(name):
             if room(name) in APART:
-                found.append('%s may not import %s: each stands for itself' % (name, other))
+                found.append(f'{name} may not import {other}: each stands for itself')
         elif LEVEL[room(other)] >= LEVEL[room(name)]:
-            found.append('%s may not import %s, which is not below it' % (name, other))
+            found.append(f'{name} may not import {other}, which is not below it')
         elif only and short(other) not in only:
-            found.append('%s may import only %s, not %s' % (name, ', '.join(sorted(only)), short(other)))
+            found.append(f'{name} may import only {", ".join(sorted(only))}, not {short(other)}')
     return found
 
 
@@ -164,7 +164,7 @@ def test_mxnet_comes_from_compat_alone(path):
         first = min([line for line, name in found if name == 'gluon_tricks.compat'], default=math.inf)
         for line, name in found:
             if name.split('.')[0] in ('mxnet', 'gluoncv'):
-                assert first < line, 'line %d: import gluon_tricks.compat before mxnet.* and gluoncv' % line
+                assert first < line, f'line {line}: import gluon_tricks.compat before mxnet.* and gluoncv'
 
 
 # What runs code that a file holds, or trusts every number in it. Weights have one loader, which checks a file before.
@@ -234,7 +234,7 @@ def test_every_folder_is_a_package():
 def mirror(path):
     """tests/tricks/test_mixup.py for gluon_tricks/tricks/mixup.py, tests/transfer/test_X.py for transfer/X.py."""
     inside = path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT)
-    return ROOT / 'tests' / inside.parent / ('test_%s.py' % inside.stem)
+    return ROOT / 'tests' / inside.parent / (f'test_{inside.stem}.py')
 
 
 # Whole runs through its command test these; and the command's tests are those of its program.
@@ -252,8 +252,8 @@ BY_COMMANDS = {'gluon_tricks.tasks.classification.trained': 'evaluate',
 def test_each_module_has_its_test_file(path):
     test = mirror(path)
     if dotted(path) in BY_COMMANDS:
-        test = ROOT / 'tests' / 'commands' / ('test_%s.py' % BY_COMMANDS[dotted(path)])
-    assert test.exists(), 'missing: %s' % test.relative_to(ROOT)
+        test = ROOT / 'tests' / 'commands' / (f'test_{BY_COMMANDS[dotted(path)]}.py')
+    assert test.exists(), f'missing: {test.relative_to(ROOT)}'
 
 
 def test_each_test_file_in_a_folder_has_its_module():

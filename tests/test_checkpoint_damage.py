@@ -326,7 +326,7 @@ class Failing:
         monkeypatch.setattr(builtins, 'open', self._opened(builtins.open))
 
     def step(self, name, detail):
-        self.seen.append('%s %s' % (name, detail))
+        self.seen.append(f'{name} {detail}')
         if self.at is not None and len(self.seen) - 1 == self.at:
             raise OSError(self.code, os.strerror(self.code), str(detail))
 
@@ -480,7 +480,7 @@ def small_disk(tmp_path):
     def leave(room):
         facts = os.statvfs(folder)
         used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
-        subprocess.check_call(['mount', '-o', 'remount,size=%d' % (used + room), folder])
+        subprocess.check_call(['mount', '-o', f'remount,size={used + room}', folder])
     yield folder, leave
     subprocess.check_call(['umount', folder])
 

@@ -24,7 +24,7 @@ from gluon_tricks.errors import UsageError
 from support import ROOT
 from support.checkout import copy_tree, environment, fenced, output, page_text, python_blocks
 
-PAGES = ['README.md'] + sorted('docs/%s' % path.name for path in (ROOT / 'docs').glob('*.md'))
+PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').glob('*.md'))
 
 # What is run, by the beginning of its line. The other lines are in the table below.
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
@@ -69,7 +69,7 @@ def reason(line):
     """Why the line does not run here, or None where it does. Fails for one that is not in exactly one of the tables."""
     found = [None for begin in HERE if line.startswith(begin)]
     found += [why for begin, why in ELSEWHERE if line.startswith(begin)]
-    assert len(found) == 1, 'add to HERE or to ELSEWHERE: %s' % line
+    assert len(found) == 1, f'add to HERE or to ELSEWHERE: {line}'
     return found[0]
 
 
@@ -136,7 +136,7 @@ def check(name, words, monkeypatch):
 def test_a_line_parses(page, line, monkeypatch):
     assert subprocess.run(['bash', '-n', '-c', line], stderr=subprocess.PIPE).stderr == b''
     for target in re.findall(r'^make (\S+)', line):
-        assert re.search(r'^%s:' % target, (ROOT / 'Makefile').read_text(), re.M)
+        assert re.search(f'^{target}:', (ROOT / 'Makefile').read_text(), re.M)
     for name, words in programs(line):
         if not (reason(line) == FORM or words in ([], ['--help'])):
             check(name, words + (['--', 'true'] if words[0] == 'launch' else []), monkeypatch)
@@ -172,7 +172,7 @@ def test_every_line_that_can_run_here_runs_in_order_as_typed(tmp_path):
                                 str(tree / ('FILE' + suffix)))
             told[line.partition(' #')[0].strip()] = output(['bash', '-c', line], tree, variables)
     best = json.loads((tree / 'runs' / 'demo-seed0' / 'run.json').read_text())['best']
-    assert 'top-1 %.3f %%  top-5 %.3f %%' % (best['top1'], best['top5']) in \
+    assert f'top-1 {best["top1"]:.3f} %  top-5 {best["top5"]:.3f} %' in \
         told['python -m gluon_tricks evaluate runs/demo-seed0']
     for name in PAGES:  # docs/extending.md's blocks are parts of files: tests/test_extending.py
         for block in python_blocks(page_text(name)) if name != 'docs/extending.md' else []:

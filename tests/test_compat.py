@@ -25,7 +25,7 @@ def run(script, **variables):
 def stand_in(folder, source):
     """A folder whose ``mxnet`` is this source, to be put before the real one."""
     (folder / 'mxnet.py').write_text(source)
-    return 'import sys; sys.path.insert(0, %r)\n' % str(folder)
+    return f'import sys; sys.path.insert(0, {str(folder)!r})\n'
 
 
 def sentence(stderr):
@@ -59,7 +59,7 @@ def test_threads_that_mxnet_cannot_take_are_refused(tmp_path, threads):
     """MXNet aborts on '4,2', which OpenMP knows, and takes a number of its own for 0."""
     code, _, err = run(stand_in(tmp_path, '') + 'import gluon_tricks.compat', OMP_NUM_THREADS=threads)
     assert code == 1
-    assert sentence(err).startswith('OMP_NUM_THREADS (=%r) must be a whole number' % threads)
+    assert sentence(err).startswith(f'OMP_NUM_THREADS (={threads!r}) must be a whole number')
 
 
 def test_safe_accumulation_is_on():
@@ -147,12 +147,11 @@ def test_stub_stands_in_where_distutils_is_gone():
 @pytest.mark.parametrize('version', ['1.13.1', '2.13.0'])
 def test_gluoncv_beside_pytorch(tmp_path, version):
     """GluonCV raises RuntimeError for PyTorch 2, and warns of 1; here PyTorch is not even imported."""
-    (tmp_path / 'torch.py').write_text('__version__ = %r\nprint("PyTorch is imported")' % version)
-    code, out, err = run('import sys, warnings; warnings.simplefilter("error", UserWarning)\n'
-                         'sys.path.insert(0, %r)\n'
-                         'from gluon_tricks.models.zoo import get_model\n'
-                         'print(type(get_model("mobilenet0.25", classes=10)).__module__, "torch" in sys.modules)'
-                         % str(tmp_path))
+    (tmp_path / 'torch.py').write_text(f'__version__ = {version!r}\nprint("PyTorch is imported")')
+    code, out, err = run('import sys, warnings; warnings.simplefilter("error", UserWarning)\nsys.path.insert(0, '
+                         f'{str(tmp_path)!r})\nfrom gluon_tricks.models.zoo import '
+                         'get_model\nprint(type(get_model("mobilenet0.25", classes=10)).__module__, "torch" in '
+                         'sys.modules)')
     assert code == 0, err
     assert out.split() == ['gluoncv.model_zoo.mobilenet', 'False'] and 'Both' not in err
 
@@ -161,12 +160,9 @@ def test_gluoncv_beside_pytorch(tmp_path, version):
 
 def blocked(name):
     """A script that imports compat where ``name`` is not installed."""
-    return ('import sys\n'
-            'class Block:\n'
-            '    def find_spec(self, name, path=None, target=None):\n'
-            '        if name == %r: raise ModuleNotFoundError("No module named %%r" %% name, name=name)\n'
-            'sys.meta_path.insert(0, Block())\n'
-            'import gluon_tricks.compat' % name)
+    return ('import sys\nclass Block:\n    def find_spec(self, name, path=None, target=None):\n        if name == '
+            f'{name!r}: raise ModuleNotFoundError("No module named %r" % name, name=name)\nsys.meta_path.insert(0, '
+            'Block())\nimport gluon_tricks.compat')
 
 
 def test_mxnet_not_installed():
@@ -177,7 +173,7 @@ def test_mxnet_not_installed():
 
 def test_numpy_not_installed():
     """As for a Python with nothing installed at all."""
-    script = 'import sys; sys.path.insert(0, %r); import gluon_tricks.compat' % str(ROOT)
+    script = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import gluon_tricks.compat'
     done = subprocess.run([sys.executable, '-I', '-S', '-c', script], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert re.match(r'(mxnet|numpy) is not installed for \S+: type `make .venv`', sentence(done.stderr))
@@ -196,7 +192,7 @@ def test_what_mxnet_itself_misses_is_not_hidden(tmp_path):
     ('libcudnn.so.8', "pip install '.[cu112]'"),
 ])
 def test_a_missing_library_is_named_with_its_remedy(tmp_path, library, remedy):
-    words = '%s: cannot open shared object file: No such file or directory' % library
+    words = f'{library}: cannot open shared object file: No such file or directory'
     code, _, err = run(stand_in(tmp_path, 'raise OSError(%r)' % words) + 'import gluon_tricks.compat')
     assert code == 1
     assert library in sentence(err) and remedy in sentence(err)

@@ -36,7 +36,7 @@ SAME = {'data_dir', 'teacher'}
 
 
 def section(title):
-    match = re.search(r'^## %s\n(.*?)(?=^## |\Z)' % re.escape(title), TEXT, re.M | re.S)
+    match = re.search(f'^## {re.escape(title)}\\n(.*?)(?=^## |\\Z)', TEXT, re.M | re.S)
     assert match, title
     return match.group(1)
 
@@ -89,7 +89,7 @@ def test_every_choice_between_paper_and_gluoncv_stands_in_the_table():
     table = section('Pairs with a flag')
     for option, other in [('init', 'msra'), ('nag', 'mxnet'), ('schedule', 'gluoncv'), ('schedule', 'gluoncv-2018'),
                           ('smoothing', 'gluoncv'), ('distill_loss', 'gluoncv'), ('mixup_pairs', 'reverse')]:
-        assert '`--%s %s`' % (option.replace('_', '-'), other) in table
+        assert f'`--{option.replace("_", "-")} {other}`' in table
         assert getattr(TrainConfig(**{option: other}), option) == other
     chosen = {field.name for field in dataclasses.fields(TrainConfig)
               if field.default in ('paper', 'xavier', 'random')}
@@ -107,11 +107,11 @@ def test_every_flag_of_the_page_exists():
 
 def holds(*figures):
     """Each figure stands on the page as a number of its own."""
-    return all(re.search(r'(?<![\d.])%s(?![\d])' % re.escape(figure), TEXT) for figure in figures)
+    return all(re.search(f'(?<![\\d.]){re.escape(figure)}(?![\\d])', TEXT) for figure in figures)
 
 
 def test_smoothing_gaps():
-    assert holds('%.4f' % math.log(999 * 0.9 / 0.1), '%.4f' % math.log((0.9 + 0.1 / 1000) / (0.1 / 1000)))
+    assert holds(f'{math.log(999 * 0.9 / 0.1):.4f}', f'{math.log((0.9 + 0.1 / 1000) / (0.1 / 1000)):.4f}')
     assert not holds('9.1045')
 
 
@@ -123,7 +123,7 @@ def test_standard_deviations_of_the_initial_weights():
         return weight.asnumpy().std()
 
     paper, gluoncv = 2 / (9 * 64 * 2), 2 / (1 + 0.25 ** 2) / (9 * 64)  # variances
-    assert holds('%.4f' % math.sqrt(paper), '%.4f' % math.sqrt(gluoncv), '%.3f' % math.sqrt(gluoncv / paper))
+    assert holds(f'{math.sqrt(paper):.4f}', f'{math.sqrt(gluoncv):.4f}', f'{math.sqrt(gluoncv / paper):.3f}')
     assert deviation(mx.init.Xavier()) == pytest.approx(math.sqrt(paper), rel=0.01)
     assert deviation(mx.init.MSRAPrelu()) == pytest.approx(math.sqrt(gluoncv), rel=0.01)
 
@@ -131,7 +131,7 @@ def test_standard_deviations_of_the_initial_weights():
 def test_warmup_rates_at_update_50():
     updates = 5 * (1281167 // 1024)
     assert updates == 6255
-    assert holds(*['%.6f' % rate for rate in (0.4 * 50 / updates, 0.4 * 49 / updates, 0.4 * 50 / (updates - 1))])
+    assert holds(*[f'{rate:.6f}' for rate in (0.4 * 50 / updates, 0.4 * 49 / updates, 0.4 * 50 / (updates - 1))])
     assert 1281167 % 1024 == 1281167 % 256 == 143 and holds('143')
 
 
@@ -140,7 +140,7 @@ def test_the_two_cosines():
     paper, last = (Schedule(0.4, 'cosine', 1251, 120, warmup_epochs=5, form=form) for form in ('paper', 'gluoncv'))
     most, update = max((abs(paper(update) - last(update)), update) for update in range(6256, 120 * 1251 + 1))
     one_update = 0.4 * math.pi / (2 * (115 * 1251 - 1))
-    assert 'at most %.2f · η · π / (2 (T - 1)): %.2e at' % (most / one_update, most) in TEXT.replace('e-6', 'e-06')
+    assert f'at most {most / one_update:.2f} · η · π / (2 (T - 1)): {most:.2e} at' in TEXT.replace('e-6', 'e-06')
     assert round(update / 1251) == 70 and 'near epoch 70' in TEXT
 
 
@@ -200,16 +200,16 @@ def test_float16s_softmax():
 def test_ways_of_the_two_nags():
     paper, mxnet = _ways([0.01] * 150 + [0.001] * 150)
     assert paper[149] == pytest.approx(mxnet[149], rel=1e-9)
-    assert '%.1f more steps' % ((mxnet[-1] - paper[-1]) / (0.01 / (1 - 0.9))) in TEXT
+    assert f'{(mxnet[-1] - paper[-1]) / (0.01 / (1 - 0.9)):.1f} more steps' in TEXT
     paper, mxnet = _ways([0.4 * update / 6255 for update in range(1, 6256)])
-    assert '%.2f %% less way' % (100 * (1 - mxnet[-1] / paper[-1])) in TEXT
+    assert f'{100 * (1 - mxnet[-1] / paper[-1]):.2f} % less way' in TEXT
 
 
 def test_expected_size_of_the_padded_figure():
     deviation = math.sqrt(0.79 * 0.21)
     padded = 100 * 176 / 50176 * deviation / math.sqrt(176)
     skipped = 100 * deviation / math.sqrt(49152) * math.sqrt(848 / 50000)
-    assert 'Expected size at 79 %%: %.2f and %.2f points' % (padded, skipped) in TEXT
+    assert f'Expected size at 79 %: {padded:.2f} and {skipped:.2f} points' in TEXT
 
 
 def _readme_rows():
@@ -252,7 +252,7 @@ def test_the_data_page_gives_the_digests_and_counts_that_are_asserted():
     assert all(digest in text for digest in digests)
     assert len(digests) == len(re.findall(r'\b[0-9a-f]{32,40}\b', text))
     for module in (prepare_imagenet, prepare_places365, prepare_voc, prepare_ade20k):
-        assert all(re.search(r'\b%d\b' % number, text) for number in module.COUNTS.values())
+        assert all(re.search(f'\\b{number}\\b', text) for number in module.COUNTS.values())
 
 
 def test_the_data_page_names_commands_and_places_that_exist():
@@ -261,7 +261,7 @@ def test_the_data_page_names_commands_and_places_that_exist():
     from gluon_tricks.data.prepare import command as prepare
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     for name, module in prepare._SETS.items():
-        assert '| `prepare %s` | `%s` |' % (name, module.DEFAULT_OUT) in text
+        assert f'| `prepare {name}` | `{module.DEFAULT_OUT}` |' in text
     commands = re.findall(r'^python -m gluon_tricks prepare (.+)$', text.replace('\\\n', ' '), re.M)
     assert len(commands) == 4
     for command in commands:
@@ -277,4 +277,4 @@ def test_each_promise_has_its_test():
     named = re.findall(r'`(tests/[\w/]+\.py)::(\w+)`', text)
     assert len(named) > 15
     for path, name in named:
-        assert 'def %s(' % name in (ROOT / path).read_text(encoding='utf-8'), (path, name)
+        assert f'def {name}(' in (ROOT / path).read_text(encoding='utf-8'), (path, name)

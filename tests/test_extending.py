@@ -28,7 +28,7 @@ def apply(root, path, new, side, anchor, text):
         return
     lines = target.read_text(encoding='utf-8').splitlines(keepends=True)
     found = [number for number, line in enumerate(lines) if anchor in line]
-    assert len(found) == 1, '%s has %d lines with %s' % (path, len(found), anchor)
+    assert len(found) == 1, f'{path} has {len(found)} lines with {anchor}'
     lines.insert(found[0] + (side == 'after'), text)
     target.write_text(''.join(lines), encoding='utf-8')
 

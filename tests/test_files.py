@@ -99,7 +99,7 @@ def test_a_forked_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path):
 
 def test_the_same_process_has_it_once_and_a_forked_child_cannot_release_it(tmp_path):
     lock = Lock(str(tmp_path / 'new'), 'it', 'wait')
-    with pytest.raises(UsageError, match='it is being written by process %d on ' % os.getpid()):
+    with pytest.raises(UsageError, match=f'it is being written by process {os.getpid()} on '):
         Lock(str(tmp_path / 'new'), 'it', 'wait')
     child = os.fork()
     if not child:
@@ -129,7 +129,7 @@ def test_a_directory_that_is_removed_or_replaced_is_noticed(tmp_path):
 def test_a_lock_file_that_nobody_holds_is_taken_whatever_it_says(content, tmp_path):
     (tmp_path / LOCK).write_bytes(content)
     with Lock(str(tmp_path), 'it', 'wait'):
-        assert (tmp_path / LOCK).read_text() == '%d %s\n' % (os.getpid(), socket.gethostname())
+        assert (tmp_path / LOCK).read_text() == f'{os.getpid()} {socket.gethostname()}\n'
 
 
 @pytest.mark.parametrize('kind', ['directory', 'link', 'file above'])

@@ -10,7 +10,7 @@ from support import ROOT
 def test_help_lists_all_commands_in_one_screen(capsys):
     assert main(['--help']) == 0
     out = capsys.readouterr().out
-    assert all('  %s ' % name in out for name in COMMANDS)
+    assert all(f'  {name} ' in out for name in COMMANDS)
     assert len(out.splitlines()) <= 24 and max(map(len, out.splitlines())) <= 80
 
 

@@ -13,8 +13,8 @@ NOISY = (b'[17:01:02] ../src/operator/nn/mkldnn/mkldnn_pooling-inl.h:88: MKLDNN 
 
 def run(code):
     """(exit code, lines of stderr) of a program that runs the code under `quiet`."""
-    program = ('import os, signal, sys, time; sys.path.insert(0, %r); from gluon_tricks.noise import quiet; NOISY = %r\n'
-               'with quiet():\n    %s\n' % (str(ROOT), NOISY, code))
+    program = (f'import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.noise import '
+               f'quiet; NOISY = {NOISY!r}\nwith quiet():\n    {code}\n')
     done = subprocess.run([sys.executable, '-c', program], stderr=subprocess.PIPE, timeout=60)
     return done.returncode, done.stderr.split(b'\n')
 
@@ -46,10 +46,9 @@ def test_pythons_own_lines_and_progress_bars_are_not_held_back():
 
 
 def test_stderr_is_what_it_was_before():
-    program = ('import os, sys; sys.path.insert(0, %r); from gluon_tricks.noise import quiet; before = sys.stderr\n'
-               'for _ in range(3):\n    with quiet():\n        assert sys.stderr.fileno() != 2\n'
-               'assert sys.stderr is before and len(os.listdir("/proc/self/fd")) <= 5\nos.write(2, b"libpng warning: x")'
-               % str(ROOT))
+    program = (f'import os, sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.noise import quiet; before = '
+               'sys.stderr\nfor _ in range(3):\n    with quiet():\n        assert sys.stderr.fileno() != 2\nassert '
+               'sys.stderr is before and len(os.listdir("/proc/self/fd")) <= 5\nos.write(2, b"libpng warning: x")')
     done = subprocess.run([sys.executable, '-c', program], stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 0 and done.stderr == b'libpng warning: x'
 

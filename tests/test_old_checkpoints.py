@@ -191,7 +191,7 @@ def test_a_renamed_option_with_another_value_is_refused(task, name, value, unpac
     path = str(unpacked(task) / 'stopped' / make.INSIDE)
     config = api.open_run(path).config.replace(resume=path, save_dir=str(tmp_path))
     find_to_resume(config)
-    with pytest.raises(UsageError, match='%s is %s now and was ' % (name, value)):
+    with pytest.raises(UsageError, match=f'{name} is {value} now and was '):
         find_to_resume(config.replace(**{name: value}))
 
 
@@ -201,5 +201,5 @@ def test_another_task_does_not_resume_it(task, unpacked, tmp_path):
     path = unpacked(task) / 'stopped' / make.INSIDE
     assert 'task' not in manifest_of(path.parent)
     for other in set(PROGRAMS) - {task}:
-        with pytest.raises(UsageError, match='a checkpoint of the task %s, and this is %s;' % (task, other)):
+        with pytest.raises(UsageError, match=f'a checkpoint of the task {task}, and this is {other};'):
             find_to_resume(CONFIGS[other](resume=str(path), save_dir=str(tmp_path)))

@@ -68,12 +68,12 @@ def run(words):
         with _lock(arguments.out, '--out'):
             fill(cells, arguments.out)
     except KeyboardInterrupt:
-        print('interrupted: resume with python transfer/matrix.py %s' % shlex.join(words), flush=True)
+        print(f'interrupted: resume with python transfer/matrix.py {shlex.join(words)}', flush=True)
         return 130
     print(table(cells), end='', flush=True)
     failed = [cell for cell in cells if cell.status == 'failed']
     for cell in failed:
-        print('failed: %s, %s: %s' % (cell.row.name, cell.task, cell.reason), file=sys.stderr)
+        print(f'failed: {cell.row.name}, {cell.task}: {cell.reason}', file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -81,18 +81,18 @@ def _parser():
     parser = Parser(prog='matrix.py', description=__doc__.splitlines()[0])
     parser.add_argument('--backbones', nargs='+', required=True, metavar='FILE', help='the rows: .params files of '
                         'classifiers, or the SAVE_DIRs of their trainings; NETWORK=FILE names the network')
-    parser.add_argument('--tasks', default=','.join(TASKS), help='the columns (default: %s)' % ','.join(TASKS))
+    parser.add_argument('--tasks', default=','.join(TASKS), help=f'the columns (default: {",".join(TASKS)})')
     parser.add_argument('--out', default='runs/matrix', metavar='DIR', help='runs and tables go here (default: '
                         'runs/matrix)')
     for name, task in TASKS.items():
-        parser.add_argument('--%s-args' % name, default='', metavar='"FLAGS"', help='flags of every run of %s'
-                            % os.path.basename(task.program))
+        parser.add_argument(f'--{name}-args', default='', metavar='"FLAGS"', help='flags of every run of '
+                                                                                    f'{os.path.basename(task.program)}')
     return parser
 
 
 def _joined(words):
     """The words with ``--voc-args X`` as ``--voc-args=X``: argparse takes an X such as --aux for another flag."""
-    words, flags = list(words), ['--%s-args' % name for name in TASKS]
+    words, flags = list(words), [f'--{name}-args' for name in TASKS]
     for at in reversed(range(len(words) - 1)):
         if words[at] in flags:
             words[at:at + 2] = ['='.join(words[at:at + 2])]
@@ -150,14 +150,14 @@ def plan(arguments):
     names = list(dict.fromkeys(name.strip() for name in arguments.tasks.split(',')))
     for name in names:
         if name not in TASKS:
-            raise UsageError('--tasks %s: %r is not a task; name some of %s' % (arguments.tasks, name, ','.join(TASKS)))
+            raise UsageError(f'--tasks {arguments.tasks}: {name!r} is not a task; name some of {",".join(TASKS)}')
     extra = {name: _extra(name, getattr(arguments, name + '_args'), name in names) for name in TASKS}
     rows = {}
     for text in arguments.backbones:
         row = find_backbone(text)
         if row.name in rows:
-            raise UsageError('--backbones: %s and %s are both called %s, after network and directory; link one of them '
-                             'from a directory of another name' % (rows[row.name].params, row.params, row.name))
+            raise UsageError(f'--backbones: {rows[row.name].params} and {row.params} are both called {row.name}, '
+                             'after network and directory; link one of them from a directory of another name')
         rows[row.name] = row
     cells = []
     for row in rows.values():
@@ -175,12 +175,11 @@ def plan(arguments):
 def _extra(name, text, used):
     """The words of --voc-args or --ade20k-args."""
     if text and not used:
-        raise UsageError('--%s-args does nothing without %s among --tasks: add it, or drop --%s-args'
-                         % (name, name, name))
+        raise UsageError(f'--{name}-args does nothing without {name} among --tasks: add it, or drop --{name}-args')
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise UsageError('--%s-args %s: %s; close every quote' % (name, text, error)) from error
+        raise UsageError(f'--{name}-args {text}: {error}; close every quote') from error
 
 
 def _check(name, words, extra):
@@ -195,7 +194,7 @@ def _check(name, words, extra):
         namespace = task.parser().parse_args(words)
         task.from_namespace(namespace, tables.get(namespace.recipe, task.config) if namespace.recipe else None)
     except UsageError as error:
-        raise UsageError('--%s-args "%s": %s' % (name, shlex.join(extra), error)) from error
+        raise UsageError(f'--{name}-args "{shlex.join(extra)}": {error}') from error
 
 
 def find_backbone(text):
@@ -220,18 +219,18 @@ def find_backbone(text):
     found = [name for name in found if isinstance(name, str) and re.fullmatch(r'[\w.]+', name)]
     network = network or next(iter(found + ([in_name.group(1)] if in_name else [])), None)
     if not network:
-        raise UsageError('--backbones %s: neither its name nor a manifest.json or run.json beside it tells the '
-                         'network; write NETWORK=FILE, such as resnet50_v1d=%s' % (text, text))
+        raise UsageError(f'--backbones {text}: neither its name nor a manifest.json or run.json beside it tells the '
+                         f'network; write NETWORK=FILE, such as resnet50_v1d={text}')
     network, place = network.lower(), os.path.basename(run)
-    return Row(place if place.startswith(network) else '%s-%s' % (network, place), network, path, sha256)
+    return Row(place if place.startswith(network) else f'{network}-{place}', network, path, sha256)
 
 
 def _digest(text, path):
     try:
         return file_digest(path)
     except OSError as error:
-        raise UsageError('--backbones %s: %s cannot be read (%s); give the .params file of a classifier, or the '
-                         'SAVE_DIR of its training' % (text, path, error.strerror)) from error
+        raise UsageError(f'--backbones {text}: {path} cannot be read ({error.strerror}); give the .params file of a '
+                         'classifier, or the SAVE_DIR of its training') from error
 
 
 def _read(path):
@@ -247,9 +246,9 @@ def _read(path):
 def _lock(folder, flag):
     """A directory for this process alone; UsageError where another has it, or it cannot be written."""
     try:
-        return Lock(folder, '%s %s' % (flag, folder), 'wait for its end, or give another --out')
+        return Lock(folder, f'{flag} {folder}', 'wait for its end, or give another --out')
     except OSError as error:
-        raise unwritable(folder, error, '%s with --out' % remedy_for(error)) from error
+        raise unwritable(folder, error, f'{remedy_for(error)} with --out') from error
 
 
 def _write(path, content):
@@ -257,7 +256,7 @@ def _write(path, content):
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         write_whole(path, content.encode())
     except OSError as error:
-        raise unwritable(path, error, '%s with --out' % remedy_for(error)) from error
+        raise unwritable(path, error, f'{remedy_for(error)} with --out') from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -289,8 +288,8 @@ def train(cell):
             if not os.path.lexists(os.path.join(cell.save_dir, 'latest')):
                 _write(path, origin)
             elif _read(path).get('sha256', cell.row.sha256) != cell.row.sha256:
-                raise UsageError('%s was begun with other weights than %s has now: remove it, or give another --out'
-                                 % (cell.save_dir, cell.row.params))
+                raise UsageError(f'{cell.save_dir} was begun with other weights than {cell.row.params} has now: '
+                                 'remove it, or give another --out')
     except UsageError as error:
         cell.fail(str(error))
         return
@@ -303,7 +302,7 @@ def train(cell):
         return
     if code == 3:  # diverged: run.json tells where
         error = _read(os.path.join(cell.save_dir, 'run.json')).get('reason', error)
-    cell.fail(error or 'exit code %d and no finished run in %s: its output tells why' % (code, cell.save_dir))
+    cell.fail(error or f'exit code {code} and no finished run in {cell.save_dir}: its output tells why')
 
 
 def take_figures(cell):
@@ -393,7 +392,7 @@ def _texts(cell):
     columns = TASKS[cell.task].columns
     if cell.status != 'finished':
         return [cell.status] * len(columns)
-    return [' / '.join('%.2f' % (factor * float(part[name])) if name in part else '-'
+    return [' / '.join(f'{factor * float(part[name]):.2f}' if name in part else '-'
                        for part in (cell.last, cell.best)) for _, name, factor in columns]
 
 

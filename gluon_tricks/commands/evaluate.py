@@ -76,13 +76,13 @@ def _other_task(task, arguments):
     given = [name for name, value in vars(arguments).items()
              if value and name not in ('params', 'devices', 'num_gpus', 'json')]
     if given:
-        raise UsageError('--%s is for a classifier, and %s is a run of %s: drop it'
-                         % (given[0].replace('_', '-'), arguments.params, task))
+        raise UsageError(f'--{given[0].replace("_", "-")} is for a classifier, and {arguments.params} is a run of '
+                         f'{task}: drop it')
     from gluon_tricks import api
     figures = api.evaluate(api.open_run(arguments.params), arguments.devices, arguments.num_gpus)
     if arguments.json:
         print(json.dumps(figures, indent=1))
     else:
-        print('\n'.join('%-16s %s' % (name, '%.4f' % value if isinstance(value, float) else value)
+        print('\n'.join('%-16s %s' % (name, f'{value:.4f}' if isinstance(value, float) else value)
                         for name, value in figures.items() if not isinstance(value, (dict, list))))
     return 0

@@ -52,10 +52,10 @@ def write_submission(facts, rec, path, batch_size):
         with open(stem + '.lst', encoding='utf-8', errors='surrogateescape') as stream:
             names = [line.rstrip('\n').split('\t')[2].split('/')[-1] for line in stream]
     except (OSError, IndexError) as error:
-        raise UsageError('%s.lst cannot be read: it names the images; prepare them again' % stem) from error
+        raise UsageError(f'{stem}.lst cannot be read: it names the images; prepare them again') from error
     if len(names) != number or facts['num_classes'] < 5:
-        raise UsageError('%s.lst names %d images of %d, and there are %d classes: five are asked for'
-                         % (stem, len(names), number, facts['num_classes']))
+        raise UsageError(f'{stem}.lst names {len(names)} images of {number}, and there are {facts["num_classes"]} '
+                         'classes: five are asked for')
     devices, config = find_devices()[:1], facts['config']
     net, _ = load_net(facts, devices)
     stream = EvalStream(rec, stem + '.idx', batch_size, facts['input_size'], facts['crop_ratio'],
@@ -65,15 +65,15 @@ def write_submission(facts, rec, path, batch_size):
         for batch, valid in stream.batches():
             (x, _), = batch.shards(devices)
             best = net(x).astype('float32').topk(k=5, dtype='int32').asnumpy()[:valid]
-            lines += ['%s %s\n' % (names[len(lines) + row], ' '.join(map(str, labels)))
+            lines += [f'{names[len(lines) + row]} {" ".join(map(str, labels))}\n'
                       for row, labels in enumerate(best)]
             bar.update(valid)
     try:
         write_whole(path, ''.join(lines).encode('utf-8', 'surrogateescape'))
     except OSError as error:
-        raise UsageError('--places-submission %s cannot be written (%s): free space, or give a file on another disk'
-                         % (path, error.strerror)) from error
-    print('%s: %d images, five classes each' % (path, len(lines)))
+        raise UsageError(f'--places-submission {path} cannot be written ({error.strerror}): free space, or give a '
+                         'file on another disk') from error
+    print(f'{path}: {len(lines)} images, five classes each')
     return 0
 
 
@@ -86,7 +86,7 @@ def main(argv):
     arguments.params = os.path.expanduser(arguments.params or arguments.images.pop(0))
     check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
     if arguments.top < 1:
-        raise UsageError('--top %d must be at least 1' % arguments.top)
+        raise UsageError(f'--top {arguments.top} must be at least 1')
     if bool(arguments.places_submission) != bool(arguments.rec_test) or \
             bool(arguments.places_submission) == bool(arguments.images):
         raise UsageError('give image files, or --places-submission FILE together with --rec-test FILE.rec')
@@ -108,7 +108,7 @@ def main(argv):
         try:
             result = classify(facts, net, names, path, arguments.top)
         except UsageError as error:  # the others are predicted
-            print('error: %s' % error, file=sys.stderr)
+            print(f'error: {error}', file=sys.stderr)
             code = 2
             continue
         results.append(result)
@@ -121,7 +121,7 @@ def main(argv):
 
 def _text(result):
     lines = [os.path.basename(result['image'])]
-    return '\n'.join(lines + ['  %6.2f %%  %s (%d)' % (100 * item['probability'], item['name'], item['index'])
+    return '\n'.join(lines + [f'  {100 * item["probability"]:6.2f} %  {item["name"]} ({item["index"]})'
                               for item in result['classes']])
 
 
@@ -130,8 +130,8 @@ def _other_task(task, arguments):
     given = [name for name, value in vars(arguments).items()
              if value and name not in ('params', 'images', 'out', 'top', 'batch_size')]
     if given:
-        raise UsageError('--%s is for a classifier, and %s is a run of %s: drop it'
-                         % (given[0].replace('_', '-'), arguments.params, task))
+        raise UsageError(f'--{given[0].replace("_", "-")} is for a classifier, and {arguments.params} is a run of '
+                         f'{task}: drop it')
     from gluon_tricks.commands import train_detection, train_segmentation
     command = {'detection': train_detection, 'segmentation': train_segmentation}[task]
     return command.predict_run(arguments.params, arguments.images, arguments.out or 'pictures')

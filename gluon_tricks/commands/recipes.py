@@ -8,34 +8,34 @@ from gluon_tricks.errors import Parser
 
 
 def _pair(figures):
-    shown = ['%.2f' % figures[key] if figures[key] is not None else '-' for key in ('top1', 'top5')]
+    shown = [f'{figures[key]:.2f}' if figures[key] is not None else '-' for key in ('top1', 'top5')]
     return '%5s %5s' % tuple(shown)
 
 
 def listing(rows):
     """The table of recipes, at most 80 columns wide; the figures are top-1 and top-5 in percent."""
     lines = ['%-36s %5s %7s  %-11s  %s' % ('recipe', 'batch', 'lr', 'paper', 'GluonCV')]
-    lines += ['%-36s %5d %7.4g  %s  %s' % (recipe.name, recipe.total_batch_size, recipe.lr, _pair(recipe.paper),
-                                           _pair(recipe.gluoncv)) for recipe in rows]
+    lines += [f'{recipe.name:<36} {recipe.total_batch_size:5d} {recipe.lr:7.4g}  {_pair(recipe.paper)}  '
+              f'{_pair(recipe.gluoncv)}' for recipe in rows]
     return '\n'.join(lines)
 
 
 def card(recipe):
     """Everything about one recipe, with its plain command in lines that a shell takes as they are."""
     def figures(values):
-        return ', '.join('%s %s' % (key, value) for key, value in values.items() if value is not None) or 'none'
+        return ', '.join(f'{key} {value}' for key, value in values.items() if value is not None) or 'none'
 
     devices = '' if recipe.config.num_gpus else ' on one device'
     same = [other.name for other in recipes.RECIPES.values() if other.config == recipe.config and other.name != recipe.name]
     facts = [('row', ', '.join(part for part in (recipe.table, recipe.column, recipe.heading) if part)),
              ('starts from', recipe.above), ('change', recipe.change), ('paper', figures(recipe.paper)),
              ('GluonCV', figures(recipe.gluoncv)),
-             ('batch and lr', '%d, %.4g%s' % (recipe.total_batch_size, recipe.lr, devices)),
+             ('batch and lr', f'{recipe.total_batch_size}, {recipe.lr:.4g}{devices}'),
              ('same run as', ', '.join(same)), ('note', recipe.note)]
-    lines = [recipe.name] + [textwrap.fill(text, 80, initial_indent='  %-12s ' % name, subsequent_indent=' ' * 15,
+    lines = [recipe.name] + [textwrap.fill(text, 80, initial_indent=f'  {name:<12} ', subsequent_indent=' ' * 15,
                                            break_long_words=False, break_on_hyphens=False)
                              for name, text in facts if text]
-    return '\n'.join(lines + ['', 'python train_imagenet.py --recipe %s' % recipe.name, '', _folded(recipe.config)])
+    return '\n'.join(lines + ['', f'python train_imagenet.py --recipe {recipe.name}', '', _folded(recipe.config)])
 
 
 def _folded(config):
@@ -65,11 +65,11 @@ def transfer_listing(rows):
 
 def transfer_card(recipe):
     """Everything about one row of tables 8 and 9."""
-    command = 'python %s --recipe %s' % (recipe.config.PROGRAM, recipe.name)
+    command = f'python {recipe.config.PROGRAM} --recipe {recipe.name}'
     figures = ', '.join('%s %.2f' % pair for pair in _figures(recipe).items()) or 'none'
     return '\n'.join([recipe.name, '  row          ' + recipe.heading, '  base         ' + recipe.base,
                       '  paper        ' + figures, '',
-                      command + ' --base-params runs/%s/best/net.params' % recipe.base])
+                      command + f' --base-params runs/{recipe.base}/best/net.params'])
 
 
 def _figures(recipe):

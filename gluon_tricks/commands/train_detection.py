@@ -38,8 +38,8 @@ def run(argv):
         raise UsageError('--eval and --predict need the detector\'s weights: give --params FILE, such as '
                          'SAVE_DIR/best/net.params')
     if arguments.params and not (arguments.eval or arguments.predict):
-        raise UsageError('--params %s is for --eval and --predict: add one of them; to begin training with a '
-                         'classifier\'s weights give --base-params' % arguments.params)
+        raise UsageError(f"--params {arguments.params} is for --eval and --predict: add one of them; to begin "
+                         "training with a classifier's weights give --base-params")
     if arguments.eval:
         return evaluate(config, arguments.params)
     if arguments.predict:
@@ -56,9 +56,9 @@ def evaluate(config, params):
     from gluon_tricks.tasks.detection.trained import figures
     found = figures(params, config, find_devices(config.devices))
     for name, value in found['ap'].items():
-        print('%-16s %6.2f' % (name, value))
-    print('mAP              %6.2f  of %d images: overlap 0.5, 11 points (VOC 2007), short side %d'
-          % (found['map_voc07'], found['num_images'], config.image_short))
+        print(f'{name:<16} {value:6.2f}')
+    print(f'mAP              {found["map_voc07"]:6.2f}  of {found["num_images"]} images: overlap 0.5, 11 points (VOC '
+          f'2007), short side {config.image_short}')
     return 0
 
 
@@ -75,7 +75,7 @@ def predict(config, params, images, out):
     net = trained_net(config, params, classes, devices, low_precision)
     for path, (photograph, image, scale) in zip(images, photographs):
         written, found = draw_detections(net, photograph, image, scale, devices[0], low_precision, classes, out, path)
-        print('%s: %s' % (written, ', '.join('%s %.0f %%' % (name, 100 * score) for name, score in found) or 'nothing'))
+        print('%s: %s' % (written, ', '.join(f'{name} {100 * score:.0f} %' for name, score in found) or 'nothing'))
     return 0
 
 

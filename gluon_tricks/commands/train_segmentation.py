@@ -58,8 +58,8 @@ class Weights:
             self.backbone = manifest['config'].get('backbone')
             if not isinstance(classes, (list, type(None))) or not isinstance(self.backbone, (str, type(None))) or not all(
                     isinstance(name, str) for name in classes or []):
-                raise UsageError('--params %s: the manifest in %s has no names of classes, or none of a backbone; give '
-                                 'its net.params' % (path, folder))
+                raise UsageError(f'--params {path}: the manifest in {folder} has no names of classes, or none of a '
+                                 'backbone; give its net.params')
             self.classes = classes
 
 
@@ -77,8 +77,8 @@ def evaluate(config, weights, multi_scale, notices):
     scenes, names = open_scenes(config, 'validation')
     net, low_precision, classes = load_net(config, weights.path, devices)
     if classes != config.num_classes:
-        raise UsageError('--params %s has %d classes, and the data %d: give the weights of a training on these data'
-                         % (weights.path, classes, config.num_classes))
+        raise UsageError(f'--params {weights.path} has {classes} classes, and the data {config.num_classes}: give the '
+                         'weights of a training on these data')
     for line in notices + [low_precision.description]:
         if line:
             print(line)
@@ -88,9 +88,9 @@ def evaluate(config, weights, multi_scale, notices):
         net, ImageStream(scenes, threads_of(config)), devices, low_precision, classes, multi,
         lambda images: tqdm(images, total=len(scenes), unit='img', disable=not sys.stderr.isatty()))
     for name, iou in zip(names, metrics['class_iou']):
-        print('%8.3f %%  %s' % (100 * iou, name))
-    print('%s: pixAcc: %.4f, mIoU: %.4f of %d images' % (config.backbone, metrics['pix_acc'], metrics['miou'],
-                                                        metrics['num_images']))
+        print(f'{100 * iou:8.3f} %  {name}')
+    print(f'{config.backbone}: pixAcc: {metrics["pix_acc"]:.4f}, mIoU: {metrics["miou"]:.4f} of '
+          f'{metrics["num_images"]} images')
     return 0
 
 
@@ -109,8 +109,8 @@ def predict(config, weights, images, out):
             os.makedirs(out, exist_ok=True)
             picture(image, labels, names).save(target)
         except OSError as error:
-            raise UsageError('%s cannot be written (%s): choose another --out' % (target, error.strerror)) from error
-        print('%s: %s' % (target, ', '.join('%s %.1f %%' % (names[label], 100 * share)
+            raise UsageError(f'{target} cannot be written ({error.strerror}): choose another --out') from error
+        print('%s: %s' % (target, ', '.join(f'{names[label]} {100 * share:.1f} %'
                                             for label, share in shares(labels))))
     return 0
 

@@ -176,34 +176,34 @@ def _check(config):
     """The rules between options: those that bound, need or exclude each other."""
     rule = config.rule
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
-          'fewer than --num-epochs %d: warmup would never end' % config.num_epochs)
+          f'fewer than --num-epochs {config.num_epochs}: warmup would never end')
     rule('mixup_off_epoch', config.mixup_off_epoch < config.num_epochs,
-          'below --num-epochs %d: nothing would ever be mixed' % config.num_epochs)
+          f'below --num-epochs {config.num_epochs}: nothing would ever be mixed')
     rule('rgb_mean', len(config.rgb_mean) == 3, 'three numbers separated by commas')
     rule('rgb_std', len(config.rgb_std) == 3, 'three positive numbers')
     drops = config.decay_epochs
     rule('lr_decay_epoch', all(a < b for a, b in zip(drops, drops[1:])) and min(drops, default=1) > 0,
           'increasing positive epochs, such as 30,60,90')
     if config.devices and config.num_gpus is not None:
-        raise UsageError('--devices %s and --num-gpus %d name the devices twice: give one of them'
-                         % (config.devices, config.num_gpus))
+        raise UsageError(f'--devices {config.devices} and --num-gpus {config.num_gpus} name the devices twice: give '
+                         'one of them')
     if config.resume not in ('', 'auto') and config.resume_params:  # auto: the weights are for the run's beginning
-        raise UsageError('--resume %s and --resume-params are two ways to start: give one of them' % config.resume)
+        raise UsageError(f'--resume {config.resume} and --resume-params are two ways to start: give one of them')
     if config.resume_epoch and not config.resume_params:
-        raise UsageError('--resume-epoch %d needs the weights to start from: give --resume-params FILE, or use '
-                         '--resume auto, which finds the epoch itself' % config.resume_epoch)
-    rule('resume_epoch', config.resume_epoch < config.num_epochs, 'below --num-epochs %d' % config.num_epochs)
+        raise UsageError(f'--resume-epoch {config.resume_epoch} needs the weights to start from: give --resume-params '
+                         'FILE, or use --resume auto, which finds the epoch itself')
+    rule('resume_epoch', config.resume_epoch < config.num_epochs, f'below --num-epochs {config.num_epochs}')
     if config.last_gamma and config.use_pretrained:
         raise UsageError('--last-gamma is for new weights and --use-pretrained loads trained ones: drop one of them')
     if config.resume_params and config.use_pretrained:
         raise UsageError('--resume-params and --use-pretrained both give the first weights: drop one of them')
     if config.teacher_params and not config.teacher:
-        raise UsageError('--teacher-params %s needs the network\'s name: give --teacher NAME' % config.teacher_params)
+        raise UsageError(f"--teacher-params {config.teacher_params} needs the network's name: give --teacher NAME")
     if config.teacher and not config.teacher_params:
-        raise UsageError('--teacher %s needs its weights: give --teacher-params FILE, a .params file trained by a '
-                         'teacher recipe (see `python -m gluon_tricks recipes`)' % config.teacher)
+        raise UsageError(f'--teacher {config.teacher} needs its weights: give --teacher-params FILE, a .params file '
+                         'trained by a teacher recipe (see `python -m gluon_tricks recipes`)')
     if config.label_smoothing and config.num_classes < 2:
-        raise UsageError('--label-smoothing needs at least 2 classes: --num-classes is %d' % config.num_classes)
+        raise UsageError(f'--label-smoothing needs at least 2 classes: --num-classes is {config.num_classes}')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def from_namespace(namespace, base=None):
 def _with_batch_norm(model):
     vgg = re.match(r'(vgg\d+)(_bn)?$', model, re.IGNORECASE)
     if not vgg:
-        raise UsageError('--batch-norm is for VGG, such as --model vgg16, and --model is %s: drop --batch-norm' % model)
+        raise UsageError(f'--batch-norm is for VGG, such as --model vgg16, and --model is {model}: drop --batch-norm')
     return vgg.group(1) + '_bn'
 
 

@@ -109,19 +109,19 @@ class RCNNConfig(options.Options):
 
     def __post_init__(self):
         super().__post_init__()
-        self.rule('image_max_size', self.image_max_size >= self.image_short, 'at least --image-short %d'
-                  % self.image_short)
+        self.rule('image_max_size', self.image_max_size >= self.image_short, 'at least --image-short '
+                                                                             f'{self.image_short}')
         self.rule('dtype', self.dtype != 'bfloat16', 'float32 or float16: MXNet has no bfloat16 form of the detector')
         self.rule('save_prefix', '/' not in self.save_prefix, 'a beginning of names without a directory')
         drops = self.decay_epochs
         self.rule('lr_decay_epoch', all(a < b for a, b in zip((0,) + drops, drops)),
                   'increasing positive epochs, such as 14,20')
         if self.resume.endswith('.params'):
-            raise UsageError('--resume %s: weights alone cannot resume a run; give --resume auto, or test '
-                             'them with --eval --params %s' % (self.resume, self.resume))
+            raise UsageError(f'--resume {self.resume}: weights alone cannot resume a run; give --resume auto, or test '
+                             f'them with --eval --params {self.resume}')
         if self.devices and self.gpus:
-            raise UsageError('--devices %s and --gpus %s name the devices twice: give one of them'
-                             % (self.devices, self.gpus))
+            raise UsageError(f'--devices {self.devices} and --gpus {self.gpus} name the devices twice: give one of '
+                             'them')
 
     @property
     def decay_epochs(self):
@@ -133,7 +133,7 @@ def from_namespace(namespace, base=None):
     """RCNNConfig from parsed flags, over a recipe's configuration or the defaults. Raises UsageError."""
     typed = options.typed_options(RCNNConfig, namespace)
     if typed.get('amp') and typed.get('dtype', 'float16') != 'float16':
-        raise UsageError('--amp is --dtype float16 and --dtype is %s: give one of them' % typed['dtype'])
+        raise UsageError(f'--amp is --dtype float16 and --dtype is {typed["dtype"]}: give one of them')
     if base is not None and 'devices' in typed:
         typed = dict({'gpus': ''}, **typed)
     if base is not None and 'gpus' in typed:

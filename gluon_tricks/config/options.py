@@ -59,7 +59,7 @@ def outside(field: dataclasses.Field, value: Any) -> Optional[str]:
         return None
     if bounds == dict(at_least=0, above=None, at_most=None, below=None):
         return '0 or more'
-    return ' and '.join('%s %s' % (name.replace('_', ' '), bound) for name, bound in bounds.items()
+    return ' and '.join(f'{name.replace("_", " ")} {bound}' for name, bound in bounds.items()
                         if bound is not None)
 
 
@@ -68,7 +68,7 @@ def check_ranges(arguments: argparse.Namespace, cls: Type['Options'], *names: st
     for name in names:
         words = outside(cls.field(name), getattr(arguments, name))
         if words:
-            raise UsageError('--%s %s must be %s' % (name.replace('_', '-'), getattr(arguments, name), words))
+            raise UsageError(f'--{name.replace("_", "-")} {getattr(arguments, name)} must be {words}')
 
 
 def flags_of(field: dataclasses.Field) -> Tuple[str, ...]:
@@ -123,7 +123,7 @@ class Options:
         for field in self.fields():
             value, choices = getattr(self, field.name), field.metadata['choices']
             if choices:
-                self.rule(field.name, value in choices, 'one of: %s' % ', '.join(choices))
+                self.rule(field.name, value in choices, f'one of: {", ".join(choices)}')
             numbers = value if isinstance(value, tuple) else (value,)
             self.rule(field.name, all(math.isfinite(n) for n in numbers if isinstance(n, float)),
                       'finite: inf and nan are refused')
@@ -132,7 +132,7 @@ class Options:
         self.rule('divergence_factor', self.divergence_factor == 0 or self.divergence_factor > 1, '0, or above 1')
         scale = 1.0 if self.loss_scale == 'dynamic' else _number(self.loss_scale)
         self.rule('loss_scale', 1 <= scale <= _MOST_SCALE,
-                  'dynamic, or a positive number, at least 1 and at most %d' % _MOST_SCALE)
+                  f'dynamic, or a positive number, at least 1 and at most {_MOST_SCALE}')
         self.rule('logging_file', self.logging_file and '/' not in self.logging_file,
                   'a file name without a directory: the log goes to SAVE_DIR')
         self.rule('save_dir', bool(self.save_dir), 'a directory, such as params')
@@ -146,7 +146,7 @@ class Options:
     def rule(self, name: str, holds: Any, rule: Optional[str]) -> None:
         """Raise UsageError, naming the flag of option `name` and its value, unless it holds."""
         if not holds:
-            raise UsageError('%s %s must be %s' % (self.flag(name), getattr(self, name), rule))
+            raise UsageError(f'{self.flag(name)} {getattr(self, name)} must be {rule}')
 
     @classmethod
     def field(cls, name: str) -> dataclasses.Field:
@@ -171,8 +171,7 @@ class Options:
             needs = self.field(name).metadata['needs']
             if needs and not any(map(self.has, needs)):
                 words = ' or '.join(' '.join([self.flag(need.split('=')[0])] + need.split('=')[1:]) for need in needs)
-                raise UsageError('%s does nothing without %s: add it, or drop %s' % (self.flag(name), words,
-                                                                                    self.flag(name)))
+                raise UsageError(f'{self.flag(name)} does nothing without {words}: add it, or drop {self.flag(name)}')
 
     def replace(self: _Config, **changes: Any) -> _Config:
         """A copy with some options changed; an unknown name is a TypeError, a value out of range a UsageError.
@@ -208,9 +207,9 @@ class Options:
             if isinstance(value, bool):
                 words.append(flag)
                 continue
-            text = ','.join('%r' % part for part in value) if isinstance(value, tuple) else str(value)
+            text = ','.join(f'{part!r}' for part in value) if isinstance(value, tuple) else str(value)
             # argparse takes a separate word that starts with a dash for a flag
-            words += ['%s=%s' % (flag, text)] if text.startswith('-') else [flag, text]
+            words += [f'{flag}={text}'] if text.startswith('-') else [flag, text]
         return words
 
     def command(self, start: Optional[str] = None) -> str:
@@ -220,7 +219,7 @@ class Options:
     def going_on(self) -> str:
         """The command that resumes this run from its last checkpoint, with the interpreter and the program that run."""
         typed = sys.argv[0] if os.path.basename(sys.argv[0]) == os.path.basename(self.PROGRAM) else self.PROGRAM
-        return self.replace(resume='auto').command('%s %s' % (interpreter(), shlex.quote(typed)))
+        return self.replace(resume='auto').command(f'{interpreter()} {shlex.quote(typed)}')
 
     @classmethod
     def from_dict(cls: Type[_Config], values: Any) -> _Config:
@@ -235,11 +234,11 @@ class Options:
         for stored, value in values.items():
             name, value = cls.RENAMED.get(stored, stored), tuple(value) if isinstance(value, list) else value
             if name not in known or name in found:
-                raise UsageError('option %.50r of the stored configuration is unknown to this version of gluon_tricks: '
-                                 'use the version that wrote it' % stored)
+                raise UsageError(f'option {stored!r:.50} of the stored configuration is unknown to this version of '
+                                 'gluon_tricks: use the version that wrote it')
             if not _is_of_type(value, known[name]):
-                raise UsageError('option %r of the stored configuration cannot be %.50r: use a checkpoint that is '
-                                 'whole' % (name, value))
+                raise UsageError(f'option {name!r} of the stored configuration cannot be {value!r:.50}: use a '
+                                 'checkpoint that is whole')
             found[name] = value
         return cls(**found)
 
@@ -276,7 +275,7 @@ def floats(text):
     try:
         return tuple(float(part) for part in text.split(','))
     except ValueError:
-        raise argparse.ArgumentTypeError('%r must be numbers separated by commas' % text) from None
+        raise argparse.ArgumentTypeError(f'{text!r} must be numbers separated by commas') from None
 
 
 def epochs(text):
@@ -284,7 +283,7 @@ def epochs(text):
     try:
         return tuple(int(part) for part in text.split(',') if part.strip())
     except ValueError:
-        raise UsageError('--lr-decay-epoch %r must be epochs separated by commas, such as 30,60,90' % text) from None
+        raise UsageError(f'--lr-decay-epoch {text!r} must be epochs separated by commas, such as 30,60,90') from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -312,7 +311,7 @@ def add_arguments(parser, cls):
             if field.default not in (None, ''):
                 shown = ','.join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
                 if shown != 0 or '(0: ' not in arguments['help']:
-                    arguments['help'] += ' (default: %s)' % shown
+                    arguments['help'] += f' (default: {shown})'
         groups[meta['group']].add_argument(*flags_of(field), **arguments)
 
     class Refuse(argparse.Action):

@@ -95,7 +95,7 @@ def _efficient(zero_gamma=True):
 
 def _distill(teacher):
     """Section 5.3: options of a distillation from the best weights of a teacher's recipe."""
-    return dict(teacher='resnet152_v1d', teacher_params='runs/%s/best/net.params' % teacher)
+    return dict(teacher='resnet152_v1d', teacher_params=f'runs/{teacher}/best/net.params')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def _table4(baseline):
                1024: [(75.17, 92.54), (75.93, 92.84), (76.37, 92.96), (76.03, 92.86), (76.21, 92.97)]}
     rows = []
     for total, change in ((256, 'none: the same run'), (1024, 'total batch size 1024, learning rate 0.4')):
-        prefix, column = 'table4/bs%d/' % total, 'BS=%d' % total
+        prefix, column = f'table4/bs{total}/', f'BS={total}'
         row = _row(prefix + 'linear_scaling', 'Table 4', 'Linear scaling', baseline, change,
                    _figures(*figures[total][0]), column=column, batch_size=total // 8)
         rows.append(row)
@@ -188,7 +188,7 @@ def _table6(efficient_rows):
         column, numbers = _TITLES[model], iter(_figures(*pair) for pair in figures[model])
 
         def add(name, heading, above, change, gluoncv=None, note='', **options):
-            rows.append(_row('table6/%s/%s' % (model, name), 'Table 6', heading, above, change, next(numbers),
+            rows.append(_row(f'table6/{model}/{name}', 'Table 6', heading, above, change, next(numbers),
                              gluoncv, column, note, **options))
             return rows[-1]
 
@@ -269,7 +269,7 @@ def _gluoncv(smoothing):
             ('resnet50_v1b', 'ResNet-50-B', (77.67, 93.82, '0ecdba34')),
             ('resnet50_v1c', 'ResNet-50-C', (78.03, 94.09, '2a4e0708')),
             ('resnet101_v1d', 'ResNet-101-D', (79.78, 94.80, '8659a9d6'))):
-        add(model, title, plain, '%s for ResNet-50-D' % title, figures, model=model)
+        add(model, title, plain, f'{title} for ResNet-50-D', figures, model=model)
     add('resnet101_v1d-mixup', 'ResNet-101-D with mixup', mixup, 'ResNet-101-D for ResNet-50-D',
         (80.51, 95.12, '1b2b825f'), model='resnet101_v1d')
     add('resnet152_v1d', 'ResNet-152-D', plain, 'ResNet-152-D, float32, total batch size 512',
@@ -284,12 +284,12 @@ def _gluoncv(smoothing):
               'without mixup, at the 120 epochs of all its others without. ',
               'The log resizes the validation images to 256; the zoo\'s figure is at 342, as here. ')),
             ('mobilenet1.0', (72.93, 91.14, 'cce75496'), (73.28, 91.30, 'efbb2ca3'), ('', ''))):
-        change = '%s for ResNet-50-D, without zero gamma' % _TITLES[model]
+        change = f'{_TITLES[model]} for ResNet-50-D, without zero gamma'
         options = dict(_NETWORKS[model], last_gamma=False)
         add(model, _TITLES[model], plain, change, without,
-            '%sThe network of table6/%s/label_smoothing.' % (notes[0], model), **options)
+            f'{notes[0]}The network of table6/{model}/label_smoothing.', **options)
         add(model + '-mixup', _TITLES[model] + ' with mixup', mixup, change, with_mixup,
-            '%sThe network of table6/%s/mixup.' % (notes[1], model), **options)
+            f'{notes[1]}The network of table6/{model}/mixup.', **options)
     gamma = ('Its command has --last-gamma; but GluonCV\'s ResNeXt has read it the wrong way round since August 2018, '
              'and so trained without zero gamma.')
     add('resnext50_32x4d', 'ResNeXt-50 with mixup', mixup, 'ResNeXt-50 for ResNet-50-D, without zero gamma',
@@ -321,7 +321,7 @@ def _table1(baseline, best, mixup):
                  _figures(79.29, 94.63, gmacs=4.3))]
     for name, heading, model, (top1, top5, gmacs), gluoncv, note, options in rivals:
         rows.append(_row(
-            'table1/' + name, 'Table 1', heading, mixup, '%s for ResNet-50-D' % heading,
+            'table1/' + name, 'Table 1', heading, mixup, f'{heading} for ResNet-50-D',
             _figures(gmacs=gmacs, standard_top1=top1, standard_top5=top5), gluoncv,
             note=('The paper\'s Table 1 quotes the figure of the standard procedure; here the network gets our tricks. '
                   'No distillation, as a teacher of another family does harm (Table 6). ' + note).rstrip(),
@@ -389,5 +389,5 @@ def get(name):
     if name not in RECIPES:
         close = [known for known in RECIPES if name in known][:4] or difflib.get_close_matches(name, RECIPES, 4, 0.5)
         raise UsageError('recipe %r is unknown: %s`python -m gluon_tricks recipes` lists all'
-                         % (name, 'did you mean %s? ' % ' or '.join(close) if close else ''))
+                         % (name, f'did you mean {" or ".join(close)}? ' if close else ''))
     return RECIPES[name]

@@ -84,8 +84,8 @@ def get(name, kind):
     if name not in RECIPES:
         close = [known for known in RECIPES if name in known][:4] or difflib.get_close_matches(name, RECIPES, 4, 0.5)
         raise UsageError('--recipe %s is unknown: %s`python -m gluon_tricks recipes` lists all'
-                         % (name, 'did you mean %s? ' % ' or '.join(close) if close else ''))
+                         % (name, f'did you mean {" or ".join(close)}? ' if close else ''))
     config = RECIPES[name].config
     if not isinstance(config, kind):
-        raise UsageError('--recipe %s is one of %s: use that program' % (name, config.PROGRAM))
+        raise UsageError(f'--recipe {name} is one of {config.PROGRAM}: use that program')
     return config

@@ -133,15 +133,15 @@ def _check(config):
     rule('scales', len(config.scales) == 2 and config.scales[0] <= config.scales[1],
          'two positive numbers, the smaller one first, such as 0.5,2')
     rule('scales', config.base_size * config.scales[1] <= _LARGEST,
-         'such that no image is scaled beyond %d pixels' % _LARGEST)
+         f'such that no image is scaled beyond {_LARGEST} pixels')
     rule('warmup_epochs', config.warmup_epochs < config.num_epochs,
-          'fewer than --epochs %d: warmup would never end' % config.num_epochs)
+          f'fewer than --epochs {config.num_epochs}: warmup would never end')
     rule('checkname', '/' not in config.checkname, 'a name without /')
     if config.dtype == 'bfloat16':
         raise UsageError(config.REFUSED_VALUES['--dtype', 'bfloat16'])
     if config.devices and config.num_gpus is not None:
-        raise UsageError('--devices %s and --ngpus %d name the devices twice: give one of them'
-                         % (config.devices, config.num_gpus))
+        raise UsageError(f'--devices {config.devices} and --ngpus {config.num_gpus} name the devices twice: give one '
+                         'of them')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def from_namespace(namespace, base=None):
     if 'aux_weight' in typed and config.loss == 'gluoncv':
         _does_nothing('--aux-weight', 'with --loss gluoncv, whose gradient has the second head at weight 1: drop')
     if 'checkname' in typed and config.save_dir != PLACE:
-        _does_nothing('--checkname', 'beside --save-dir %s: drop' % config.save_dir)
+        _does_nothing('--checkname', f'beside --save-dir {config.save_dir}: drop')
     if 'test_batch_size' in typed and config.no_val:
         _does_nothing('--test-batch-size', 'with --no-val: drop')
     return config
@@ -196,7 +196,7 @@ def _check_purpose(namespace, typed):
     if namespace.eval and namespace.predict:
         raise UsageError('--eval and --predict are two programs: give one of them')
     if instead and not namespace.params:
-        raise UsageError('%s needs the weights: give --params FILE, a .params file or the SAVE_DIR of a run' % instead)
+        raise UsageError(f'{instead} needs the weights: give --params FILE, a .params file or the SAVE_DIR of a run')
     if namespace.params and not instead:
         _does_nothing('--params', 'without --eval or --predict: add one (the classifier\'s weights to start from are '
                       '--base-params), or drop')
@@ -208,8 +208,8 @@ def _check_purpose(namespace, typed):
         used = (_EVALUATION if namespace.eval else _PREDICTION) | (
             {'base_size', 'crop_size'} if namespace.multi_scale else set())
         for name in sorted(set(typed) - used):
-            _does_nothing(FCNConfig.flag(name), 'with %s: drop' % instead)
+            _does_nothing(FCNConfig.flag(name), f'with {instead}: drop')
 
 
 def _does_nothing(flag, words):
-    raise UsageError('%s does nothing %s %s' % (flag, words, flag))
+    raise UsageError(f'{flag} does nothing {words} {flag}')

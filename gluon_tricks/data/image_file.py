@@ -19,15 +19,16 @@ def read_image(path):
         with open_file(path) as stream:
             content = stream.read()
     except OSError as error:
-        raise UsageError('%s cannot be read (%s): give an image file' % (path, error.strerror)) from error
+        raise UsageError(f'{path} cannot be read ({error.strerror}): give an image file') from error
     try:
         whole = open_whole(content)
         image = mx.image.imdecode(content, flag=_AS_STORED)
         image.wait_to_read()  # MXNet decodes it later, and would complain elsewhere
     except ValueError as error:
-        raise UsageError('%s %s: give another JPEG or PNG file' % (path, error)) from error
+        raise UsageError(f'{path} {error}: give another JPEG or PNG file') from error
     except mx.MXNetError as error:
-        raise UsageError('%s is an image that Pillow decodes, but OpenCV cannot: give a JPEG or PNG file' % path) from error
+        raise UsageError(f'{path} is an image that Pillow decodes, but OpenCV cannot: give a JPEG or PNG '
+                         'file') from error
     turned = orientation(whole)
     return image if turned == 1 else mx.nd.array(turn(image.asnumpy(), turned), dtype='uint8')
 

@@ -35,8 +35,8 @@ def open_data(config, batch_size, workers):
     images = len(train_stream.reader)
     workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
     if config.num_training_samples not in (None, images):
-        raise UsageError('--num-training-samples %d: %s holds %d images; prepare the whole set, or give its number'
-                         % (config.num_training_samples, files['train'][0], images))
+        raise UsageError(f'--num-training-samples {config.num_training_samples}: {files["train"][0]} holds {images} '
+                         'images; prepare the whole set, or give its number')
     return train_stream, eval_stream, {'train': images, 'val': eval_stream.num_images,
                                        'files': files, 'classes': classes, 'notices': notices,
                                        'certificates': {part: certificate.digest(files[part][0]) for part in files}}
@@ -45,7 +45,7 @@ def open_data(config, batch_size, workers):
 def _find_files(config, workers):
     """{'train': (rec, idx), 'val': (rec, idx)}; the first worker packs a folder of images once, the others wait."""
     files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
-                    os.path.expanduser(getattr(config, 'rec_%s_idx' % part))) for part in ('train', 'val')}
+                    os.path.expanduser(getattr(config, f'rec_{part}_idx'))) for part in ('train', 'val')}
     folder = os.path.expanduser(config.data_dir)
     if workers.rank:
         workers.gather([0])  # until the first has packed what there is to pack
@@ -53,10 +53,10 @@ def _find_files(config, workers):
         pack_folder(folder, processes=config.decode_threads)
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing:
-        raise UsageError('%s is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` (docs/data.md '
-                         'tells how), give other records with --rec-train and --rec-val, or a folder of images with '
-                         '--data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); to try the '
-                         'program without ImageNet, type `make demo`' % missing[0])
+        raise UsageError(f'{missing[0]} is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` '
+                         '(docs/data.md tells how), give other records with --rec-train and --rec-val, or a folder of '
+                         'images with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); '
+                         'to try the program without ImageNet, type `make demo`')
     if not workers.rank:
         workers.gather([0])
     return files
@@ -70,8 +70,8 @@ def _check_files(config, files):
         check_records(*files[part], num_classes=config.num_classes)
         known = facts and facts['classes'] or classes
         if classes and known != classes:
-            raise UsageError('%s has other classes than %s: prepare both from the same set'
-                             % (files['val'][0], files['train'][0]))
+            raise UsageError(f'{files["val"][0]} has other classes than {files["train"][0]}: prepare both from the '
+                             'same set')
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
     return classes, notices

@@ -47,8 +47,8 @@ class Batch:
         Raises UsageError when the batch does not divide evenly.
         """
         if self.size % len(devices):
-            raise UsageError('a batch of %d images does not divide over %d devices: change --batch-size'
-                             % (self.size, len(devices)))
+            raise UsageError(f'a batch of {self.size} images does not divide over {len(devices)} devices: change '
+                             '--batch-size')
         share = self.size // len(devices)
         found = []
         for number, device in enumerate(devices):
@@ -174,8 +174,8 @@ class TrainStream:
         self.num_images = last - self.first
         self.updates_per_epoch = smallest // total_batch_size  # the same for all workers: they wait for each other
         if self.updates_per_epoch == 0:
-            raise UsageError('%s holds %d images for each worker, fewer than one batch of %d: give a smaller '
-                             '--batch-size' % (rec, smallest, total_batch_size))
+            raise UsageError(f'{rec} holds {smallest} images for each worker, fewer than one batch of '
+                             f'{total_batch_size}: give a smaller --batch-size')
 
     def reseed(self, seed):
         """Take other orders and draws from the next epoch on."""
@@ -223,8 +223,8 @@ class SyntheticStream:
         self.num_images = num_images
         self.updates_per_epoch = num_images // total_batch_size
         if self.updates_per_epoch == 0:
-            raise UsageError('--num-training-samples %d is fewer than one batch of %d: give a smaller --batch-size'
-                             % (num_images, total_batch_size))
+            raise UsageError(f'--num-training-samples {num_images} is fewer than one batch of {total_batch_size}: '
+                             'give a smaller --batch-size')
         rng = np.random.RandomState(seed)
         self.batch = Batch([mx.nd.array(rng.normal(size=(total_batch_size, 3, input_size, input_size)),
                                         dtype='float32')],

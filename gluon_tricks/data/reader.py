@@ -51,7 +51,7 @@ class Reader:
         try:
             self._file = open(rec, 'rb', buffering=0)
         except OSError as error:
-            raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror)) from error
+            raise UsageError(f'{rec} cannot be read ({error.strerror}): make it readable') from error
         self.keys, self.begins, self.ends = in_file_order(rec, idx)
         # MXNet ignores keywords that it does not know: these, and those of the streams, are all known. Without
         # device_id it takes page-locked memory, anew for each iterator.
@@ -95,7 +95,7 @@ class Reader:
         batch = iterator.next()
         with contextlib.suppress(StopIteration):
             iterator.next()  # an iterator that is not drained keeps its last batch for ever
-            raise RuntimeError('MXNet found more than %d images in a piece' % number)
+            raise RuntimeError(f'MXNet found more than {number} images in a piece')
         return batch.data[0], batch.label[0]
 
     def _copy(self, slot, rows):
@@ -108,8 +108,8 @@ class Reader:
             try:
                 found = os.preadv(self._file.fileno(), [view], int(self.begins[row]))
             except OSError as error:
-                raise UsageError('%s: record %d cannot be read (%s): check the disk, or copy the file'
-                                 % (self.rec, self.keys[row], error.strerror)) from error
+                raise UsageError(f'{self.rec}: record {self.keys[row]} cannot be read ({error.strerror}): check the '
+                                 'disk, or copy the file') from error
             self._check(row, view[:found])
         return places
 
@@ -149,8 +149,8 @@ class Reader:
             if wrong:
                 return undecodable(self.rec, self.keys, self.begins, row, wrong)
         reason = str(error).strip().splitlines()[-1].strip()
-        return UsageError('%s: %d images cannot be read by MXNet, although each of them decodes (%s): check that '
-                          'nothing else writes the file' % (self.rec, len(rows), reason))
+        return UsageError(f'{self.rec}: {len(rows)} images cannot be read by MXNet, although each of them decodes '
+                          f'({reason}): check that nothing else writes the file')
 
 
 _SEEDS = 2 ** 31 - 2 ** 20  # MXNet's seed is an int, to which it adds an image's place in its piece
@@ -161,8 +161,8 @@ def _temporary_folder():
     try:
         folder = tempfile.mkdtemp(prefix='gluon_tricks-')
     except OSError as error:
-        raise UsageError('no temporary directory can be made (%s): set TMPDIR to one that can be written'
-                         % error.strerror) from error
+        raise UsageError(f'no temporary directory can be made ({error.strerror}): set TMPDIR to one that can be '
+                         'written') from error
     try:
         yield folder
     finally:
@@ -174,7 +174,7 @@ def _memory_file(path):
     if not hasattr(os, 'memfd_create'):
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     handle = os.memfd_create(os.path.basename(path))
-    os.symlink('/proc/self/fd/%d' % handle, path)
+    os.symlink(f'/proc/self/fd/{handle}', path)
     return handle
 
 

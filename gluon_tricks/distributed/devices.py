@@ -17,21 +17,20 @@ def find_devices(names='', num_gpus=None):
     if not names:
         wanted = visible if num_gpus is None else num_gpus
         if wanted > visible:
-            raise UsageError('--num-gpus %d: this machine has %d GPUs that MXNet can use; take fewer, --num-gpus 0 for '
-                             'the CPU, or --devices "cpu(0),cpu(1)" to try several devices on a CPU' % (wanted, visible))
+            raise UsageError(f'--num-gpus {wanted}: this machine has {visible} GPUs that MXNet can use; take fewer, '
+                             '--num-gpus 0 for the CPU, or --devices "cpu(0),cpu(1)" to try several devices on a CPU')
         return [mx.gpu(i) for i in range(wanted)] or [mx.cpu()]
     devices = []
     for word in names.split(','):
         match = re.fullmatch(r'\s*(cpu|gpu)(?:\((\d+)\))?\s*', word)
         if not match:
-            raise UsageError('--devices %s: %r is not a device; write such as gpu(0),gpu(1) or cpu(0),cpu(1)'
-                             % (names, word))
+            raise UsageError(f'--devices {names}: {word!r} is not a device; write such as gpu(0),gpu(1) or '
+                             'cpu(0),cpu(1)')
         kind, number = match.group(1), int(match.group(2) or 0)
         if kind == 'gpu' and number >= visible:
-            raise UsageError('--devices %s: gpu(%d) is not one of the %d GPUs that MXNet can use'
-                             % (names, number, visible))
+            raise UsageError(f'--devices {names}: gpu({number}) is not one of the {visible} GPUs that MXNet can use')
         if kind == 'cpu' and number > _LAST_CPU:
-            raise UsageError('--devices %s: the number of a CPU device must be at most %d' % (names, _LAST_CPU))
+            raise UsageError(f'--devices {names}: the number of a CPU device must be at most {_LAST_CPU}')
         devices.append(mx.Context(kind, number))
     if len(set(devices)) < len(devices):
         raise UsageError('--devices %s: a device is listed twice' % names)

@@ -30,7 +30,7 @@ _SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o Se
 # What the processes on other hosts take over from the launcher's environment: names that begin so.
 _CARRIED = ('CUDA_', 'DMLC_', 'LD_LIBRARY_PATH', 'MXNET_', 'NCCL_', 'OMP_', 'PATH', 'PS_', 'PYTHON')
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
-_PATH = 'import sys; sys.path.insert(0, %r); ' % _FOLDER
+_PATH = f'import sys; sys.path.insert(0, {_FOLDER!r}); '
 _GUARD = [sys.executable, '-c', _PATH + 'from gluon_tricks.distributed import launch; launch.guard()']
 _SERVE = [sys.executable, '-c', _PATH + 'import gluon_tricks.compat']  # MXNet serves when it is imported
 _LEEWAY = 8.0  # seconds that workers may outlive servers, which end as soon as the last worker says goodbye
@@ -46,7 +46,7 @@ def parser():
     result.add_argument('-s', dest='servers', type=int, default=1, help='servers, which add the gradients (default: 1)')
     result.add_argument('-H', dest='hostfile', metavar='FILE', help='hosts, one a line, reached with ssh: worker i and '
                         'server i run on the i-th, in turn (default: all processes run here)')
-    result.add_argument('--ssh', metavar='COMMAND', help='in place of `%s`' % _SSH)
+    result.add_argument('--ssh', metavar='COMMAND', help=f'in place of `{_SSH}`')
     result.add_argument('--port', type=int, help='port of the scheduler, which runs here (default: a free one)')
     result.add_argument('--grace', type=float, metavar='SECONDS', default=20.0,
                         help='time to end between SIGTERM and SIGKILL (default: 20)')
@@ -59,19 +59,18 @@ def main(argv):
     arguments = parser().parse_args(argv[:split])
     for flag, value in (('-n', arguments.workers), ('-s', arguments.servers)):
         if value < 1:
-            raise UsageError('%s %d must be at least 1' % (flag, value))
+            raise UsageError(f'{flag} {value} must be at least 1')
     if not 0 <= arguments.grace <= 86400:
-        raise UsageError('--grace %g must be 0 to 86400 seconds' % arguments.grace)
+        raise UsageError(f'--grace {arguments.grace:g} must be 0 to 86400 seconds')
     if not argv[split + 1:]:
         raise UsageError('no COMMAND: write it after two dashes, such as `launch -n 2 -s 1 -- python '
                          'train_imagenet.py --kv-store dist_sync`')
     if arguments.ssh is not None and not (arguments.hostfile and shlex.split(arguments.ssh)):
-        raise UsageError('--ssh %r needs a command, and -H FILE with the hosts' % arguments.ssh)
+        raise UsageError(f'--ssh {arguments.ssh!r} needs a command, and -H FILE with the hosts')
     hosts = read_hosts(arguments.hostfile) if arguments.hostfile else [None]
     for flag, value in (('-n', arguments.workers), ('-s', arguments.servers)):
         if value > _MOST * len(hosts):
-            raise UsageError('%s %d over %d hosts: on each of them there must be at most %d'
-                             % (flag, value, len(hosts), _MOST))
+            raise UsageError(f'{flag} {value} over {len(hosts)} hosts: on each of them there must be at most {_MOST}')
     address = address_for(hosts)
     return _run(Job(arguments.workers, arguments.servers, hosts, shlex.split(arguments.ssh or _SSH), address,
                     free_port(address, arguments.port), arguments.grace, argv[split + 1:]))
@@ -88,7 +87,7 @@ def read_hosts(path):
     hosts = [host for host in hosts if host]
     wrong = [host for host in hosts if host.startswith('-') or len(host.split()) > 1]
     if wrong or not hosts:
-        raise UsageError('-H %s: %s; write one host on each line' % (path, '%r is not a host' % wrong[0] if wrong else
+        raise UsageError('-H %s: %s; write one host on each line' % (path, f'{wrong[0]!r} is not a host' if wrong else
                                                                     'it lists no host'))
     return hosts
 
@@ -172,7 +171,7 @@ def _wait(job, processes, events):
                 break
         elif stopped_by is None:
             stopped_by, limit = event, time.monotonic() + job.grace
-            _say('%s: the workers have %g seconds to save and end' % (signal.Signals(event).name, job.grace))
+            _say(f'{signal.Signals(event).name}: the workers have {job.grace:g} seconds to save and end')
             for process in running:
                 if process.role == 'worker':
                     process.send(event)
@@ -187,10 +186,10 @@ def _failed(process, how=None):
     """Name the process that ends the job; returns the exit code."""
     if how is None:
         try:
-            how = 'died of %s' % signal.Signals(process.code - 128).name
+            how = f'died of {signal.Signals(process.code - 128).name}'
         except ValueError:
-            how = 'ended with code %d' % process.code
-    _say('error: %s %s: all others are ended' % (process.name, how))
+            how = f'ended with code {process.code}'
+    _say(f'error: {process.name} {how}: all others are ended')
     return process.code or 1
 
 
@@ -207,13 +206,13 @@ class _Process:
     def __init__(self, job, role, number, events):
         self.role, self.code = role, None
         host = None if role == 'scheduler' else job.hosts[number % len(job.hosts)]
-        self.name = '%s %d' % (role, number) + (' on %s' % host if host else '')
+        self.name = f'{role} {number}' + (f' on {host}' if host else '')
         environment = {'PYTHONUNBUFFERED': '1'}
         environment.update({name: value for name, value in os.environ.items() if name.startswith(_CARRIED)})
         environment.update(
             DMLC_ROLE=role, DMLC_PS_ROOT_URI=job.address, DMLC_PS_ROOT_PORT=str(job.port),
             DMLC_NUM_WORKER=str(job.workers), DMLC_NUM_SERVER=str(job.servers),
-            **({} if role == 'scheduler' else {'DMLC_%s_ID' % role.upper(): str(number)}))
+            **({} if role == 'scheduler' else {f'DMLC_{role.upper()}_ID': str(number)}))
         same_host = [i for i in range(job.workers) if job.hosts[i % len(job.hosts)] == host]
         task = dict(command=job.command if role == 'worker' else _SERVE, folder=os.getcwd(), environment=environment,
                     workers=len(same_host) or 1, grace=job.grace)
@@ -222,8 +221,8 @@ class _Process:
             self._guard = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                            stderr=subprocess.PIPE, start_new_session=True)
         except OSError as error:
-            raise UsageError('%s cannot be run (%s): give another --ssh' % (words[0], error.strerror)) from error
-        label = '[%s %d] ' % (role, number)
+            raise UsageError(f'{words[0]} cannot be run ({error.strerror}): give another --ssh') from error
+        label = f'[{role} {number}] '
         self._copies = [threading.Thread(target=_copy, args=(*pair, label.encode()), daemon=True)
                         for pair in ((self._guard.stdout, sys.stdout), (self._guard.stderr, sys.stderr))]
         self._watch = threading.Thread(target=self._wait, args=(events,), daemon=True)
@@ -319,7 +318,7 @@ def guard():
         process = subprocess.Popen(task['command'], cwd=task['folder'], env=environment, stdin=subprocess.DEVNULL,
                                    start_new_session=True, preexec_fn=die_with_guard)
     except OSError as error:
-        print('error: %s cannot be run in %s (%s)' % (task['command'][0], task['folder'], error.strerror),
+        print(f'error: {task["command"][0]} cannot be run in {task["folder"]} ({error.strerror})',
               file=sys.stderr, flush=True)
         os._exit(127)
     asked = []  # when the group was asked to end

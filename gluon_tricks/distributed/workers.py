@@ -15,15 +15,15 @@ _KEYS = 10 ** 6  # keys of `Workers` in the store; those below are the parameter
 def check_kv_store(name):
     """Raise UsageError for a store that cannot work here (MXNet makes a local store of any name it does not know)."""
     if name not in KV_STORES + WORKER_STORES:
-        raise UsageError('--kv-store %s must be one of: %s' % (name, ', '.join(KV_STORES + WORKER_STORES)))
+        raise UsageError(f'--kv-store {name} must be one of: {", ".join(KV_STORES + WORKER_STORES)}')
     if name == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
         raise UsageError('--kv-store nccl: this build of MXNet has no NCCL; use --kv-store device')
     if name == 'horovod' and not importlib.util.find_spec('horovod'):
         raise UsageError('--kv-store horovod: Horovod is not installed; docs/distributed.md has the commands that '
                          'build it')
     if name.startswith('dist') and os.environ.get('DMLC_ROLE') != 'worker':
-        raise UsageError('--kv-store %s is for several workers, which a launcher starts: type `python -m gluon_tricks '
-                         'launch -n WORKERS -s SERVERS -- COMMAND`, or use --kv-store device' % name)
+        raise UsageError(f'--kv-store {name} is for several workers, which a launcher starts: type `python -m '
+                         'gluon_tricks launch -n WORKERS -s SERVERS -- COMMAND`, or use --kv-store device')
 
 
 def number_of_workers(name):
@@ -119,7 +119,7 @@ class Workers:
         rows = self.gather(numbers)
         for other in range(1, self.number):
             if (rows[other] != rows[0]).any():
-                raise UsageError('worker %d has %s than worker 0: %s' % (other, what, remedy))
+                raise UsageError(f'worker {other} has {what} than worker 0: {remedy}')
 
 
 class Horovod(mx.kvstore.KVStoreBase):
@@ -140,14 +140,14 @@ class Horovod(mx.kvstore.KVStoreBase):
         return False
 
     def broadcast(self, key, value, out, priority=0):
-        value = self._horovod.broadcast(value, 0, name='broadcast %d' % key, priority=priority)
+        value = self._horovod.broadcast(value, 0, name=f'broadcast {key}', priority=priority)
         for copy in out if isinstance(out, list) else [out]:
             copy[:] = value.as_in_context(copy.context)
 
     def pushpull(self, key, value, out=None, priority=0):
         values = value if isinstance(value, list) else [value]
         total = sum((each.as_in_context(values[0].context) for each in values[1:]), values[0])
-        total = self._horovod.allreduce(total, average=False, name='sum %d' % key, priority=priority)
+        total = self._horovod.allreduce(total, average=False, name=f'sum {key}', priority=priority)
         out = values if out is None else out
         for copy in out if isinstance(out, list) else [out]:
             copy[:] = total.as_in_context(copy.context)

@@ -16,7 +16,7 @@ def build_backbone(name, params='', input_size=64, **options):
     Raises UsageError for another network and for a file that does not fit.
     """
     if name.lower() not in own_names():
-        raise UsageError('--network %s: the base network is a ResNet-B, -C or -D, such as resnet50_v1d' % name)
+        raise UsageError(f'--network {name}: the base network is a ResNet-B, -C or -D, such as resnet50_v1d')
     classes = classes_of(params) if params else 1
     net = get_model(name, classes=classes, **options)
     net.initialize(mx.init.Xavier())

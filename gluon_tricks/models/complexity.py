@@ -41,8 +41,8 @@ def _graph(net, input_size):
         with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints its arguments before it raises
             _, shapes, _ = outputs.infer_shape(data=(1, 3, input_size, input_size))
     except mx.MXNetError as error:
-        raise UsageError('input size %s: %s cannot take such images (%s); give its own size, 224 for most networks, '
-                         '299 for inceptionv3' % (input_size, type(net).__name__, _reason(error))) from error
+        raise UsageError(f'input size {input_size}: {type(net).__name__} cannot take such images ({_reason(error)}); '
+                         'give its own size, 224 for most networks, 299 for inceptionv3') from error
     graph = json.loads(outputs.tojson())
     return graph['nodes'], {(node, output): shape for (node, output, _), shape in zip(graph['heads'], shapes)}
 
@@ -81,13 +81,13 @@ def main(argv=None):
     model = args.name.lower()
     input_size = zoo.default_input_size(model) if args.input_size is None else args.input_size
     if input_size < 1:
-        raise UsageError('--input-size %d: an image has at least 1 pixel; leave the flag out for %d'
-                         % (input_size, zoo.default_input_size(model)))
+        raise UsageError(f'--input-size {input_size}: an image has at least 1 pixel; leave the flag out for '
+                         f'{zoo.default_input_size(model)}')
     params, macs = complexity(zoo.get_model(model), input_size)
     if args.json:
         print(json.dumps({'model': model, 'input_size': input_size, 'params': params, 'macs': macs}))
     else:
-        print('%s, one image of %d x %d pixels' % (model, input_size, input_size))
+        print(f'{model}, one image of {input_size} x {input_size} pixels')
         print('  parameters     %15s   %8.2f M  (trainable)' % ('{:,}'.format(params), params / 1e6))
         print('  multiply-adds  %15s   %8.3f G  (convolution and dense layers)' % ('{:,}'.format(macs), macs / 1e9))
     return 0

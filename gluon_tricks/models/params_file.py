@@ -61,24 +61,24 @@ def check(path):
     say, and sparse, nameless or very many arrays. Values cannot be checked: there is no digest in such a file.
     """
     if not os.path.isfile(path):
-        raise UsageError('%s: no such file; give the path of a .params file' % path)
+        raise UsageError(f'{path}: no such file; give the path of a .params file')
     try:
         with open(path, 'rb') as stream:
             if stream.read(8) != struct.pack('<Q', _MAGIC):
-                raise UsageError('%s: not a .params file (it begins with other bytes); give one written by MXNet, '
-                                 'GluonCV or this project' % path)
+                raise UsageError(f'{path}: not a .params file (it begins with other bytes); give one written by '
+                                 'MXNet, GluonCV or this project')
             names, numpy_shapes = _check_arrays(_Headers(stream))
     except OSError as error:
-        raise UsageError('%s: cannot be read (%s); give a file you may read' % (path, error.strerror)) from error
+        raise UsageError(f'{path}: cannot be read ({error.strerror}); give a file you may read') from error
     except _Fault as error:
         raise _damaged(path, error) from error
     if not names:
-        raise UsageError('%s: the file has no named arrays; give a .params file of a network' % path)
+        raise UsageError(f'{path}: the file has no named arrays; give a .params file of a network')
     return numpy_shapes
 
 
 def _damaged(path, fault):
-    return UsageError('%s: the file is damaged or cut short, or not of a network (%s); copy it again' % (path, fault))
+    return UsageError(f'{path}: the file is damaged or cut short, or not of a network ({fault}); copy it again')
 
 
 def _bare(name):
@@ -103,7 +103,7 @@ class _Headers:
     def bytes(self, length):
         content = self.stream.read(self._within(length))
         if len(content) < length:
-            raise _Fault('it ends at byte %d' % self.stream.tell())
+            raise _Fault(f'it ends at byte {self.stream.tell()}')
         return content
 
     def skip(self, length):
@@ -111,7 +111,7 @@ class _Headers:
 
     def _within(self, length):
         if length > self.left:
-            raise _Fault('%d bytes are missing at its end' % (length - self.left))
+            raise _Fault(f'{length - self.left} bytes are missing at its end')
         self.left -= length
         return length
 
@@ -120,23 +120,23 @@ def _check_arrays(headers):
     """(number of named arrays, whether they are of version 3), after a walk over all headers."""
     reserved, count = headers.take('QQ')
     if reserved or count > _MOST_ARRAYS:
-        raise _Fault('its header says %d arrays' % count)
+        raise _Fault(f'its header says {count} arrays')
     versions = set()
     for number in range(count):
         try:
             version, length = _version_and_length(headers)
             headers.skip(length)
         except _Fault as error:
-            raise _Fault('array %d of %d: %s' % (number + 1, count, error)) from error
+            raise _Fault(f'array {number + 1} of {count}: {error}') from error
         versions.add(version)
     if _VERSION_3 in versions and len(versions) > 1:  # MXNet reads either under NumPy's shapes, or without
         raise _Fault('arrays of version 3 stand beside others')
     names, = headers.take('Q')
     if names not in (0, count):
-        raise _Fault('%d names for %d arrays' % (names, count))
+        raise _Fault(f'{names} names for {count} arrays')
     _check_names(headers, names)
     if headers.left:
-        raise _Fault('%d bytes follow the last name' % headers.left)
+        raise _Fault(f'{headers.left} bytes follow the last name')
     return names, _VERSION_3 in versions
 
 
@@ -146,19 +146,19 @@ def _version_and_length(headers):
     if version in (_VERSION_2, _VERSION_3):
         storage, = headers.take('i')
         if storage != 0:
-            raise _Fault('it is sparse' if storage in (1, 2) else 'storage type %d is unknown' % storage)
+            raise _Fault('it is sparse' if storage in (1, 2) else f'storage type {storage} is unknown')
     dimensions, kind = (headers.take('i')[0], 'q') if version >= _VERSION_1 else (version, 'I')
     lowest = 0 if version == _VERSION_3 else 1  # without version 3 a 0 says that nothing is known
     if version > _VERSION_3 or not lowest <= dimensions <= _MOST_DIMENSIONS:
-        raise _Fault('%d dimensions' % dimensions)
-    shape = headers.take('%d%s' % (dimensions, kind))
+        raise _Fault(f'{dimensions} dimensions')
+    shape = headers.take(f'{dimensions}{kind}')
     if not all(lowest <= length < 2 ** 31 for length in shape):
-        raise _Fault('shape %s' % (shape,))
+        raise _Fault(f'shape {shape}')
     device, device_number, item = headers.take('iii')
     if device not in _DEVICES or not 0 <= device_number < 1024:
-        raise _Fault('device %d of type %d' % (device_number, device))
+        raise _Fault(f'device {device_number} of type {device}')
     if item not in _ITEM_BYTES:
-        raise _Fault('type %d of its values is unknown' % item)
+        raise _Fault(f'type {item} of its values is unknown')
     total = _ITEM_BYTES[item]
     for length in shape:
         total *= length
@@ -173,7 +173,7 @@ def _check_names(headers, count):
         except UnicodeDecodeError:
             raise _Fault('a name is not UTF-8') from None
         if '\0' in name:  # the loader would end it there
-            raise _Fault('the name %r' % name)
+            raise _Fault(f'the name {name!r}')
         if name in seen:
-            raise _Fault('two arrays are called %r' % name)
+            raise _Fault(f'two arrays are called {name!r}')
         seen.add(name)

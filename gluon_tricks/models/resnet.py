@@ -94,7 +94,7 @@ class ResNet(mx.gluon.HybridBlock):
     """
 
     def __init__(self, block, blocks, variant, classes, dilated, norm, final_drop, width):
-        super().__init__(prefix='resnet%s_' % variant)
+        super().__init__(prefix=f'resnet{variant}_')
         with self.name_scope():
             self.conv1 = _plain_stem(width) if variant == 'v1b' else _deep_stem(width, norm)
             self.bn1 = norm(width)
@@ -107,7 +107,7 @@ class ResNet(mx.gluon.HybridBlock):
                 channels = width * 2 ** (stage - 1)
                 layer = _stage(stage, block, blocks[stage - 1], in_channels, channels, strides[stage - 1],
                                dilations[stage - 1], average=variant == 'v1d', norm=norm)
-                setattr(self, 'layer%d' % stage, layer)
+                setattr(self, f'layer{stage}', layer)
                 in_channels = channels * block.expansion
             self.avgpool = nn.GlobalAvgPool2D()
             self.flat = nn.Flatten()
@@ -163,7 +163,7 @@ def _stage(stage, block, count, in_channels, channels, strides, dilation, averag
     path_b = None
     if strides != 1 or in_channels != out_channels:
         path_b = _path_b(stage, in_channels, out_channels, strides, average, norm)
-    layer = nn.HybridSequential(prefix='layers%d_' % stage)
+    layer = nn.HybridSequential(prefix=f'layers{stage}_')
     with layer.name_scope():
         # The first convolution of a dilated stage still has the dilation of the stage before (1 in stage 3, 2 in 4).
         layer.add(block(in_channels, channels, strides, (max(1, dilation // 2), dilation), path_b, norm))
@@ -179,7 +179,7 @@ def _path_b(stage, in_channels, out_channels, strides, average, norm):
     whose stride is changed to 1". Where nothing is downsampled (stage 1) the pooling is 1x1 and does nothing; it stays,
     because it counts in the names of the parameters behind it.
     """
-    path = nn.HybridSequential(prefix='down%d_' % stage)
+    path = nn.HybridSequential(prefix=f'down{stage}_')
     with path.name_scope():
         if average:
             path.add(nn.AvgPool2D(strides, strides, ceil_mode=True, count_include_pad=False))
@@ -199,11 +199,11 @@ def resnet(depth, variant, classes=1000, dilated=False, use_global_stats=False, 
     Raises UsageError for an unknown depth or variant and for an odd or non-positive width.
     """
     if depth not in DEPTHS:
-        raise UsageError('depth %s: a ResNet here has %s layers' % (depth, ', '.join(map(str, DEPTHS))))
+        raise UsageError(f'depth {depth}: a ResNet here has {", ".join(map(str, DEPTHS))} layers')
     if variant not in VARIANTS:
-        raise UsageError('variant %s: a ResNet here is one of %s' % (variant, ', '.join(VARIANTS)))
+        raise UsageError(f'variant {variant}: a ResNet here is one of {", ".join(VARIANTS)}')
     if width < 2 or width % 2:
-        raise UsageError('width %s: the stem has half the width, so the width must be even and positive' % width)
+        raise UsageError(f'width {width}: the stem has half the width, so the width must be even and positive')
     options = dict(norm_kwargs or {})
     if use_global_stats:
         options['use_global_stats'] = True

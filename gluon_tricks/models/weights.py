@@ -44,14 +44,14 @@ def _check_names(net, path, found, needed):
     extra = [name for name in found if name not in set(needed)]
     if not missing and not extra:
         return
-    faults = ['lacks %s' % name for name in missing[:1]] + ['has %s, which the network lacks' % name
+    faults = [f'lacks {name}' for name in missing[:1]] + [f'has {name}, which the network lacks'
                                                             for name in extra[:1]]
-    raise UsageError('%s: the weights of another network: the file %s (file: %s; network %s: %s); give the file of the '
-                     'same model' % (path, ' and '.join(faults), _extent(found), net.name, _extent(needed)))
+    raise UsageError(f'{path}: the weights of another network: the file {" and ".join(faults)} (file: '
+                     f'{_extent(found)}; network {net.name}: {_extent(needed)}); give the file of the same model')
 
 
 def _extent(names):
-    return '%d arrays, %s to %s' % (len(names), names[0], names[-1])
+    return f'{len(names)} arrays, {names[0]} to {names[-1]}'
 
 
 def _check_shapes(path, arrays, params):
@@ -63,10 +63,10 @@ def _check_shapes(path, arrays, params):
     found, needed = arrays[name].shape, tuple(params[name].shape)
     output_rows = set(wrong) <= set(list(params)[-2:]) and _fits(needed[1:], found[1:])
     if output_rows and any(found[:1]):
-        raise UsageError('%s: the file has %d classes and the network %d; give --num-classes %d, or a file with %d '
-                         'classes' % (path, found[0], needed[0], found[0], needed[0]))
-    raise UsageError('%s: the weights of another network: %s has the shape %s in the file and %s in the network; give '
-                     'the file of the same model' % (path, name, found, needed))
+        raise UsageError(f'{path}: the file has {found[0]} classes and the network {needed[0]}; give --num-classes '
+                         f'{found[0]}, or a file with {needed[0]} classes')
+    raise UsageError(f'{path}: the weights of another network: {name} has the shape {found} in the file and {needed} '
+                     'in the network; give the file of the same model')
 
 
 def _fits(needed, found):

@@ -20,7 +20,7 @@ from gluon_tricks.models.weights import load_params, matched_params
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
 DEMO = 'resnet10_v1d_demo'
 
-_OWN_RESNET = {'resnet%d_%s' % (depth, variant): (depth, variant)
+_OWN_RESNET = {f'resnet{depth}_{variant}': (depth, variant)
                for variant in own.VARIANTS for depth in own.DEPTHS if depth != 10}
 _ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
 
@@ -95,10 +95,10 @@ def _known(name):
     if lowered not in _gluoncv_names():
         near = difflib.get_close_matches(lowered, all_names(), n=4, cutoff=0.5)
         raise UsageError('model %s: no such network; %s' % (
-            name, 'the nearest names are %s' % ', '.join(near) if near else 'give a name such as resnet50_v1d'))
+            name, f'the nearest names are {", ".join(near)}' if near else 'give a name such as resnet50_v1d'))
     refusal = _refusal(lowered)
     if refusal:
-        raise UsageError('model %s: %s' % (name, refusal))
+        raise UsageError(f'model {name}: {refusal}')
     return lowered
 
 
@@ -109,7 +109,7 @@ def _refusal(name):
                 'here give a classification network such as resnet50_v1d')
     for pattern, reason in _BROKEN:
         if pattern.search(name):
-            return '%s; give another network, such as resnet50_v1d' % reason
+            return f'{reason}; give another network, such as resnet50_v1d'
     return None
 
 
@@ -117,8 +117,8 @@ def _with_se(name, use_se):
     if not use_se or name.startswith('se_resnext'):
         return name
     if not name.startswith('resnext'):
-        raise UsageError('--use_se: squeeze-and-excitation layers are an option of resnext networks only and the model '
-                         'is %s; drop the flag, or name a model such as se_resnet50_v1' % name)
+        raise UsageError('--use_se: squeeze-and-excitation layers are an option of resnext networks only and the '
+                         f'model is {name}; drop the flag, or name a model such as se_resnet50_v1')
     return 'se_' + name
 
 
@@ -141,8 +141,8 @@ def _gluoncv_net(name, classes, pretrained, root, ctx, kwargs):
     import gluoncv
     constructor = gluoncv.model_zoo.model_zoo._models[name]
     if _PRUNED.search(name) and classes != 1000:
-        raise UsageError("model %s: GluonCV's pruned networks have 1000 classes and no other number, not %d; give "
-                         'another network, such as resnet50_v1d' % (name, classes))
+        raise UsageError(f"model {name}: GluonCV's pruned networks have 1000 classes and no other number, not "
+                         f"{classes}; give another network, such as resnet50_v1d")
     options = dict(kwargs, root=root, ctx=ctx)
     options['num_classes' if name.startswith('hrnet') else 'classes'] = classes  # an HRNet takes 1000 for `classes`
     if 'pretrained_base' in inspect.signature(constructor).parameters:
@@ -168,7 +168,7 @@ def _gluoncv_net(name, classes, pretrained, root, ctx, kwargs):
 
 def _not_taken(name, key, taken=()):
     return UsageError('option %s: the network %s cannot take it%s; leave it out' % (
-        key, name, ', only %s' % ', '.join(taken) if taken else ''))
+        key, name, f', only {", ".join(taken)}' if taken else ''))
 
 
 def _model_file(name, pretrained, root):
@@ -183,13 +183,13 @@ def _published(name, fetch):
     try:
         return fetch()
     except AssertionError as error:
-        raise UsageError('pretrained %s: the published weights do not fit a network with these options or this number '
-                         'of classes; leave the options out, or %s' % (name, remedy)) from error
+        raise UsageError(f'pretrained {name}: the published weights do not fit a network with these options or this '
+                         f'number of classes; leave the options out, or {remedy}') from error
     except ValueError as error:
         if 'not available' not in str(error):  # then the hash of what came is wrong, and GluonCV says so
-            raise UsageError('pretrained %s: the file is not the published one (%s); %s' % (name, error, remedy)) \
+            raise UsageError(f'pretrained {name}: the file is not the published one ({error}); {remedy}') \
                 from error
-        raise UsageError('pretrained %s: GluonCV has published no weights of it; %s' % (name, remedy)) from error
+        raise UsageError(f'pretrained {name}: GluonCV has published no weights of it; {remedy}') from error
     except Exception as error:  # requests, zipfile, portalocker and the system each have their own kinds
         raise UsageError('pretrained %s: the weights cannot be had from %s (%s); the host may be gone: %s' % (
             name, os.environ.get('MXNET_GLUON_REPO', model_store.apache_repo_url), type(error).__name__, remedy)) \
@@ -203,8 +203,8 @@ def know_shapes(net, input_size, name=None):
     left in its last stage: all but those for small images halve the side five times.
     """
     if name and input_size < 32 < default_input_size(name):
-        raise UsageError('--input-size %d: %s leaves less than one pixel of such images; give 32 or more'
-                         % (input_size, name))
+        raise UsageError(f'--input-size {input_size}: {name} leaves less than one pixel of such images; give 32 or '
+                         'more')
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints its arguments before it raises
             net(mx.nd.zeros((1, 3, input_size, input_size))).wait_to_read()

@@ -21,10 +21,10 @@ class ClassificationLog:
         return 'mix_acc' if self.config.mixup or self.config.cutmix else 'accuracy'
 
     def file_name(self, epoch, metrics):
-        return 'imagenet-%s-%d.params' % (self.config.model, epoch)
+        return f'imagenet-{self.config.model}-{epoch}.params'
 
     def best_file_name(self, epoch, metrics):
-        return '%.4f-imagenet-%s-%d-best.params' % (1 - metrics['top1'] / 100, self.config.model, epoch)
+        return f'{1 - metrics["top1"] / 100:.4f}-imagenet-{self.config.model}-{epoch}-best.params'
 
     def result_line(self, result, best):
         """The run's last words: the exact result of the last epoch, and the best."""
@@ -39,17 +39,17 @@ class ClassificationLog:
             min(round(100 * wait), 99))
 
     def epoch_lines(self, epoch, facts, metrics):
-        lines = ['[Epoch %d] training: %s=%f' % (epoch, self.accuracy_name, facts['metrics'][self.accuracy_name]),
+        lines = [f'[Epoch {epoch}] training: {self.accuracy_name}={facts["metrics"][self.accuracy_name]:f}',
                  '[Epoch %d] speed: %d samples/sec\ttime cost: %f' % (epoch, facts['speed'], facts['time'])]
         if metrics:
-            lines += ['[Epoch %d] validation: err-top1=%f err-top5=%f' % (
-                          epoch, 1 - metrics['top1'] / 100, 1 - metrics['top5'] / 100),
-                      '[Epoch %d] exact: top-1 %.3f %% top-5 %.3f %% of %d images, loss %.4f, logit gap %.3f +- %.3f' % (
-                          epoch, metrics['top1'], metrics['top5'], metrics['num_images'], metrics['loss'],
-                          metrics['gap_mean'], metrics['gap_std'])]
+            lines += [f'[Epoch {epoch}] validation: err-top1={1 - metrics["top1"] / 100:f} '
+                      f'err-top5={1 - metrics["top5"] / 100:f}',
+                      f'[Epoch {epoch}] exact: top-1 {metrics["top1"]:.3f} % top-5 {metrics["top5"]:.3f} % of '
+                      f'{metrics["num_images"]} images, loss {metrics["loss"]:.4f}, logit gap '
+                      f'{metrics["gap_mean"]:.3f} +- {metrics["gap_std"]:.3f}']
             if self._at_chance(epoch, metrics):
-                lines.append('Warning: top-1 %.3f %% after epoch %d is no better than chance (%.3f %%): check the '
-                             'labels, the learning rate and the data' % (metrics['top1'], epoch, self._chance))
+                lines.append(f'Warning: top-1 {metrics["top1"]:.3f} % after epoch {epoch} is no better than chance '
+                             f'({self._chance:.3f} %): check the labels, the learning rate and the data')
         return lines
 
     @property
@@ -69,13 +69,13 @@ class DetectionLog:
 
     @property
     def _prefix(self):
-        return '%sfaster_rcnn_%s_%s' % (self.config.save_prefix, self.config.network, self.config.dataset)
+        return f'{self.config.save_prefix}faster_rcnn_{self.config.network}_{self.config.dataset}'
 
     def file_name(self, epoch, metrics):
-        return '%s_%04d_%.4f.params' % (self._prefix, epoch, metrics.get('map_voc07', 0.0) / 100)
+        return f'{self._prefix}_{epoch:04d}_{metrics.get("map_voc07", 0.0) / 100:.4f}.params'
 
     def best_file_name(self, epoch, metrics):
-        return '%s_best.params' % self._prefix
+        return f'{self._prefix}_best.params'
 
     def result_line(self, result, best):
         return 'Result: mAP %.2f %% (VOC 2007, 11 points) of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
@@ -83,15 +83,15 @@ class DetectionLog:
 
     def batch_line(self, epoch, batch, speed, metrics, lr, wait):
         return '[Epoch %d][Batch %d], Speed: %.3f samples/sec, %s, lr=%g, wait=%.1f%%' % (
-            epoch, batch - 1, speed, ','.join('%s=%.3f' % (name, metrics[name]) for name in LOSSES + METRICS), lr,
+            epoch, batch - 1, speed, ','.join(f'{name}={metrics[name]:.3f}' for name in LOSSES + METRICS), lr,
             100 * wait)
 
     def epoch_lines(self, epoch, facts, metrics):
         lines = ['[Epoch %d] Training cost: %.3f, %s' % (
-            epoch, facts['time'], ','.join('%s=%.3f' % (name, facts['metrics'][name]) for name in LOSSES))]
+            epoch, facts['time'], ','.join(f'{name}={facts["metrics"][name]:.3f}' for name in LOSSES))]
         if metrics:
-            lines += ['[Epoch %d] Validation: ' % epoch]
-            lines += ['%s=%s' % pair for pair in sorted(metrics['ap'].items())] + ['mAP=%s' % (metrics['map_voc07'] / 100)]
+            lines += [f'[Epoch {epoch}] Validation: ']
+            lines += ['%s=%s' % pair for pair in sorted(metrics['ap'].items())] + [f'mAP={metrics["map_voc07"] / 100}']
         return lines
 
 
@@ -101,7 +101,7 @@ class SegmentationLog:
     headline, result_names = 'miou', ('miou', 'pix_acc', 'num_images')
 
     def file_name(self, epoch, metrics):
-        return 'epoch_%04d_mIoU_%2.4f.params' % (epoch, metrics.get('miou', 0))
+        return f'epoch_{epoch:04d}_mIoU_{metrics.get("miou", 0):2.4f}.params'
 
     def best_file_name(self, epoch, metrics):
         return 'best_' + self.file_name(epoch, metrics)
@@ -119,10 +119,10 @@ class SegmentationLog:
             min(round(100 * wait), 99))
 
     def epoch_lines(self, epoch, facts, metrics):
-        lines = ['[Epoch %d] training: loss=%f' % (epoch, facts['metrics']['loss']),
-                 '[Epoch %d] speed: %.2f samples/sec\ttime cost: %f' % (epoch, facts['speed'], facts['time'])]
+        lines = [f'[Epoch {epoch}] training: loss={facts["metrics"]["loss"]:f}',
+                 f'[Epoch {epoch}] speed: {facts["speed"]:.2f} samples/sec\ttime cost: {facts["time"]:f}']
         if metrics:
-            lines += ['Epoch %d validation pixAcc: %.3f, mIoU: %.3f' % (epoch, metrics['pix_acc'], metrics['miou']),
+            lines += [f'Epoch {epoch} validation pixAcc: {metrics["pix_acc"]:.3f}, mIoU: {metrics["miou"]:.3f}',
                       '[Epoch %d] exact: pixAcc %.4f %% mIoU %.4f %% of %d images, %s' % (
                           epoch, 100 * metrics['pix_acc'], 100 * metrics['miou'], metrics['num_images'],
                           protocol('crop', crop_size=self.config.crop_size))]

@@ -65,7 +65,7 @@ class Divergence(Callback):
     def check_weights(self, state):
         """Raise Diverged where a weight is not finite: such weights are never saved."""
         if not state.is_finite():
-            raise Diverged('a weight is not finite in epoch %d' % state.epoch)
+            raise Diverged(f'a weight is not finite in epoch {state.epoch}')
 
     def _add(self, state, losses, wishes):
         device = losses[0].context
@@ -79,8 +79,8 @@ class Divergence(Callback):
         """Raise Diverged where float16's gradients have overflowed for so long that no scale will help."""
         self._skipped = self._skipped + 1 if state.scaler and not state.scaler.good else 0
         if self._skipped == MOST_SKIPPED:
-            raise Diverged('the gradients of the last %d updates were not finite, at loss scale %g (update %d, learning '
-                           'rate %.6g)' % (MOST_SKIPPED, state.scaler.scale, state.update, state.lr))
+            raise Diverged(f'the gradients of the last {MOST_SKIPPED} updates were not finite, at loss scale '
+                           f'{state.scaler.scale:g} (update {state.update}, learning rate {state.lr:.6g})')
 
 
 class Log(Callback):
@@ -124,8 +124,8 @@ class Log(Callback):
         for line in self.task.epoch_lines(state.epoch, dict(figures, lr=lr), metrics):
             self.record.line(line)
         if scaler:
-            self.record.line('[Epoch %d] loss scale: %g, %d updates skipped so far' % (
-                state.epoch, scaler.scale, scaler.skipped))
+            self.record.line(f'[Epoch {state.epoch}] loss scale: {scaler.scale:g}, {scaler.skipped} updates skipped '
+                             'so far')
         self.record.event('epoch', epoch=state.epoch, lr=lr, speed=figures['speed'], time=figures['time'],
                           wait=figures['wait'], evaluation_time=time.time() - self._ended, train=figures['metrics'],
                           skipped=scaler.skipped if scaler else 0, validation=metrics)

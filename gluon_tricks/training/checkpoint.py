@@ -47,7 +47,7 @@ def is_name(text):
 
 def name_of(epoch, batch=None):
     """Name of the checkpoint after `epoch`, or inside it, after `batch` of its batches."""
-    return 'epoch-%04d' % epoch + ('' if batch is None else '-batch-%06d' % batch)
+    return f'epoch-{epoch:04d}' + ('' if batch is None else f'-batch-{batch:06d}')
 
 
 def position_of(name):
@@ -70,7 +70,7 @@ def write(save_dir, name, files, manifest):
     files: {file name: function(path) that writes it}; manifest: JSON values, to which the digests are added. Raises
     UsageError when it cannot be written; what was there before stays.
     """
-    final, partial = os.path.join(save_dir, name), os.path.join(save_dir, '.partial-%s-%d' % (name, os.getpid()))
+    final, partial = os.path.join(save_dir, name), os.path.join(save_dir, f'.partial-{name}-{os.getpid()}')
     try:
         os.mkdir(partial)  # in SAVE_DIR, which whoever removed it does not want again
         manifest = dict(manifest, format=FORMAT, files={})
@@ -89,8 +89,8 @@ def write(save_dir, name, files, manifest):
         sync(save_dir)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise UsageError('the checkpoint %s could not be written (%s): the one before it is whole; free space or '
-                         'choose another --save-dir, and resume with --resume auto' % (final, _first_line(error))
+        raise UsageError(f'the checkpoint {final} could not be written ({_first_line(error)}): the one before it is '
+                         'whole; free space or choose another --save-dir, and resume with --resume auto'
                          ) from error
     return final
 
@@ -118,10 +118,10 @@ def _first_line(error):
 
 def point(save_dir, link, name):
     """Make SAVE_DIR/link a link to the checkpoint `name`, atomically. Raises UsageError."""
-    path, partial = os.path.join(save_dir, link), os.path.join(save_dir, '.%s-%d' % (link, os.getpid()))
+    path, partial = os.path.join(save_dir, link), os.path.join(save_dir, f'.{link}-{os.getpid()}')
     if os.path.isdir(path) and not os.path.islink(path):
-        raise UsageError('%s is a directory, where a link to a checkpoint belongs: move it away, and resume with '
-                         '--resume auto' % path)
+        raise UsageError(f'{path} is a directory, where a link to a checkpoint belongs: move it away, and resume with '
+                         '--resume auto')
     try:
         if os.path.lexists(partial):
             os.remove(partial)
@@ -158,8 +158,8 @@ def read(path):
     for name, facts in manifest['files'].items():
         with _reading(path, name):
             if file_digest(os.path.join(path, name)) != facts['sha256']:
-                raise Damaged('checkpoint %s is damaged: %s does not agree with its digest; use an earlier one'
-                              % (path, name))
+                raise Damaged(f'checkpoint {path} is damaged: {name} does not agree with its digest; use an earlier '
+                              'one')
     return manifest
 
 
@@ -170,20 +170,20 @@ def _reading(path, name):
         regular(os.path.join(path, name))
         yield
     except MemoryError as error:
-        raise UsageError('checkpoint %s: there is not enough memory to read %s; free some and try again' % (path, name)
+        raise UsageError(f'checkpoint {path}: there is not enough memory to read {name}; free some and try again'
                          ) from error
     except OSError as error:
         reason = error.strerror or error
         if error.errno in _BAD_DISK:
-            raise Damaged('checkpoint %s: its disk does not give %s back (%s); look after the disk, or use an earlier '
-                          'one' % (path, name, reason)) from error
+            raise Damaged(f'checkpoint {path}: its disk does not give {name} back ({reason}); look after the disk, or '
+                          'use an earlier one') from error
         if error.errno not in _NOTHING_THERE:
-            raise UsageError('checkpoint %s: %s cannot be read now (%s), though it may be whole; make it readable'
-                             % (path, name, reason)) from error
+            raise UsageError(f'checkpoint {path}: {name} cannot be read now ({reason}), though it may be whole; make '
+                             'it readable') from error
         if name == 'manifest.json':
-            raise Damaged('%s is not a checkpoint: manifest.json cannot be read (%s); give a directory that holds one, '
-                          'such as SAVE_DIR/latest' % (path, reason)) from error
-        raise Damaged('checkpoint %s is damaged: %s cannot be read (%s); use an earlier one' % (path, name, reason)
+            raise Damaged(f'{path} is not a checkpoint: manifest.json cannot be read ({reason}); give a directory '
+                          'that holds one, such as SAVE_DIR/latest') from error
+        raise Damaged(f'checkpoint {path} is damaged: {name} cannot be read ({reason}); use an earlier one'
                       ) from error
 
 
@@ -197,11 +197,11 @@ def _read_manifest(path):
             whole = isinstance(manifest, dict) and manifest.get('digest') == _self_digest(manifest)
     version = manifest.get('format') if whole else None
     if type(version) is int and version > 0 and version != FORMAT:
-        raise UsageError('checkpoint %s has format %.20r, this version reads format %d: use the version that wrote it'
-                         % (path, version, FORMAT))
+        raise UsageError(f'checkpoint {path} has format {version!r:.20}, this version reads format {FORMAT}: use the '
+                         'version that wrote it')
     if not whole or version != FORMAT or not _is_complete(manifest):
-        raise Damaged('checkpoint %s is damaged: manifest.json does not agree with its digest, or is not complete; '
-                      'use an earlier one' % path)
+        raise Damaged(f'checkpoint {path} is damaged: manifest.json does not agree with its digest, or is not '
+                      'complete; use an earlier one')
     return manifest
 
 
@@ -229,8 +229,8 @@ def names(save_dir):
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UsageError('--save-dir %s cannot be read (%s): make it readable, or give another'
-                         % (save_dir, error.strerror)) from error
+        raise UsageError(f'--save-dir {save_dir} cannot be read ({error.strerror}): make it readable, or give '
+                         'another') from error
 
 
 def find(save_dir, wanted=lambda manifest: True):

@@ -36,7 +36,7 @@ class Monitor:
     def see(self, update, loss, lr):
         """Raises Diverged at the update that makes it one."""
         if not math.isfinite(loss):
-            raise Diverged('the loss is not finite at update %d (learning rate %.6g)' % (update, lr))
+            raise Diverged(f'the loss is not finite at update {update} (learning rate {lr:.6g})')
         median = statistics.median(self.losses) if len(self.losses) >= _PATIENCE else math.inf
         if not self.factor or median <= 0 or loss <= self.factor * median:
             self.losses.append(loss)
@@ -44,9 +44,9 @@ class Monitor:
             return
         self.high += 1
         if self.high == _PATIENCE:
-            raise Diverged('the loss is %.4g at update %d (learning rate %.6g), and was above --divergence-factor %g '
-                           'times its median of %.4g for %d updates' % (loss, update, lr, self.factor, median,
-                                                                        _PATIENCE))
+            raise Diverged(f'the loss is {loss:.4g} at update {update} (learning rate {lr:.6g}), and was above '
+                           f'--divergence-factor {self.factor:g} times its median of {median:.4g} for {_PATIENCE} '
+                           'updates')
 
     def state(self):
         """JSON values for a checkpoint."""

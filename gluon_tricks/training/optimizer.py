@@ -83,7 +83,7 @@ def create_optimizer(nag='paper', momentum=0.9, wd=1e-4, multi_precision=False):
     Paper: NAG, no momentum or weight decay is given. GluonCV: MXNet's NAG, momentum 0.9, weight decay 1e-4.
     """
     if nag not in ('paper', 'mxnet'):
-        raise UsageError('nag (=%r) must be paper or mxnet: give --nag one of them' % (nag,))
+        raise UsageError(f'nag (={nag!r}) must be paper or mxnet: give --nag one of them')
     return mx.optimizer.create({'paper': 'papernag', 'mxnet': 'nag'}[nag], momentum=momentum, wd=wd,
                                multi_precision=multi_precision)
 
@@ -123,7 +123,7 @@ def get_states(trainer):
 
     Names: ``velocity`` and ``lr`` of PaperNAG, ``momentum`` of MXNet's NAG, ``master`` of float16 weights.
     """
-    return {'%d/%s' % (index, name): array for index, state in trainer._updaters[0].states.items()
+    return {f'{index}/{name}': array for index, state in trainer._updaters[0].states.items()
             for name, array in _named(state, _is_half(trainer._params[index])).items()}
 
 
@@ -134,7 +134,7 @@ def set_states(trainer, arrays):
     """
     strange = [key for key in arrays if not re.fullmatch('[0-9]{1,9}/[a-z]+', key)]
     if strange:
-        raise UsageError('the saved optimizer state has %.60r in it: this program did not write it' % strange[0])
+        raise UsageError(f'the saved optimizer state has {strange[0]!r:.60} in it: this program did not write it')
     indices = sorted({int(key.split('/')[0]) for key in arrays})
     optimizer = trainer._optimizer
     for number, updater in enumerate(trainer._updaters):
@@ -161,5 +161,5 @@ def set_states(trainer, arrays):
 
 
 def _other_states(index):
-    return UsageError('the saved optimizer state of parameter %d does not fit: it is of another network, --nag or '
-                      '--dtype; resume with the options it was saved with' % index)
+    return UsageError(f'the saved optimizer state of parameter {index} does not fit: it is of another network, --nag '
+                      'or --dtype; resume with the options it was saved with')

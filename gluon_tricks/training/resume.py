@@ -23,31 +23,31 @@ def find_to_resume(config, workers=1):
     if config.resume in ('', 'auto'):
         names = checkpoint.names(config.save_dir)
         if not config.resume and names:
-            raise UsageError('--save-dir %s holds the checkpoints of another run: add --resume auto to resume '
-                             'it, or give another --save-dir' % config.save_dir)
+            raise UsageError(f'--save-dir {config.save_dir} holds the checkpoints of another run: add --resume auto '
+                             'to resume it, or give another --save-dir')
         if not config.resume:
             return None, []
         if not names:
-            return None, ['--resume auto: no checkpoint in %s, the run starts at its beginning' % config.save_dir]
+            return None, [f'--resume auto: no checkpoint in {config.save_dir}, the run starts at its beginning']
         path, manifest, damaged = checkpoint.find(config.save_dir)
         if path is None:
-            raise UsageError('--resume auto: none of the %d checkpoints in %s can be used, and nothing was changed: %s; '
-                             'to start anew give another --save-dir' % (len(names), config.save_dir, damaged[0]))
-        notices = ['Warning: %s; %s is used' % (sentence, os.path.basename(path)) for sentence in damaged]
+            raise UsageError(f'--resume auto: none of the {len(names)} checkpoints in {config.save_dir} can be used, '
+                             f'and nothing was changed: {damaged[0]}; to start anew give another --save-dir')
+        notices = [f'Warning: {sentence}; {os.path.basename(path)} is used' for sentence in damaged]
     else:
         path, notices = os.path.realpath(config.resume), []
         manifest = checkpoint.read(path)
         _check_place(config, path)
     task = checkpoint.task_of(manifest)
     if task != config.TASK:
-        raise UsageError('--resume %s: %s is a checkpoint of the task %s, and this is %s; give another --save-dir'
-                         % (config.resume, path, _shown(task), config.TASK))
+        raise UsageError(f'--resume {config.resume}: {path} is a checkpoint of the task {_shown(task)}, and this is '
+                         f'{config.TASK}; give another --save-dir')
     _check_options(config, path, manifest, workers)
     check_manifest(config, path, manifest)
     batch = manifest['batch']
     notices.append('resumed from %s: %d of %d epochs are done%s' % (
         path, manifest['epoch'] + (batch is None), config.num_epochs,
-        '' if batch is None else ', and %d updates of the next' % batch))
+        '' if batch is None else f', and {batch} updates of the next'))
     return (path, manifest), notices
 
 
@@ -58,29 +58,29 @@ def _check_place(config, path):
         named = checkpoint.position_of(os.path.basename(path))
         others = [name for name in others if checkpoint.position_of(name) > named]
     if others:
-        raise UsageError('--resume %s: --save-dir %s also holds %s, which would be lost; give another --save-dir'
-                         % (config.resume, config.save_dir, others[-1]))
+        raise UsageError(f'--resume {config.resume}: --save-dir {config.save_dir} also holds {others[-1]}, which '
+                         'would be lost; give another --save-dir')
 
 
 def _check_options(config, path, manifest, workers):
     try:
         before = type(config).from_dict(manifest['config']).to_dict()
     except UsageError as error:
-        raise UsageError('checkpoint %s cannot be resumed: %s' % (path, error)) from error
+        raise UsageError(f'checkpoint {path} cannot be resumed: {error}') from error
     for name, value in config.to_dict().items():
         if not config.field(name).metadata['free_on_resume'] and before[name] != value:
-            raise UsageError('--resume %s: %s is %s now and was %s in %s; give that value, or start a new run '
-                             'with another --save-dir' % (config.resume, name, value, _shown(before[name]), path))
+            raise UsageError(f'--resume {config.resume}: {name} is {value} now and was {_shown(before[name])} in '
+                             f'{path}; give that value, or start a new run with another --save-dir')
     before = manifest.get('workers', 1)
     if before != workers:
-        raise UsageError('--resume %s: %s was trained by %s workers, and there are %d now; start that many, or start a '
-                         'new run with another --save-dir' % (config.resume, path, _shown(before), workers))
+        raise UsageError(f'--resume {config.resume}: {path} was trained by {_shown(before)} workers, and there are '
+                         f'{workers} now; start that many, or start a new run with another --save-dir')
 
 
 def _shown(value):
     """A value from a manifest in a sentence: in one line, and short."""
     text = str(value)
-    return text if len(text) <= 60 and text.isprintable() else '%.60r...' % text[:60]
+    return text if len(text) <= 60 and text.isprintable() else f'{text[:60]!r:.60}...'
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def check_manifest(config, path, manifest):
         tests.update(progress=lambda value: _is_progress(value) and value['batch'] == batch, sums=_is_sums)
     missing = [name for name in tests if name not in manifest]
     if missing:
-        raise UsageError('checkpoint %s is not one of a run: its manifest has no %s; give another' % (path, missing[0]))
+        raise UsageError(f'checkpoint {path} is not one of a run: its manifest has no {missing[0]}; give another')
     tests.update({'epoch': lambda value: value < config.num_epochs, 'updates_per_epoch': _is_count, 'data': _is_data})
     for name, test in tests.items():
         if name in manifest and not test(manifest[name]):
@@ -157,8 +157,8 @@ def check_manifest(config, path, manifest):
 
 
 def _unfit(path, field, value):
-    return UsageError('checkpoint %s cannot be resumed: %s in its manifest is %s, which this run cannot have; move '
-                      'it away to resume from the one before it' % (path, field, _shown(value)))
+    return UsageError(f'checkpoint {path} cannot be resumed: {field} in its manifest is {_shown(value)}, which this '
+                      'run cannot have; move it away to resume from the one before it')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -203,8 +203,7 @@ def _check_data(config, path, manifest, facts):
         for fact, value in now.items():
             was = before.get(part, {}).get(fact)
             if None not in (was, value) and was != value:
-                raise _other_data(config, path, 'the %s data are others (%s: %s)' % (
-                    _PARTS[part], fact, _change(was, value)))
+                raise _other_data(config, path, f'the {_PARTS[part]} data are others ({fact}: {_change(was, value)})')
     for name, what in (('updates_per_epoch', 'an epoch has another number of updates (%s)'),
                        ('classes', 'the classes are others (%s)')):
         was, now = manifest.get(name), facts.get(name)
@@ -217,9 +216,9 @@ def _change(was, now):
         if len(was) != len(now):
             return _change(len(was), len(now))
         was, now = next(pair for pair in zip(was, now) if pair[0] != pair[1])
-    return '%s now and %s then' % (_shown(now)[:20], _shown(was)[:20])
+    return f'{_shown(now)[:20]} now and {_shown(was)[:20]} then'
 
 
 def _other_data(config, path, what):
-    return UsageError('--resume %s: %s than those that %s was trained on; give those data, or start a new run '
-                      'with another --save-dir' % (config.resume, what, path))
+    return UsageError(f'--resume {config.resume}: {what} than those that {path} was trained on; give those data, or '
+                      'start a new run with another --save-dir')

@@ -82,14 +82,14 @@ class Run:
         try:
             self.resumed, self.notices = resume.find_to_resume(config, self.workers.number)
             found = int(self.resumed[1]['digest'][:12], 16) if self.resumed else -1
-            self.workers.check_same([found], 'another checkpoint', '--save-dir %s must be on a disk that all workers '
-                                    'share' % config.save_dir)
+            self.workers.check_same([found], 'another checkpoint', f'--save-dir {config.save_dir} must be on a disk '
+                                                                   'that all workers share')
         except BaseException:
             self.release()
             raise
         if self.lock and not self.lock.works:
-            self.notices.append('Warning: the disk of --save-dir %s has no locks: see to it that no second run writes '
-                                'there' % config.save_dir)
+            self.notices.append(f'Warning: the disk of --save-dir {config.save_dir} has no locks: see to it that no '
+                                'second run writes there')
 
     def __enter__(self):
         return self
@@ -105,8 +105,8 @@ class Run:
     def _check(self):
         """Raise UsageError where SAVE_DIR is not the directory any more that this run has begun to write."""
         if self.lock and not self.lock.holds():
-            raise UsageError('--save-dir %s was removed, moved or replaced while the run wrote there: the run is ended; '
-                             'put it back and go on with --resume auto, or start again' % self.config.save_dir)
+            raise UsageError(f'--save-dir {self.config.save_dir} was removed, moved or replaced while the run wrote '
+                             'there: the run is ended; put it back and go on with --resume auto, or start again')
 
     def train(self, setup):
         """Algorithm 1, with everything around it; returns the Result.
@@ -148,13 +148,13 @@ class Run:
             yield
         except Diverged as error:
             record.finish('diverged', reason=str(error))
-            record.line('error: %s' % error)
+            record.line(f'error: {error}')
             raise
         except (Stopped, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             record.finish('interrupted', reason=str(stopped))
             record.line('stopped by %s%s: go on with %s' % (
-                stopped, ', %s is saved' % record.last_checkpoint if record.last_checkpoint else '', resume_by))
+                stopped, f', {record.last_checkpoint} is saved' if record.last_checkpoint else '', resume_by))
             raise stopped from error
         except UsageError as error:
             with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
@@ -189,7 +189,7 @@ class Run:
             began, first = time.time(), state.epoch
             try:
                 fit(task, state, setup.schedule, config.num_epochs, told, lambda: stop.interruptible(state), guard.beat)
-                record.line('Training time for %d epochs: %f sec.' % (config.num_epochs - first, time.time() - began))
+                record.line(f'Training time for {config.num_epochs - first} epochs: {time.time() - began:f} sec.')
                 return
             except Diverged as error:
                 # The first worker alone writes; the others read what it wrote: the loss was everybody's.
@@ -199,8 +199,8 @@ class Run:
                                    'or resume from there' % (error, path or 'none yet')) from None
                 resumed = path, checkpoint.read(path)
                 self._check_fits(*resumed, setup, kept)
-                record.line('%s: back to %s, to go on with other draws (%d of at most %d times)'
-                            % (error, path, rewinds, config.max_rewinds))
+                record.line(f'{error}: back to {path}, to go on with other draws ({rewinds} of at most '
+                            f'{config.max_rewinds} times)')
                 record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
 
 
@@ -213,7 +213,7 @@ def loss_scaler(config):
 
 def _lock(save_dir):
     try:
-        return Lock(save_dir, '--save-dir %s' % save_dir, 'wait for its end, or give another --save-dir')
+        return Lock(save_dir, f'--save-dir {save_dir}', 'wait for its end, or give another --save-dir')
     except OSError as error:
-        raise UsageError('--save-dir %s cannot be written (%s): choose another' % (save_dir, error.strerror)
+        raise UsageError(f'--save-dir {save_dir} cannot be written ({error.strerror}): choose another'
                          ) from error

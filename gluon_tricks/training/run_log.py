@@ -53,7 +53,7 @@ class Record:
             self._log = _appended(os.path.join(self.save_dir, config.logging_file))
             self._events = _appended(os.path.join(self.save_dir, 'log.jsonl'))
         except OSError as error:
-            raise UsageError('--save-dir %s cannot be written (%s): choose another' % (self.save_dir, error.strerror)
+            raise UsageError(f'--save-dir {self.save_dir} cannot be written ({error.strerror}): choose another'
                              ) from error
         self._run = {'gluon_tricks': gluon_tricks.__version__, 'command': config.command(),
                      'config': config.to_dict(), 'environment': environment(), 'started': _now(), 'status': 'running'}
@@ -67,7 +67,7 @@ class Record:
         try:
             write_json(path, self._run)
         except OSError as error:
-            raise unwritable(path, error, '%s, and resume with --resume auto' % remedy_for(error)) from error
+            raise unwritable(path, error, f'{remedy_for(error)}, and resume with --resume auto') from error
 
     def line(self, text):
         """One line of the log, to the logger ``gluon_tricks`` and to the file. Raises UsageError for the file."""
@@ -99,7 +99,7 @@ class Record:
             stream.write(text + '\n')
             stream.flush()
         except OSError as error:
-            raise unwritable(stream.name, error, '%s, and resume with --resume auto' % remedy_for(error)) from error
+            raise unwritable(stream.name, error, f'{remedy_for(error)}, and resume with --resume auto') from error
 
     def event(self, kind, **values):
         """One object of log.jsonl; its numbers also go to TensorBoard."""
@@ -110,9 +110,9 @@ class Record:
     def _scalars(self, kind, values, step):
         for name, value in values.items():
             if isinstance(value, dict):
-                self._scalars('%s/%s' % (kind, name), value, step)
+                self._scalars(f'{kind}/{name}', value, step)
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
-                self._board.add_scalar('%s/%s' % (kind, name), value, step)
+                self._board.add_scalar(f'{kind}/{name}', value, step)
 
     def saved(self, path):
         """Take note of the newest checkpoint."""
@@ -136,7 +136,7 @@ class Record:
     def begin_epoch(self, epoch, total_batch_size):
         self._images_per_update = total_batch_size
         if self._bar is not None:
-            self._bar.set_description('epoch %d' % epoch, refresh=False)
+            self._bar.set_description(f'epoch {epoch}', refresh=False)
 
     def progress(self, update=None, lr=None, metrics=None):
         """After each update its learning rate; at each log interval the metrics."""
@@ -147,7 +147,7 @@ class Record:
         if update is not None:
             loss = getattr(self, '_loss', None)
             with self._drawing() as bar:
-                bar.set_postfix_str('%slr=%.4g' % ('' if loss is None else 'loss=%.3f ' % loss, lr), refresh=False)
+                bar.set_postfix_str('%slr=%.4g' % ('' if loss is None else f'loss={loss:.3f} ', lr), refresh=False)
                 bar.update(self._images_per_update)
 
     def end_epoch(self):

@@ -43,18 +43,18 @@ class Schedule:
     def __post_init__(self):
         for name, value, known in (('mode', self.mode, MODES), ('form', self.form, FORMS)):
             if value not in known:
-                raise UsageError('%s (=%r) must be one of %s' % (name, value, ', '.join(known)))
+                raise UsageError(f'{name} (={value!r}) must be one of {", ".join(known)}')
         for name, value in (('lr', self.lr), ('decay_factor', self.decay_factor), ('power', self.power)):
             if not 0 < value < math.inf:
-                raise UsageError('%s (=%s) must be a positive number' % (name, value))
+                raise UsageError(f'{name} (={value}) must be a positive number')
         if self.updates_per_epoch < 1:
-            raise UsageError('updates_per_epoch (=%s) must be at least 1: a total batch size larger than the training '
-                             'set leaves no update; lower --batch-size' % self.updates_per_epoch)
+            raise UsageError(f'updates_per_epoch (={self.updates_per_epoch}) must be at least 1: a total batch size '
+                             'larger than the training set leaves no update; lower --batch-size')
         if self.epochs < 1:
-            raise UsageError('epochs (=%s) must be at least 1: raise --num-epochs' % self.epochs)
+            raise UsageError(f'epochs (={self.epochs}) must be at least 1: raise --num-epochs')
         if not 0 <= self.warmup_epochs < self.epochs:
-            raise UsageError('warmup_epochs (=%s) must be at least 0 and smaller than epochs (=%s): lower '
-                             '--warmup-epochs or raise --num-epochs' % (self.warmup_epochs, self.epochs))
+            raise UsageError(f'warmup_epochs (={self.warmup_epochs}) must be at least 0 and smaller than epochs '
+                             f'(={self.epochs}): lower --warmup-epochs or raise --num-epochs')
         increasing = all(a < b for a, b in zip((0,) + tuple(self.decay_epochs), self.decay_epochs))
         if not increasing:
             raise UsageError('decay_epochs (=%s) must be positive and increasing: give --lr-decay-epoch as 30,60,90'

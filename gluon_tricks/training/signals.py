@@ -106,7 +106,7 @@ class Guard:
                 if number in _SIGNALS and heard is None:
                     heard = time.monotonic()
                 elif number in _SIGNALS and time.monotonic() - heard > _APART:
-                    self._end(128 + number, 'stopped at once by a second %s' % signal.Signals(number).name)
+                    self._end(128 + number, f'stopped at once by a second {signal.Signals(number).name}')
             if self.stall and self._watches and time.monotonic() - self._last > self.stall:
                 self._stalled()
 
@@ -118,11 +118,11 @@ class Guard:
         except OSError:
             path = 'stderr'
             faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
-        self._end(STALLED, 'error: no progress for %g minutes (--stall-minutes): the stacks of all threads are in %s'
-                  % (self.stall / 60, path))
+        self._end(STALLED, f'error: no progress for {self.stall / 60:g} minutes (--stall-minutes): the stacks of all '
+                           f'threads are in {path}')
 
     def _end(self, code, words):
         """End the process, whatever its other threads are at; checkpoints are whole at any time."""
         with contextlib.suppress(OSError):  # nobody may read it any more
-            os.write(2, ('\n%s; resume with %s\n' % (words, self.goes_on)).encode())
+            os.write(2, (f'\n{words}; resume with {self.goes_on}\n').encode())
         os._exit(code)

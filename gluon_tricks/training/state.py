@@ -237,7 +237,7 @@ def device_statistics(net, workers=None):
     ends, found = np.cumsum([copy.size for _, copy in own])[:-1], {}
     for worker, row in enumerate([values] if workers is None else workers.gather(values)):
         for place, ((name, copy), values) in enumerate(zip(own, np.split(row, ends))):
-            found['%d:%s' % (worker * devices + place % devices, name)] = values.reshape(copy.shape).astype('float32')
+            found[f'{worker * devices + place % devices}:{name}'] = values.reshape(copy.shape).astype('float32')
     if all(np.array_equal(values, found['0:' + key.partition(':')[2]]) for key, values in found.items()):
         return {}
     return {key: mx.nd.array(values) for key, values in found.items()}
@@ -252,11 +252,11 @@ def restore_arrays(path, manifest, net, trainer, rank=0):
     params = stored_params(net)
     if set(saved) != set(params):
         odd = sorted(set(saved) ^ set(params))[0]
-        raise UsageError('checkpoint %s holds another network: %s stands in only one of the two' % (path, odd))
+        raise UsageError(f'checkpoint {path} holds another network: {odd} stands in only one of the two')
     for name, param in params.items():
         if saved[name].shape != param.shape:
-            raise UsageError('checkpoint %s holds another network: %s is %s there and %s here'
-                             % (path, name, saved[name].shape, param.shape))
+            raise UsageError(f'checkpoint {path} holds another network: {name} is {saved[name].shape} there and '
+                             f'{param.shape} here')
         param.set_data(saved[name])
     states = params_file.load(os.path.join(path, 'optimizer.params'))
     states.pop('empty', None)
@@ -267,7 +267,7 @@ def restore_arrays(path, manifest, net, trainer, rank=0):
             number, _, name = key.partition(':')
             if not re.fullmatch('[0-9]{1,6}', number) or name not in params or not _is_statistic(params[name]) \
                     or value.shape != params[name].shape:
-                raise UsageError('checkpoint %s holds another network: %.60r in devices.params is not one of its '
-                                 'statistics' % (path, key))
+                raise UsageError(f'checkpoint {path} holds another network: {key!r:.60} in devices.params is not one '
+                                 'of its statistics')
             if int(number) // devices == rank:
                 value.copyto(params[name].list_data()[int(number) % devices])

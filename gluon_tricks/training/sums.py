@@ -19,7 +19,7 @@ class Sums:
     def add(self, number, values, count):
         """Add `width` arrays of one element each to the sums of device `number`, without waiting for them."""
         if len(values) != self.width:
-            raise ValueError('%d values for %d sums' % (len(values), self.width))
+            raise ValueError(f'{len(values)} values for {self.width} sums')
         row = mx.nd.concat(*[value.detach().astype('float32', copy=False).reshape((1,)) for value in values], dim=0)
         self._rows[number] = self._rows[number] + row if number in self._rows else row
         self.count += count

@@ -40,20 +40,19 @@ class Task:
     def batch_line(self, epoch, batch, speed, metrics, lr, wait):
         """The log's line at the end of a log interval. speed: images a second; wait: the share spent waiting for
         data."""
-        return 'Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\tloss=%.4f\tlr=%f' % (
-            epoch, batch, speed, metrics['loss'], lr)
+        return f'Epoch[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec\tloss={metrics["loss"]:.4f}\tlr={lr:f}'
 
     def epoch_lines(self, epoch, facts, metrics):
         """The log's lines after an epoch. facts: `Progress.figures`, and lr; metrics: of `evaluate`."""
-        return ['[Epoch %d] %s=%s' % (epoch, name, metrics[name]) for name in self.result_names if name in metrics]
+        return [f'[Epoch {epoch}] {name}={metrics[name]}' for name in self.result_names if name in metrics]
 
     def file_name(self, epoch, metrics):
         """The name under which an epoch's weights are exported beside the checkpoints."""
-        return 'epoch-%04d.params' % epoch
+        return f'epoch-{epoch:04d}.params'
 
     def best_file_name(self, epoch, metrics):
         """The name under which the best weights are exported."""
-        return 'best-%04d.params' % epoch
+        return f'best-{epoch:04d}.params'
 
     def result_line(self, result, best):
         """The run's last words: the result of the last epoch, and the best."""

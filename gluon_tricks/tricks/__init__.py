@@ -34,7 +34,7 @@ class _Tricks(types.ModuleType):
 
     def __getattr__(self, name):
         if name not in _NAMES:
-            raise AttributeError('gluon_tricks.tricks has no %r' % name)
+            raise AttributeError(f'gluon_tricks.tricks has no {name!r}')
         return getattr(importlib.import_module('gluon_tricks.tricks.' + _NAMES[name]), name)
 
     def __setattr__(self, name, value):

@@ -25,5 +25,5 @@ def cosine_lr(t: float, total: float, lr: float) -> float:
     [0.4, 0.2, 0.0]
     """
     if total < 1 or not 0 <= t <= total:
-        raise UsageError('t (=%s) must lie in [0, total] and total (=%s) be at least 1' % (t, total))
+        raise UsageError(f't (={t}) must lie in [0, total] and total (={total}) be at least 1')
     return 0.5 * (1 + math.cos(math.pi * t / total)) * lr

@@ -35,7 +35,7 @@ def sample_box(height: int, width: int, lam: float, rng: np.random.RandomState) 
     True
     """
     if not 0 <= lam <= 1:
-        raise UsageError('lam (=%s) must lie in [0, 1]' % lam)
+        raise UsageError(f'lam (={lam}) must lie in [0, 1]')
     cut_height, cut_width = (int(math.sqrt(1 - lam) * side) for side in (height, width))
     y0 = int(rng.randint(height)) - cut_height // 2
     x0 = int(rng.randint(width)) - cut_width // 2

@@ -40,8 +40,8 @@ def cutout(x: mx.nd.NDArray, centres: np.ndarray, size: int) -> mx.nd.NDArray:
     """
     batch_size, _, height, width = x.shape
     if not 0 <= size <= min(height, width):
-        raise UsageError('size (=%s) must lie in [0, %d], the shorter side of the images: give a smaller --cutout'
-                         % (size, min(height, width)))
+        raise UsageError(f'size (={size}) must lie in [0, {min(height, width)}], the shorter side of the images: give '
+                         'a smaller --cutout')
     if size == 0:
         return x
     first = mx.nd.array(np.asarray(centres) - size // 2, ctx=x.context, dtype='float32').reshape((batch_size, 2, 1))

@@ -36,11 +36,11 @@ def distillation_loss(output: mx.nd.NDArray, target: mx.nd.NDArray, teacher_outp
     [0.492 2.492]
     """
     if form not in FORMS:
-        raise UsageError('form (=%r) must be one of %s: give --distill-loss one of them' % (form, ', '.join(FORMS)))
+        raise UsageError(f'form (={form!r}) must be one of {", ".join(FORMS)}: give --distill-loss one of them')
     if not 0 < temperature < float('inf'):
-        raise UsageError('temperature (=%s) must be a positive number: the paper takes --temperature 20' % temperature)
+        raise UsageError(f'temperature (={temperature}) must be a positive number: the paper takes --temperature 20')
     if not 0 <= hard_weight <= 1:
-        raise UsageError('hard_weight (=%s) must lie in [0, 1]: GluonCV takes --hard-weight 0.5' % hard_weight)
+        raise UsageError(f'hard_weight (={hard_weight}) must lie in [0, 1]: GluonCV takes --hard-weight 0.5')
     z = mx.nd.cast(output, dtype='float32')
     r = mx.nd.cast(teacher_output.detach(), dtype='float32')
     hard = -(target.astype('float32', copy=False) * mx.nd.log_softmax(z, axis=-1)).sum(axis=-1)

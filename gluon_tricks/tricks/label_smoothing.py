@@ -19,11 +19,11 @@ MODES = ('paper', 'gluoncv')
 
 def _check(classes: int, epsilon: float) -> None:
     if not 0 <= epsilon < 1:
-        raise UsageError('epsilon (=%s) must lie in [0, 1): 0 switches label smoothing off, the paper takes 0.1'
-                         % epsilon)
+        raise UsageError(f'epsilon (={epsilon}) must lie in [0, 1): 0 switches label smoothing off, the paper takes '
+                         '0.1')
     if epsilon > 0 and classes < 2:
-        raise UsageError('classes (=%s) must be at least 2 with label smoothing: give epsilon 0 or more classes'
-                         % classes)
+        raise UsageError(f'classes (={classes}) must be at least 2 with label smoothing: give epsilon 0 or more '
+                         'classes')
 
 
 def smooth_labels(label: mx.nd.NDArray, classes: int, epsilon: float = 0.1, mode: str = 'paper') -> mx.nd.NDArray:
@@ -41,7 +41,7 @@ def smooth_labels(label: mx.nd.NDArray, classes: int, epsilon: float = 0.1, mode
     """
     _check(classes, epsilon)
     if mode not in MODES:
-        raise UsageError('mode (=%r) must be one of %s: give --smoothing one of them' % (mode, ', '.join(MODES)))
+        raise UsageError(f'mode (={mode!r}) must be one of {", ".join(MODES)}: give --smoothing one of them')
     if epsilon == 0:
         on, off = 1.0, 0.0
     elif mode == 'paper':

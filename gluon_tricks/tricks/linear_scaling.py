@@ -21,6 +21,6 @@ def linear_scaling_lr(total_batch_size: float, base_lr: float = 0.1, base_batch_
     0.4
     """
     if total_batch_size < 1:
-        raise UsageError('total_batch_size (=%s) must be at least 1: raise --batch-size or the number of devices'
-                         % (total_batch_size,))
+        raise UsageError(f'total_batch_size (={total_batch_size}) must be at least 1: raise --batch-size or the '
+                         'number of devices')
     return base_lr * (total_batch_size / base_batch_size)

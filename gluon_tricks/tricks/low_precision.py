@@ -89,7 +89,7 @@ def precision(dtype: str, devices: Sequence[mx.Context]) -> Precision:
     (True, True)
     """
     if dtype not in DTYPES:
-        raise UsageError('dtype (=%r) must be one of %s: give --dtype one of them' % (dtype, ', '.join(DTYPES)))
+        raise UsageError(f'dtype (={dtype!r}) must be one of {", ".join(DTYPES)}: give --dtype one of them')
     on_cpu = any(device.device_type == 'cpu' for device in devices)
     if dtype == 'float16':
         return Precision(dtype, on_cpu, _EMULATED if on_cpu else _FLOAT16)
@@ -139,8 +139,8 @@ def _emulate(net):
             continue
         shape = block.weight.shape
         if not shape or 0 in shape:
-            raise UsageError('the shape of %s (=%s) must be known before float16 is emulated: run the network on one '
-                             'batch first' % (block.weight.name, shape))
+            raise UsageError(f'the shape of {block.weight.name} (={shape}) must be known before float16 is emulated: '
+                             'run the network on one batch first')
         if not hasattr(block, 'emulates_float16'):
             block.__class__ = _emulated_class(type(block))
         block.rounds_output = not _is_convolution(block) or int(np.prod(shape[1:])) >= ROUNDED_FROM
@@ -193,8 +193,8 @@ def refuse_bfloat16(net, name):
         transposed = _is_convolution(block) and block._op_name == 'Deconvolution'
         softsign = isinstance(block, nn.Activation) and block._act_type == 'softsign'
         if transposed or softsign or isinstance(block, nn.PReLU):
-            raise UsageError('--dtype bfloat16: MXNet cannot train %s, whose layer %s (%s) has no bfloat16 form; use '
-                             '--dtype float32 or float16' % (name, block.name, type(block).__name__))
+            raise UsageError(f'--dtype bfloat16: MXNet cannot train {name}, whose layer {block.name} '
+                             f'({type(block).__name__}) has no bfloat16 form; use --dtype float32 or float16')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class LossScaler:
     def __init__(self, scale: Optional[float] = None, fixed: bool = False) -> None:
         self.scale, self.fixed = self.first_scale if scale is None else float(scale), fixed
         if not 0 < self.scale < float('inf'):
-            raise UsageError('loss_scale (=%s) must be a positive number: give --loss-scale one, or dynamic' % scale)
+            raise UsageError(f'loss_scale (={scale}) must be a positive number: give --loss-scale one, or dynamic')
         self.skipped = self.good = 0
 
     def update(self, overflow: bool) -> None:

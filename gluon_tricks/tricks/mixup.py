@@ -36,7 +36,7 @@ def sample_lam(alpha: float, rng: np.random.RandomState) -> float:
     1.0
     """
     if not np.isfinite(alpha):
-        raise UsageError('alpha (=%s) must be a finite number: the paper takes --mixup-alpha 0.2' % alpha)
+        raise UsageError(f'alpha (={alpha}) must be a finite number: the paper takes --mixup-alpha 0.2')
     return float(rng.beta(alpha, alpha)) if alpha > 0 else 1.0
 
 
@@ -57,7 +57,7 @@ def sample_partner(batch_size: int, rng: np.random.RandomState, pairs: str = 'ra
         return rng.permutation(batch_size)
     if pairs == 'reverse':
         return np.arange(batch_size)[::-1]
-    raise UsageError('pairs (=%r) must be one of %s: give --mixup-pairs one of them' % (pairs, ', '.join(PAIRS)))
+    raise UsageError(f'pairs (={pairs!r}) must be one of {", ".join(PAIRS)}: give --mixup-pairs one of them')
 
 
 def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:

@@ -31,5 +31,5 @@ def warmup_lr(update: int, lr: float, warmup_updates: int, form: str = 'paper') 
     elif form == 'gluoncv':
         part, whole = update, warmup_updates - 1
     else:
-        raise UsageError('form (=%r) must be one of %s' % (form, ', '.join(FORMS)))
+        raise UsageError(f'form (={form!r}) must be one of {", ".join(FORMS)}')
     return lr * (part / whole) if part < whole else lr

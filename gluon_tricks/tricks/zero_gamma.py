@@ -49,13 +49,13 @@ def zero_gamma(net: mx.gluon.Block) -> List[str]:
     for block in _residual_blocks(net):
         last = _last_layer(block)
         if not isinstance(last, mx.gluon.nn.BatchNorm):
-            raise UsageError('zero gamma needs residual blocks that end in a BatchNorm, and those of %s do not: leave '
-                             '--last-gamma out, or take a v1 network' % type(net).__name__)
+            raise UsageError('zero gamma needs residual blocks that end in a BatchNorm, and those of '
+                             f'{type(net).__name__} do not: leave --last-gamma out, or take a v1 network')
         _start_at_zero(last.gamma)
         names.append(last.gamma.name)
     if not names:
-        raise UsageError('zero gamma needs residual blocks as ResNet has them, and %s has none: leave --last-gamma '
-                         'out' % type(net).__name__)
+        raise UsageError(f'zero gamma needs residual blocks as ResNet has them, and {type(net).__name__} has none: '
+                         'leave --last-gamma out')
     return names
 
 

@@ -58,19 +58,12 @@ def test_a_programs_console_has_what_the_file_has_once(record, capfd):
 
 def drawn(tmp_path, stdout):
     """(what a program with a progress bar writes to stdout, and to its terminal), whose lines are in the log too."""
-    code = ('import sys; sys.path.insert(0, %r)\n'
-            'from gluon_tricks.commands.console import console\n'
-            'from gluon_tricks.config.classification import TrainConfig\n'
-            'from gluon_tricks.training.run_log import Record\n'
-            'record = Record(TrainConfig(save_dir=%r))\n'
-            'with console():\n'
-            '    record.line("before the bar")\n'
-            '    record.begin_run(10, 0)\n'
-            '    record.begin_epoch(0, 5)\n'
-            '    record.progress(update=1, lr=0.1)\n'
-            '    record.line("above the bar")\n'
-            '    record.line("100 %% of it")\n'
-            'record.close()\n' % (str(ROOT), str(tmp_path)))
+    code = (f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom gluon_tricks.commands.console import console\nfrom '
+            'gluon_tricks.config.classification import TrainConfig\nfrom gluon_tricks.training.run_log import '
+            f'Record\nrecord = Record(TrainConfig(save_dir={str(tmp_path)!r}))\nwith console():\n    '
+            'record.line("before the bar")\n    record.begin_run(10, 0)\n    record.begin_epoch(0, 5)\n    '
+            'record.progress(update=1, lr=0.1)\n    record.line("above the bar")\n    record.line("100 % of '
+            'it")\nrecord.close()\n')
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
     process = subprocess.Popen([sys.executable, '-c', code], stdout=theirs if stdout is None else stdout, stderr=theirs,

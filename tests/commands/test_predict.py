@@ -28,7 +28,7 @@ def run_dir(tiny_arguments, tmp_path_factory):
 def test_the_likeliest_classes(run_dir, tmp_path, capsys):
     paths = []
     for label in range(2):
-        paths.append(tmp_path / ('%d.jpg' % label))
+        paths.append(tmp_path / (f'{label:.0f}.jpg'))
         paths[-1].write_bytes(make_jpeg(label, 77))
     capsys.readouterr()
     assert main(['predict', '--params', str(run_dir), '--json'] + [str(path) for path in paths]) == 0
@@ -66,12 +66,12 @@ def test_the_submission_for_places365(tmp_path, tiny_data, tiny_arguments, capsy
     arguments[arguments.index('--num-classes') + 1] = '6'
     assert train_imagenet.main(arguments + ['--num-epochs', '1', '--save-dir', str(run)]) == 0
     images = [make_jpeg(number % 4, number) for number in range(11)]
-    pack([(image, 0, 'test/Places365_test_%08d.jpg' % (number + 1)) for number, image in enumerate(images)],
+    pack([(image, 0, f'test/Places365_test_{number + 1:08d}.jpg') for number, image in enumerate(images)],
          str(tmp_path / 'test'), shuffle=False)
     assert main(['predict', '--params', str(run), '--places-submission', str(out), '--rec-test',
                  str(tmp_path / 'test.rec'), '--batch-size', '4']) == 0
     lines = [line.split() for line in out.read_text().splitlines()]
-    assert [line[0] for line in lines] == ['Places365_test_%08d.jpg' % number for number in range(1, 12)]
+    assert [line[0] for line in lines] == [f'Places365_test_{number:08d}.jpg' for number in range(1, 12)]
     facts = facts_of(str(run))
     net, _ = load_net(facts, [mx.cpu()], hybridize=False)
     for line, image in zip(lines, images):
@@ -99,7 +99,7 @@ def test_where_the_submission_cannot_be_written_is_told_first(run_dir, tmp_path,
     for path, part in ((tmp_path / 'none' / 'a.txt', 'No such file'), (tmp_path, 'Is a directory')):
         assert main(six_classes(run_dir) + ['--places-submission', str(path), '--rec-test', 'missing.rec']) == 2
         err = capsys.readouterr().err
-        assert '%s cannot be written (%s' % (path, part) in err and 'give --places-submission a file in' in err
+        assert f'{path} cannot be written ({part}' in err and 'give --places-submission a file in' in err
 
 
 def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
@@ -119,7 +119,7 @@ def test_a_record_that_kills_the_submission_is_named(tmp_path, tiny_arguments):
                                          ('--num-classes', '1000000000000')])
 def test_a_value_outside_its_range_is_named(flag, value, capsys):
     assert main(['predict', '--params', 'x', 'a.jpg', flag, value]) == 2
-    assert re.search('%s .* must be at least' % flag, capsys.readouterr().err)
+    assert re.search(f'{flag} .* must be at least', capsys.readouterr().err)
 
 
 def test_what_can_be_predicted_is_and_the_others_are_named(run_dir, tmp_path, capsys):

@@ -57,7 +57,7 @@ def test_the_card_ends_with_the_plain_command(name):
 def test_the_rows_of_tables_8_and_9(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out
-    assert all('\n%s ' % name in out for name in recipes_transfer.RECIPES)
+    assert all(f'\n{name} ' in out for name in recipes_transfer.RECIPES)
     assert main(['table9/mixup']) == 0
     card = capsys.readouterr().out
     assert 'pix_acc 78.47, miou 37.99' in card and 'python transfer/train_fcn.py --recipe table9/mixup --base' in card

@@ -200,11 +200,11 @@ def one_update(tmp_path_factory):
     counter = iter(range(1000))
 
     def run(*flags):
-        path = tmp_path_factory.mktemp('first') / ('run%d' % next(counter))
+        path = tmp_path_factory.mktemp('first') / (f'run{next(counter)}')
         flags = [str(teacher / 'latest' / 'net.params') if flag == 'TEACHER' else flag for flag in flags]
         more = [word for flag, words in usual.items() if flag not in flags for word in words]
         assert train(base + more, path, *flags) == 0
-        weights = [path / ('epoch-%04d' % epoch) / 'net.params' for epoch in (0, 1)]
+        weights = [path / (f'epoch-{epoch:04d}') / 'net.params' for epoch in (0, 1)]
         return [params(each) if each.exists() else None for each in weights]
 
     assert train(base + ['--num-gpus', '0', '--seed', '9'], teacher) == 0
@@ -269,9 +269,9 @@ def test_a_folder_of_images_is_packed_trained_and_evaluated(tiny_arguments, tmp_
     from support.records import make_jpeg
     for part, number in (('train', 20), ('val', 6)):
         for i in range(number):
-            folder = tmp_path / 'images' / part / ('class%d' % (i % 2))
+            folder = tmp_path / 'images' / part / (f'class{i % 2}')
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / ('%d.JPEG' % i)).write_bytes(make_jpeg(i % 2, i))
+            (folder / (f'{i}.JPEG')).write_bytes(make_jpeg(i % 2, i))
     arguments = list(tiny_arguments)
     arguments[1] = str(tmp_path / 'images')
     assert train(arguments, tmp_path / 'wrong', '--num-epochs', '1') == 2  # 4 classes were asked for, 2 are there

@@ -82,7 +82,7 @@ def test_gluoncv_loads_the_weights(whole):
 def test_eval_prints_what_training_said(whole, tree, capsys):
     run = json.loads((whole / 'run.json').read_text())
     assert main(words(tree, 'unused', '--eval', '--params', str(whole / 'latest' / 'net.params'))) == 0
-    assert 'mAP              %6.2f  of 8 images' % run['result']['map_voc07'] in capsys.readouterr().out
+    assert f'mAP              {run["result"]["map_voc07"]:6.2f}  of 8 images' in capsys.readouterr().out
     assert not os.path.exists('unused')
 
 

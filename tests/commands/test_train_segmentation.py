@@ -36,7 +36,7 @@ def ade(tmp_path_factory):
         for each in range(1, number + 1):
             mask = np.full((40, 40 + 5 * each % 5), each % 4 + 1, 'uint8')  # as wide as conftest's images
             mask[:4] = 0
-            changes['annotations/%s/ADE_%s_%08d.png' % (part, short, each)] = png(mask)
+            changes[f'annotations/{part}/ADE_{short}_{each:08d}.png'] = png(mask)
     prepare.main(['ade20k', '--out', str(folder / 'tree')] + write_ade20k(folder / 'zip', changes, 7, 5))
     return str(folder / 'tree')
 
@@ -247,14 +247,14 @@ def test_evaluation(multi, finished, ade, capsys):
         assert train_fcn.main(words + weights) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith('protocol: long side to 40' if multi else 'protocol: whole images')
-        assert lines[-1] == '%s: pixAcc: %.4f, mIoU: %.4f of 5 images' % (BACKBONE, metrics['pix_acc'], metrics['miou'])
+        assert lines[-1] == f'{BACKBONE}: pixAcc: {metrics["pix_acc"]:.4f}, mIoU: {metrics["miou"]:.4f} of 5 images'
         assert len(lines) == 6 and lines[1].endswith('thing 1')
 
 
 def test_evaluation_in_float16_and_on_two_devices(finished, ade, capsys):
     words = ['--eval', '--data-dir', ade, '--params', str(finished)]
     assert train_fcn.main(words + ['--devices', 'cpu(0),cpu(1)']) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith('mIoU: %.4f of 5 images' % expected(finished, ade)['miou'])
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f'mIoU: {expected(finished, ade)["miou"]:.4f} of 5 images')
     assert train_fcn.main(words + ['--ngpus', '0', '--dtype', 'float16']) == 0
     assert 'float16 is emulated' in capsys.readouterr().out
 

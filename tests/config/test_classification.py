@@ -99,11 +99,12 @@ PUBLISHED = {
 }
 for variant in ('v1', 'v1b', 'v1c', 'v1d'):
     PUBLISHED['resnet50_' + variant] = (
-        RECORDS + """--mode hybrid --num-gpus 8 -j 60 --use-rec --model resnet50_%s --lr 0.4 --lr-mode cosine \
-        --num-epochs 120 --batch-size 128 --warmup-epochs 5 --dtype float16 --last-gamma --no-wd --label-smoothing \
-        --save-dir params_resnet50_%s_best --logging-file resnet50_%s_best.log""" % (variant, variant, variant),
+        RECORDS + f'--mode hybrid --num-gpus 8 -j 60 --use-rec --model resnet50_{variant} --lr 0.4 --lr-mode '
+                  'cosine         --num-epochs 120 --batch-size 128 --warmup-epochs 5 --dtype float16 --last-gamma '
+                  f'--no-wd --label-smoothing         --save-dir params_resnet50_{variant}_best --logging-file '
+                  f'resnet50_{variant}_best.log',
         dict(EFFICIENT, model='resnet50_' + variant, num_epochs=120, last_gamma=True,
-             save_dir='params_resnet50_%s_best' % variant, logging_file='resnet50_%s_best.log' % variant))
+             save_dir=f'params_resnet50_{variant}_best', logging_file=f'resnet50_{variant}_best.log'))
 
 
 @pytest.mark.parametrize('name', sorted(PUBLISHED))
@@ -206,7 +207,7 @@ def test_a_wrong_command_line_is_a_usage_error(words, part):
     ('--teacher x --teacher-params y --hard-weight 0.5', '--distill-loss gluoncv')])
 def test_a_typed_option_that_does_nothing_is_refused(words, needed):
     message = refusal(words)
-    assert 'does nothing without %s: ' % needed in message
+    assert f'does nothing without {needed}: ' in message
 
 
 @pytest.mark.parametrize('words', [

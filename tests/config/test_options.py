@@ -77,7 +77,7 @@ def test_a_stored_option_of_another_type_is_named(values):
 def test_the_help_begins_with_one_line_and_ends_with_the_advanced(cls, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     lines = options.parser(cls, 'Bread.').format_help().splitlines()
-    assert lines[:4] == ['usage: %s [options]' % cls.PROGRAM.split('/')[-1], '', 'Bread.', '']
+    assert lines[:4] == [f'usage: {cls.PROGRAM.split("/")[-1]} [options]', '', 'Bread.', '']
     headings = [line[:-1] for line in lines if line.endswith(':') and not line.startswith(' ')]
     assert headings[1:] == list(cls.HEADINGS.values()) and list(cls.HEADINGS)[-1] == 'advanced'
     assert {field.metadata['group'] for field in cls.fields()} == set(cls.HEADINGS)
@@ -110,7 +110,7 @@ def test_a_value_outside_its_range_is_refused_by_flag_and_value(cls, field):
         assert options.outside(field, values[0]) is None
         with pytest.raises(UsageError) as error:
             cls(**{field.name: values[1]})
-        assert str(error.value).startswith('%s %s must be ' % (cls.flag(field.name), values[1]))
+        assert str(error.value).startswith(f'{cls.flag(field.name)} {values[1]} must be ')
 
 
 @pytest.mark.parametrize('cls', CONFIGS)

@@ -73,9 +73,9 @@ CHANGES = {
     'slides/mixup': dict(mixup=True, mixup_alpha=1.0), 'slides/cutout': dict(cutout=112),
     'slides/cutmix': dict(cutmix=True),
 }
-CHANGES.update({'table4/%s/%s' % (size, name): change for size in ('bs256', 'bs1024')
+CHANGES.update({f'table4/{size}/{name}': change for size in ('bs256', 'bs1024')
                 for name, change in TABLE4_CHANGES.items()})
-CHANGES.update({'table6/%s/%s' % (network, name): change for network in TABLE6_NETWORKS
+CHANGES.update({f'table6/{network}/{name}': change for network in TABLE6_NETWORKS
                 for name, change in TABLE6_CHANGES.items()})
 
 
@@ -121,7 +121,7 @@ def test_figures_of_tables_4_and_5():
 
 def test_figures_of_tables_6_and_7():
     for name, figures in TABLE6.items():
-        assert sum((top('table6/%s/%s' % (network, name)) for network in TABLE6_NETWORKS), ()) == figures
+        assert sum((top(f'table6/{network}/{name}') for network in TABLE6_NETWORKS), ()) == figures
     for name, figures in TABLE7.items():
         paper = get('table7/' + name).paper
         assert top('table7/' + name) + (paper['test_top1'], paper['test_top5']) == figures
@@ -142,7 +142,7 @@ def test_figures_of_table_1_the_base_network_and_the_slides():
 
 def _rows_of_the_paper():
     if not PAPER.exists():
-        pytest.skip('%s is not here' % PAPER)
+        pytest.skip(f'{PAPER} is not here')
     rows = []
     for line in PAPER.read_text().splitlines():
         heading, _, rest = line.partition('\t')
@@ -174,7 +174,7 @@ def test_figures_agree_with_the_text_of_the_paper():
                      *top('table5/' + network))
     for name in TABLE6:
         assert holds(get('table6/resnet50_v1d/' + name).heading,
-                     *sum((top('table6/%s/%s' % (network, name)) for network in TABLE6_NETWORKS), ()))
+                     *sum((top(f'table6/{network}/{name}') for network in TABLE6_NETWORKS), ()))
     for name in TABLE7:
         paper = get('table7/' + name).paper
         assert holds(get('table7/' + name).heading, *top('table7/' + name) + (paper['test_top1'], paper['test_top5']))
@@ -205,11 +205,11 @@ def test_published_runs_of_the_model_zoo():
 @pytest.mark.parametrize('name', [name for name in GLUONCV if name not in ('inceptionv3', 'resnet152_v1d')])
 def test_figures_of_the_published_logs(name):
     found = get('gluoncv/' + name).gluoncv
-    figures = [found['log_%s_top%d' % (which, k)] for which in ('last', 'best') for k in (1, 5)]
+    figures = [found[f'log_{which}_top{k}'] for which in ('last', 'best') for k in (1, 5)]
     assert abs(figures[2] - found['top1']) < (0.55 if name == 'inceptionv3-mixup' else 0.07)
     path = PUBLISHED / (name + '.log')
     if not path.exists():
-        pytest.skip('the published log %s is not here' % path.name)
+        pytest.skip(f'the published log {path.name} is not here')
     text = path.read_text()
     errors = re.findall(r'validation: err-top1=([\d.]+) err-top5=([\d.]+)', text)
     rows = [tuple(100 - 100 * float(error) for error in row) for row in errors]
@@ -217,9 +217,9 @@ def test_figures_of_the_published_logs(name):
     assert len(rows) == config.num_epochs and figures == pytest.approx(rows[-1] + max(rows), abs=0.00501)
     for option in ('model', 'batch_size', 'num_epochs', 'num_gpus', 'lr_mode', 'dtype', 'warmup_epochs', 'no_wd',
                    'label_smoothing', 'mixup', 'momentum', 'wd'):
-        assert '%s=%r' % (option, getattr(config, option)) in text, option
+        assert f'{option}={getattr(config, option)!r}' in text, option
     assert 'last_gamma=%r' % (config.last_gamma or 'resnext' in name) in text
-    assert 'lr=%r,' % get('gluoncv/' + name).lr in text
+    assert f'lr={get("gluoncv/" + name).lr!r},' in text
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -227,9 +227,9 @@ def test_figures_of_the_published_logs(name):
 
 def test_every_row_of_the_tables_is_there():
     expected = {'table2/' + n for n in TABLE2} | {'table5/' + n for n in TABLE5} | {'table7/' + n for n in TABLE7}
-    expected |= {'table3/%s/%s' % (s, n) for s in ('efficient', 'baseline') for n in TABLE3}
-    expected |= {'table4/%s/%s' % (s, n) for s in ('bs256', 'bs1024') for n in TABLE4}
-    expected |= {'table6/%s/%s' % (n, s) for n in TABLE6_NETWORKS for s in TABLE6}
+    expected |= {f'table3/{s}/{n}' for s in ('efficient', 'baseline') for n in TABLE3}
+    expected |= {f'table4/{s}/{n}' for s in ('bs256', 'bs1024') for n in TABLE4}
+    expected |= {f'table6/{n}/{s}' for n in TABLE6_NETWORKS for s in TABLE6}
     expected |= {'table1/' + n for n in TABLE1} | {'table1/resnet50_v1d', 'b_standard', 'demo'}
     expected |= {'teacher/resnet152_v1d', 'teacher/resnet152_v1d_mixup'}
     expected |= {'gluoncv/' + n for n in GLUONCV}
@@ -316,7 +316,7 @@ def test_equal_rows_are_one_run():
 def test_students_read_the_weights_their_teachers_recipe_leaves():
     for network in TABLE6_NETWORKS:
         for row, teacher in (('distill', 'teacher/resnet152_v1d'), ('distill_mixup', 'teacher/resnet152_v1d_mixup')):
-            recipe = get('table6/%s/%s' % (network, row))
+            recipe = get(f'table6/{network}/{row}')
             assert recipe.config.teacher_params == get(teacher).config.save_dir + '/best/net.params'
             assert recipe.config.teacher == get(teacher).config.model
             assert teacher in recipe.note

@@ -49,7 +49,7 @@ def test_a_demo_stands_on_the_demo_of_classification(name):
     network = getattr(row.config, 'network', None) or row.config.backbone
     assert CLASSIFIERS[row.base].config.model == network
     makefile = (ROOT / 'Makefile').read_text()
-    assert '--recipe %s ' % name in makefile and row.config.data_dir.startswith('runs/demo-scenes/')
+    assert f'--recipe {name} ' in makefile and row.config.data_dir.startswith('runs/demo-scenes/')
 
 
 def test_get():

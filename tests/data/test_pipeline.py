@@ -39,7 +39,7 @@ def sets(tmp_path_factory):
 
     def get(images):
         if images not in made:
-            made[images] = make_set(folder, images, name='set%d' % images)
+            made[images] = make_set(folder, images, name=f'set{images}')
         return made[images]
     return get
 
@@ -371,7 +371,7 @@ def test_keywords_are_known_to_mxnet(sets, monkeypatch):
     list(EvalStream(*sets(7), total_batch_size=7, input_size=16).batches())
     assert len(used) == 2
     for options in used:
-        assert all('%s : ' % name in documented for name in options)
+        assert all(f'{name} : ' in documented for name in options)
         assert options['preprocess_threads'] == 1 and options['round_batch'] is False
     assert 'seed_aug' in used[0] and 'seed_aug' not in used[1]
 

@@ -123,7 +123,7 @@ def test_a_damaged_image_is_named_in_training(row, tmp_path):
     files, offset = damaged(tmp_path, row)
     stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, threads=2)
     for _ in range(2):
-        with pytest.raises(UsageError, match='record %d at offset %d .*cannot be decoded' % (row, offset)):
+        with pytest.raises(UsageError, match=f'record {row} at offset {offset} .*cannot be decoded'):
             list(stream.epoch(0))
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_became_shorter(tmp_path):
     offsets = read_index(files[1])[1]
     with open(files[0], 'r+b') as handle:
         handle.truncate(int(offsets[20]))
-    with pytest.raises(UsageError, match='record 20 at offset %d does not begin as a record' % offsets[20]):
+    with pytest.raises(UsageError, match=f'record 20 at offset {offsets[20]} does not begin as a record'):
         list(stream.batches())
 
 

@@ -69,7 +69,7 @@ class Job:
         found = []
         for name in filter(str.isdigit, os.listdir('/proc')):
             try:
-                with open('/proc/%s/environ' % name) as stream:
+                with open(f'/proc/{name}/environ') as stream:
                     variables = stream.read().split('\0')
             except OSError:
                 continue
@@ -104,11 +104,11 @@ def python(program):
 def test_workers_know_the_job_and_share_the_cores():
     names = ('DMLC_ROLE', 'DMLC_PS_ROOT_URI', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER', 'DMLC_NODE_HOST', 'DMLC_WORKER_ID')
     job = Job('-n', '2', '-s', '3', '--grace', '0.1', *python(
-        'import os; print(*[os.environ[name] for name in %r], os.environ["DMLC_PS_ROOT_PORT"].isdigit(), '
-        'os.environ["OMP_NUM_THREADS"])' % (names,)), OMP_NUM_THREADS='7')
+        f'import os; print(*[os.environ[name] for name in {names!r}], os.environ["DMLC_PS_ROOT_PORT"].isdigit(), '
+        'os.environ["OMP_NUM_THREADS"])'), OMP_NUM_THREADS='7')
     code, out, err = job.end()
     assert (code, err) == (0, '')
-    assert sorted(out.splitlines()) == ['[worker %d] worker 127.0.0.1 2 3 127.0.0.1 %d True 7' % (i, i) for i in (0, 1)]
+    assert sorted(out.splitlines()) == [f'[worker {i}] worker 127.0.0.1 2 3 127.0.0.1 {i} True 7' for i in (0, 1)]
 
 
 def test_cores_are_shared_where_their_number_is_not_set(monkeypatch):
@@ -152,12 +152,12 @@ def test_progress_bars_leave_what_would_be_seen_last(written, seen, capfdbinary)
 def test_lines_of_many_processes_stay_whole():
     job = Job('-n', '4', '--grace', '0.1', *python('for i in range(500): print("x" * 100, i)'))
     lines = job.end()[1].splitlines()
-    assert sorted(lines) == sorted('[worker %d] %s %d' % (w, 'x' * 100, i) for w in range(4) for i in range(500))
+    assert sorted(lines) == sorted(f'[worker {w}] {"x" * 100} {i}' for w in range(4) for i in range(500))
 
 
 def test_it_goes_on_when_nobody_reads_any_more(tmp_path):
     job = Job('-n', '1', '--grace', '0.1', *python(
-        'import time\nfor i in range(9): print(i); time.sleep(0.1)\nopen(%r, "w")' % str(tmp_path / 'end')))
+        f'import time\nfor i in range(9): print(i); time.sleep(0.1)\nopen({str(tmp_path / "end")!r}, "w")'))
     job.process.stdout.readline()
     job.process.stdout.close()
     assert job.process.wait(timeout=20) == 0 and (tmp_path / 'end').exists() and not job.all()
@@ -187,7 +187,7 @@ def test_the_first_death_ends_all_and_gives_the_code(death, code, how):
     job = Job('-n', '3', '-s', '2', *python(program))
     found, out, err = job.end()
     assert found == code and 'last words' in out
-    assert err == 'error: worker 1 %s: all others are ended\n' % how
+    assert err == f'error: worker 1 {how}: all others are ended\n'
     assert job.seconds < 10
 
 
@@ -218,8 +218,8 @@ def test_a_killed_server_or_scheduler_ends_all(role, signal_number, code):
     job.wait_for(2, 'worker')
     os.kill(job.wait_for(1, role)[0], signal_number)
     found, _, err = job.end()
-    assert (found, err) == (code, 'error: %s 0 died of %s: all others are ended\n'
-                            % (role, signal.Signals(signal_number).name))
+    assert (found, err) == (code, f'error: {role} 0 died of {signal.Signals(signal_number).name}: all others are '
+                                  'ended\n')
 
 
 def test_a_server_that_ends_well_while_workers_go_on_is_a_failure():
@@ -243,7 +243,7 @@ def test_servers_that_die_after_the_workers_success_change_nothing():
 def test_a_killed_guard_ends_all():
     job = Job('-n', '2', '--grace', '2', *python(WAIT))
     worker = job.wait_for(2, 'worker')[1]
-    with open('/proc/%d/stat' % worker) as stream:
+    with open(f'/proc/{worker}/stat') as stream:
         guard = int(stream.read().rsplit(')', 1)[1].split()[1])
     os.kill(guard, signal.SIGKILL)
     assert job.end()[0] == 137
@@ -254,8 +254,8 @@ def test_a_killed_guard_leaves_no_grandchildren():
     seen = ''
     while seen.count('deaf') < 2:  # the two may write into one line
         seen += job.process.stdout.readline()
-    shell = next(pid for pid in job.all('worker') if b'sh\0-c' in open('/proc/%d/cmdline' % pid, 'rb').read())
-    with open('/proc/%d/stat' % shell) as stream:
+    shell = next(pid for pid in job.all('worker') if b'sh\0-c' in open(f'/proc/{pid}/cmdline', 'rb').read())
+    with open(f'/proc/{shell}/stat') as stream:
         os.kill(int(stream.read().rsplit(')', 1)[1].split()[1]), signal.SIGKILL)
     assert job.process.wait(timeout=40) == 137 and job.all_left(5) == []
     job.end()
@@ -274,7 +274,7 @@ def test_workers_hear_of_a_signal_and_may_save(number, code):
     job.process.send_signal(number)
     found, out, err = job.end()
     assert found == code and sorted(out.splitlines()) == ['[worker 0] saved', '[worker 1] saved']
-    assert err == '%s: the workers have 20 seconds to save and end\n' % signal.Signals(number).name
+    assert err == f'{signal.Signals(number).name}: the workers have 20 seconds to save and end\n'
     assert job.seconds < 10
 
 
@@ -374,8 +374,8 @@ def test_a_lost_connection_ends_both_sides(ssh):
     job = Job('-n', '2', '--grace', '1', *ssh, *python(SAVE))
     for _ in range(2):
         assert 'ready' in job.process.stdout.readline()
-    children = open('/proc/%d/task/%d/children' % (job.process.pid, job.process.pid)).read().split()
-    connection = [pid for pid in children if b'me@127.0.0.2' in open('/proc/%s/cmdline' % pid, 'rb').read()]
+    children = open(f'/proc/{job.process.pid}/task/{job.process.pid}/children').read().split()
+    connection = [pid for pid in children if b'me@127.0.0.2' in open(f'/proc/{pid}/cmdline', 'rb').read()]
     os.kill(int(connection[-1]), signal.SIGKILL)
     assert job.process.wait(timeout=20) == 137
     assert not job.all_left()  # the other side hears of it a moment later
@@ -413,7 +413,7 @@ def test_a_port_that_is_taken(capsys):
         other.listen(1)
         port = other.getsockname()[1]
         assert main(['launch', '-n', '1', '--port', str(port), '--', 'x']) == 2
-    assert '--port %d cannot be used' % port in capsys.readouterr().err
+    assert f'--port {port} cannot be used' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('content, part', [
@@ -470,7 +470,7 @@ def test_a_parameter_server():
     code, out, err = job.end(60)
     assert code == 0, err
     assert sorted(line for line in out.splitlines() if '[2.0' in line) == [
-        '[worker %d] 2 [2.0, 2.0, 2.0, 2.0]' % i for i in (0, 1)]
+        f'[worker {i}] 2 [2.0, 2.0, 2.0, 2.0]' for i in (0, 1)]
     assert job.seconds < 20  # servers and scheduler end by themselves
 
 

@@ -38,7 +38,7 @@ def test_stores_that_cannot_work_are_refused_with_the_remedy(name, part, monkeyp
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(UsageError) as error:
         number_of_workers(name)
-    assert '--kv-store %s' % name in str(error.value) and part in str(error.value)
+    assert f'--kv-store {name}' in str(error.value) and part in str(error.value)
 
 
 def test_horovod_without_mxnet_is_refused_with_the_remedy(monkeypatch):
@@ -127,8 +127,8 @@ def unlabelled(out):
 
 
 def load_slices(prefix, rank):
-    with open('%s%d.json' % (prefix, rank)) as stream:
-        return (dict(np.load('%s%d.npz' % (prefix, rank))), *json.load(stream))
+    with open(f'{prefix}{rank}.json') as stream:
+        return (dict(np.load(f'{prefix}{rank}.npz')), *json.load(stream))
 
 
 @both_stores
@@ -154,8 +154,8 @@ def test_two_workers_are_one_with_two_devices(dtype, kv_store, tmp_path):
 
 def launch_workers(kv_store, program):
     """(code, stdout, stderr) of two workers that run a program; `w` is its Workers."""
-    begin = ('import os, sys\nfrom gluon_tricks.compat import mx\nfrom gluon_tricks.distributed.workers import Workers\n'
-             'w = Workers("%s")\n' % kv_store)
+    begin = ('import os, sys\nfrom gluon_tricks.compat import mx\nfrom gluon_tricks.distributed.workers import '
+             f'Workers\nw = Workers("{kv_store}")\n')
     return launch('-c', begin + program, kv_store=kv_store)
 
 
@@ -183,7 +183,7 @@ def test_sums_that_nobody_waits_for_keep_their_order(kv_store):
 def test_a_worker_that_fails_alone_ends_the_job_at_once(kv_store, end):
     """Without waiting, at its exit, for the others: they wait for it. The code of horovodrun is always 1."""
     start = time.time()
-    code, _, err = launch_workers(kv_store, 'w.gather([0])\nif w.rank: %s\nw.gather([0])' % end)
+    code, _, err = launch_workers(kv_store, f'w.gather([0])\nif w.rank: {end}\nw.gather([0])')
     own = 7 if 'exit' in end else 137
     assert code == (1 if kv_store == 'horovod' else own), err
     assert time.time() - start < 20
@@ -235,7 +235,7 @@ def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_
     """run.json's, the log's, the file's name's and that of `evaluate`: each device had its own running statistics."""
     place = tiny_arguments.index('--num-gpus')
     arguments = tiny_arguments[:place] + tiny_arguments[place + 2:] + [
-        '--devices', ','.join('cpu(%d)' % number for number in range(devices)), '--batch-size', '4', '--dtype', dtype,
+        '--devices', ','.join(f'cpu({number})' for number in range(devices)), '--batch-size', '4', '--dtype', dtype,
         '--kv-store', kv_store or 'device', '--save-frequency', '1', '--save-dir', str(tmp_path)]
     code, _, err = launch('train_imagenet.py', *arguments, kv_store=kv_store)
     assert code == 0, err
@@ -243,8 +243,8 @@ def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_
     with open(str(tmp_path / 'run.json')) as stream:
         facts = json.load(stream)
     best = facts['best']['epoch']
-    assert list(tmp_path.glob('%.4f-imagenet-*-%d-best.params' % (1 - facts['best']['top1'] / 100, best)))
-    for name, epoch in (('best', best), ('epoch-%04d' % (1 - best), 1 - best)):
+    assert list(tmp_path.glob(f'{1 - facts["best"]["top1"] / 100:.4f}-imagenet-*-{best}-best.params'))
+    for name, epoch in (('best', best), (f'epoch-{1 - best:04d}', 1 - best)):
         capsys.readouterr()
         assert main(['evaluate', str(tmp_path / name), '--json', '--num-gpus', '0']) == 0
         figures = json.loads(capsys.readouterr().out)
@@ -252,7 +252,7 @@ def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_
         assert {key: manifest['metrics'][key] for key in ('top1', 'top5', 'num_images')} == \
             {key: figures[key] for key in ('top1', 'top5', 'num_images')}
         assert figures['loss'] == pytest.approx(manifest['metrics']['loss'], rel=1e-5)  # summed in another order
-        assert '[Epoch %d] exact: top-1 %.3f %% top-5 %.3f %%' % (epoch, figures['top1'], figures['top5']) in log
+        assert f'[Epoch {epoch}] exact: top-1 {figures["top1"]:.3f} % top-5 {figures["top5"]:.3f} %' in log
         assert set(manifest['files']) == {'net.params', 'optimizer.params'} and figures['dtype'] == dtype
         for result in [facts['best']] * (name == 'best') + [facts['result']] * (epoch == 1):
             assert (result['top1'], result['top5']) == (figures['top1'], figures['top5'])
@@ -295,5 +295,5 @@ def test_a_stop_inside_an_epoch_and_its_resumption(kv_store, tiny_arguments, tmp
     assert manifest['epoch'] == 0 and 1 <= manifest['batch'] < 16, out + err
 
     code, out, err = launch('-c', program % (0, parts + ['--resume', 'auto']), kv_store=kv_store)
-    assert code == 0 and '%d updates of the next' % manifest['batch'] in out, err
+    assert code == 0 and f'{manifest["batch"]} updates of the next' in out, err
     assert digests(tmp_path / 'parts', 'epoch-0001') == digests(tmp_path / 'whole', 'epoch-0001') != {}

@@ -30,11 +30,11 @@ def test_known_figures(name, size, params, giga):
 
 
 def rounded(macs):
-    return '%.1f' % (macs / 1e9)
+    return f'{macs / 1000000000.0:.1f}'
 
 
 def truncated(macs):
-    return '%.1f' % (math.floor(macs / 1e8) / 10)
+    return f'{math.floor(macs / 100000000.0) / 10:.1f}'
 
 
 def macs_of(name):
@@ -49,7 +49,7 @@ def test_table_1_is_rounded(name, printed):
 
 def test_table_1_has_one_row_that_is_not_ours():
     """SE-ResNeXt-50: the paper prints 4.3, GluonCV's network has 4.233."""
-    assert '%.3f' % (macs_of('se_resnext50_32x4d') / 1e9) == '4.233'
+    assert f'{macs_of("se_resnext50_32x4d") / 1000000000.0:.3f}' == '4.233'
 
 
 def test_table_5_truncates_its_first_row():

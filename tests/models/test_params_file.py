@@ -24,10 +24,10 @@ VALUES = np.arange(6, dtype='<f4').tobytes()
 def array(version=V2, storage=0, shape=(2, 3), device=(1, 0), kind=0, values=VALUES):
     """Bytes of an array as the format's description has them; version None: before versions."""
     if version is None:
-        head = struct.pack('<I%dI' % len(shape), len(shape), *shape)
+        head = struct.pack(f'<I{len(shape)}I', len(shape), *shape)
     else:
         head = struct.pack('<I', version) + (struct.pack('<i', storage) if version in (V2, V3) else b'')
-        head += struct.pack('<i%dq' % len(shape), len(shape), *shape)
+        head += struct.pack(f'<i{len(shape)}q', len(shape), *shape)
     return head + struct.pack('<3i', *device, kind) + values
 
 
@@ -251,7 +251,7 @@ for seed in range(number):
 
 def fuzz(tmp_path, files, number):
     """Count of 'refused' and 'loaded' of so many damages; fails where the process dies or another error comes."""
-    paths = [str(tmp_path / ('%d.params' % place)) for place in range(len(files))]
+    paths = [str(tmp_path / (f'{place}.params')) for place in range(len(files))]
     for path, data in zip(paths, files):
         with open(path, 'wb') as stream:
             stream.write(data)
@@ -278,5 +278,5 @@ def test_damages_by_chance(tmp_path):
 
 @pytest.mark.slow
 def test_many_damages_by_chance(tmp_path):
-    mx.nd.save(str(tmp_path / 'net'), {'layer%d.weight' % number: mx.nd.ones((number + 1, 3)) for number in range(40)})
+    mx.nd.save(str(tmp_path / 'net'), {f'layer{number}.weight': mx.nd.ones((number + 1, 3)) for number in range(40)})
     fuzz(tmp_path, samples() + [(tmp_path / 'net').read_bytes()], 40000)

@@ -15,9 +15,9 @@ BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}
 def gluoncv_net(depth, variant, **kwargs):
     """GluonCV's network; of the basic-block v1c and v1d it has no names, only the class and its switches."""
     if depth >= 50 or variant == 'v1b':
-        return gluoncv.model_zoo.get_model('resnet%d_%s' % (depth, variant), pretrained=False, **kwargs)
+        return gluoncv.model_zoo.get_model(f'resnet{depth}_{variant}', pretrained=False, **kwargs)
     return ResNetV1b(BasicBlockV1b, BLOCKS[depth], deep_stem=True, avg_down=variant == 'v1d',
-                     name_prefix='resnet%s_' % variant, **kwargs)
+                     name_prefix=f'resnet{variant}_', **kwargs)
 
 
 def images(batch=1, size=64, seed=0):

@@ -107,7 +107,7 @@ def test_another_number_of_classes(demo, tmp_path):
     for shape in ((), (0,)):
         with mx.util.np_shape(True):
             mx.nd.save(path, dict(arrays, **{'fc.bias': mx.nd.zeros(shape)}))
-        assert 'fc.bias has the shape %s in the file' % (shape,) in refused(demo, path)
+        assert f'fc.bias has the shape {shape} in the file' in refused(demo, path)
 
 
 def test_weights_of_another_network(demo, tmp_path):

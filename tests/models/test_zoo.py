@@ -46,7 +46,7 @@ def test_own_names():
     assert len(zoo.own_names()) == 16 and zoo.DEMO in zoo.own_names()
     for depth in (18, 34, 50, 101, 152):
         for variant in ('v1b', 'v1c', 'v1d'):
-            assert 'resnet%d_%s' % (depth, variant) in zoo.own_names()
+            assert f'resnet{depth}_{variant}' in zoo.own_names()
     assert isinstance(get_model('ResNet18_V1d'), ResNet)
     assert get_model('resnet34_v1b').fc.weight.shape == (1000, 512)
     assert get_model(zoo.DEMO, classes=10).fc.weight.shape == (10, 128)
@@ -120,7 +120,7 @@ def test_use_se_is_for_resnext():
     ('densenet201', 'use_global_stats'), ('resnet50_v1', 'dilated'), (zoo.DEMO, 'colour'),
 ])
 def test_options_a_network_cannot_take(name, option):
-    with pytest.raises(UsageError, match='option %s.*%s' % (option, name)):
+    with pytest.raises(UsageError, match=f'option {option}.*{name}'):
         get_model(name, **{option: 1})
 
 

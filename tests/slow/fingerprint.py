@@ -57,7 +57,7 @@ def carry_out(words, out, log):
         code = subprocess.call([sys.executable] + words, cwd=str(out), stdout=stream, stderr=subprocess.STDOUT,
                                env=dict(os.environ, PYTHONPATH=str(ROOT)))
     if code:
-        sys.exit('%s: exit code %d, see %s' % (' '.join(words), code, log))
+        sys.exit(f'{" ".join(words)}: exit code {code}, see {log}')
 
 
 def main():
@@ -67,7 +67,7 @@ def main():
     arguments = parser.parse_args()
     cases = arguments.cases or list(CASES)
     if set(cases) - set(CASES):
-        parser.error('CASE is one of %s' % ', '.join(CASES))
+        parser.error(f'CASE is one of {", ".join(CASES)}')
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     (out / 'runs').mkdir(exist_ok=True)

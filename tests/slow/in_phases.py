@@ -23,7 +23,7 @@ SHORT = 0.005  # seconds: a timer comes too late
 
 
 def tell(phase):
-    os.write(2, ('phase %s\n' % phase).encode())
+    os.write(2, (f'phase {phase}\n').encode())
 
 
 def told(owner, name, phase):

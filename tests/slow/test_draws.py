@@ -32,12 +32,12 @@ def test_brightness(tmp_path):
     stream = TrainStream(*files, BATCH, 8, 1, 2, Augmentation(pca_noise=0), PLAIN)
     drawn, ordered = by_image(stream, lambda batch: colours_of(batch)[:, :1])
     batches = ordered.reshape(EPOCHS, IMAGES // BATCH, BATCH).mean(axis=2)
-    print('deviation of the batch mean: %.5f of the factor, independent draws: %.5f' % (
-        batches.std() / 100, ordered.std() / 100 / np.sqrt(BATCH)))
+    print(f'deviation of the batch mean: {batches.std() / 100:.5f} of the factor, independent draws: '
+          f'{ordered.std() / 100 / np.sqrt(BATCH):.5f}')
     assert batches.std() == pytest.approx(ordered.std() / np.sqrt(BATCH), rel=0.1)
-    print('neighbouring batches %.2f, neighbouring images %.2f, an image in two epochs %.2f (standard errors)' % (
-        correlation(batches[:, 1:], batches[:, :-1]), correlation(ordered[:, 1:], ordered[:, :-1]),
-        correlation(drawn[1:], drawn[:-1])))
+    print(f'neighbouring batches {correlation(batches[:, 1:], batches[:, :-1]):.2f}, neighbouring images '
+          f'{correlation(ordered[:, 1:], ordered[:, :-1]):.2f}, an image in two epochs '
+          f'{correlation(drawn[1:], drawn[:-1]):.2f} (standard errors)')
     assert abs(correlation(batches[:, 1:], batches[:, :-1])) < 4
     assert abs(correlation(ordered[:, 1:], ordered[:, :-1])) < 4
     for apart in range(1, 5):

@@ -45,7 +45,7 @@ def run(words):
 def killed(words, phase, turn, share):
     """The phase in which a run was killed, as its own output proves; 'ended' when it was faster."""
     done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env=dict(os.environ, KILL='%s %d %f' % (phase, turn, share)))
+                          env=dict(os.environ, KILL=f'{phase} {turn} {share:f}'))
     phases = re.findall(rb'phase (\w+)', done.stderr)
     return phases[-1].decode() if done.returncode == -signal.SIGKILL else 'ended'
 
@@ -67,7 +67,7 @@ def test_killed_at_any_moment(more, tiny_arguments, teacher, tmp_path, capsys):
         assert outcome(folder) == expected, (phase, turn, where[-1])
     counts = {phase: where.count(phase) for phase in PHASES + ('between', 'ended')}
     with capsys.disabled():
-        print('\n%d of %d kills ended bit-identical; they came in: %s' % (KILLS, KILLS, counts))
+        print(f'\n{KILLS} of {KILLS} kills ended bit-identical; they came in: {counts}')
     assert all(counts[phase] >= 5 for phase in PHASES), counts
 
 
@@ -83,7 +83,7 @@ def processes(role, parent):
     found = []
     for name in filter(str.isdigit, os.listdir('/proc')):
         try:
-            with open('/proc/%s/environ' % name, 'rb') as stream:
+            with open(f'/proc/{name}/environ', 'rb') as stream:
                 variables = stream.read().split(b'\0')
             if b'DMLC_ROLE=' + role.encode() in variables and b'TEST_JOB=%d' % parent in variables:
                 found.append(int(name))
@@ -118,4 +118,4 @@ def test_a_job_of_two_workers_ends_when_one_of_it_is_killed_and_goes_on(role, ti
         assert run(words(folder)) == 0
         assert outcome(folder) == expected
     with capsys.disabled():
-        print('\nkilled %s: the job ended after %s s' % (role, ', '.join('%.1f' % each for each in took)))
+        print('\nkilled %s: the job ended after %s s' % (role, ', '.join(f'{each:.1f}' for each in took)))

@@ -57,10 +57,10 @@ def test_twenty_starts_of_a_second_run(place, tiny_arguments, tmp_path, capsys):
                     others[-3].wait()
             for other in others:
                 said = other.communicate()[1].decode()
-                if first.poll() is None or 'by process %d on' % first.pid in said:  # else it began after the first
+                if first.poll() is None or f'by process {first.pid} on' in said:  # else it began after the first
                     assert (other.returncode, said) == (
-                        2, 'error: --save-dir %s is being written by process %d on %s: wait for its end, or give another '
-                           '--save-dir\n' % (run, first.pid, socket.gethostname()))
+                        2, f'error: --save-dir {run} is being written by process {first.pid} on '
+                           f'{socket.gethostname()}: wait for its end, or give another --save-dir\n')
                     refused += 1
             assert first.wait() == 0 and outcome(run) == outcome(whole)
             assert not (run / '.lock').exists()
@@ -76,6 +76,6 @@ def test_twenty_starts_of_a_second_run(place, tiny_arguments, tmp_path, capsys):
         assert begin(words(tiny_arguments, run, '--resume', 'auto')).wait() == 0
         assert outcome(run) == outcome(whole)
         with capsys.disabled():
-            print('\n%d starts beside %d runs on %s: all refused, the runs are bit-identical' % (refused, runs, root))
+            print(f'\n{refused} starts beside {runs} runs on {root}: all refused, the runs are bit-identical')
     finally:
         shutil.rmtree(str(root))

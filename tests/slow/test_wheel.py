@@ -73,7 +73,7 @@ def test_the_commands(user):
     user(train)
     assert 'top-1 ' in user(train + ' --resume auto')
     best = json.loads((user.folder / 'runs' / 'commands' / 'run.json').read_text())['best']
-    assert 'top-1 %.3f %%' % best['top1'] in user('gluon-tricks evaluate runs/commands')
+    assert f'top-1 {best["top1"]:.3f} %' in user('gluon-tricks evaluate runs/commands')
     (found,) = json.loads(user('gluon-tricks predict runs/commands runs/demo-data/val/7/digit_0007.JPEG --json'))
     assert len(found['classes']) == 5
     assert 'epoch-0001' in user('gluon-tricks inspect runs/commands')

@@ -70,13 +70,13 @@ def write_imagenet(folder, per_class=6, val=9, classes=None):
     truth = [sorted(classes)[number % len(classes)] for number in range(val)]
     images = {}
     for label, wnid in enumerate(sorted(classes.values())):
-        images[wnid] = {'%s_%d.JPEG' % (wnid, 10 * number): make_jpeg(label, number) for number in range(per_class)}
+        images[wnid] = {f'{wnid}_{10 * number}.JPEG': make_jpeg(label, number) for number in range(per_class)}
     first = sorted(images)[0]
     images[first][first + '_0.JPEG'] = png(np.random.RandomState(0).randint(0, 256, (40, 40, 3)).astype('uint8'))
     images[first][first + '_10.JPEG'] = cmyk_jpeg()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'train.tar').write_bytes(tar_bytes({wnid + '.tar': tar_bytes(images[wnid]) for wnid in sorted(images)}))
-    (folder / 'val.tar').write_bytes(tar_bytes({'ILSVRC2012_val_%08d.JPEG' % (number + 1): make_jpeg(
+    (folder / 'val.tar').write_bytes(tar_bytes({f'ILSVRC2012_val_{number + 1:08d}.JPEG': make_jpeg(
         sorted(classes.values()).index(classes[each]), 1000 + number) for number, each in enumerate(truth)}))
     (folder / 'devkit.tar.gz').write_bytes(devkit(classes, truth, {wnid: per_class for wnid in images}))
     return ['--train', str(folder / 'train.tar'), '--val', str(folder / 'val.tar'),
@@ -86,8 +86,8 @@ def write_imagenet(folder, per_class=6, val=9, classes=None):
 def write_places365(folder, layout='256', per_class=4, classes=('airfield', 'bar', 'yard')):
     """The archives of a miniature Places365; layout: 256, large or letters. Returns the flags that name them."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {'/%s/%s' % (name[0], name): label for label, name in enumerate(classes)}
-    train = {path + '/%08d.jpg' % number: make_jpeg(label, number) for path, label in paths.items()
+    paths = {f'/{name[0]}/{name}': label for label, name in enumerate(classes)}
+    train = {path + f'/{number:08d}.jpg': make_jpeg(label, number) for path, label in paths.items()
              for number in range(1, per_class + 1)}
     root = {'256': 'data_256', 'large': 'data_large_standard', 'letters': ''}[layout]
     if layout == 'letters':
@@ -97,20 +97,20 @@ def write_places365(folder, layout='256', per_class=4, classes=('airfield', 'bar
     else:
         content = {root + path: image for path, image in train.items()}
     size = 'large' if layout == 'large' else '256'
-    (folder / ('train_%s.tar' % size)).write_bytes(tar_bytes(content))
+    (folder / (f'train_{size}.tar')).write_bytes(tar_bytes(content))
     lists = {'categories_places365.txt': ''.join('%s %d\n' % pair for pair in paths.items()),
-             'places365_train_standard.txt': ''.join('%s %d\n' % (path, paths[path.rsplit('/', 1)[0]])
+             'places365_train_standard.txt': ''.join(f'{path} {paths[path.rsplit("/", 1)[0]]}\n'
                                                      for path in train)}
     for part in ('val', 'test'):
-        names = ['Places365_%s_%08d.jpg' % (part, number) for number in range(1, 8)]
-        (folder / ('%s_%s.tar' % (part, size))).write_bytes(tar_bytes({
-            '%s_%s/%s' % (part, size, name): make_jpeg(number % 3, 500 + number)
+        names = [f'Places365_{part}_{number:08d}.jpg' for number in range(1, 8)]
+        (folder / (f'{part}_{size}.tar')).write_bytes(tar_bytes({
+            f'{part}_{size}/{name}': make_jpeg(number % 3, 500 + number)
             for number, name in enumerate(names)}))
-        lists['places365_%s.txt' % part] = ''.join(
-            name + (' %d' % (number % 3) if part == 'val' else '') + '\n' for number, name in enumerate(names))
+        lists[f'places365_{part}.txt'] = ''.join(
+            name + (f' {number % 3}' if part == 'val' else '') + '\n' for number, name in enumerate(names))
     (folder / 'filelist.tar').write_bytes(tar_bytes({name: text.encode() for name, text in lists.items()}))
-    return ['--train', str(folder / ('train_%s.tar' % size)), '--val', str(folder / ('val_%s.tar' % size)),
-            '--test', str(folder / ('test_%s.tar' % size)), '--filelist', str(folder / 'filelist.tar'), '--no-checksum']
+    return ['--train', str(folder / (f'train_{size}.tar')), '--val', str(folder / (f'val_{size}.tar')),
+            '--test', str(folder / (f'test_{size}.tar')), '--filelist', str(folder / 'filelist.tar'), '--no-checksum']
 
 
 def voc_xml(boxes=(('dog', 2, 3, 30, 31),), width=40, height=40):
@@ -127,12 +127,12 @@ def write_voc(folder, changes=None, images=5):
     flags = ['--no-checksum']
     for number, (flag, year, part) in enumerate((('trainval07', 'VOC2007', 'trainval'), ('test07', 'VOC2007', 'test'),
                                                  ('trainval12', 'VOC2012', 'trainval'))):
-        names = ['%06d' % (1000 * number + each) for each in range(images)]
-        root = 'VOCdevkit/%s/' % year
-        files = {root + 'ImageSets/Main/%s.txt' % part: ''.join(name + '\n' for name in names).encode()}
+        names = [f'{1000 * number + each:06d}' for each in range(images)]
+        root = f'VOCdevkit/{year}/'
+        files = {root + f'ImageSets/Main/{part}.txt': ''.join(name + '\n' for name in names).encode()}
         for each, name in enumerate(names):
-            files[root + 'Annotations/%s.xml' % name] = voc_xml()
-            files[root + 'JPEGImages/%s.jpg' % name] = make_jpeg(each % 4, 5 * each)
+            files[root + f'Annotations/{name}.xml'] = voc_xml()
+            files[root + f'JPEGImages/{name}.jpg'] = make_jpeg(each % 4, 5 * each)
         for name, content in (changes or {}).items():
             if name in files:
                 files.update({name: content}) if content is not None else files.pop(name)
@@ -146,13 +146,13 @@ def write_ade20k(folder, changes=None, train=6, val=3):
     folder.mkdir(parents=True, exist_ok=True)
     root = 'ADEChallengeData2016/'
     files = {root + 'objectInfo150.txt': ('Idx\tRatio\tTrain\tVal\tName\n' + ''.join(
-        '%d\t0.1\t10\t2\tthing %d\n' % (each, each) for each in range(1, 5))).encode(),
+        f'{each}\t0.1\t10\t2\tthing {each}\n' for each in range(1, 5))).encode(),
         root + 'sceneCategories.txt': b'ADE_train_00000001 airport\n'}
     for part, short, number in (('training', 'train', train), ('validation', 'val', val)):
         for each in range(1, number + 1):
-            name = '%s/ADE_%s_%08d' % (part, short, each)
-            files[root + 'images/%s.jpg' % name] = make_jpeg(each % 4, 5 * each)
-            files[root + 'annotations/%s.png' % name] = png(
+            name = f'{part}/ADE_{short}_{each:08d}'
+            files[root + f'images/{name}.jpg'] = make_jpeg(each % 4, 5 * each)
+            files[root + f'annotations/{name}.png'] = png(
                 np.random.RandomState(each).randint(0, 5, (40, 40)).astype('uint8'))
     for name, content in (changes or {}).items():
         files.update({root + name: content}) if content is not None else files.pop(root + name)

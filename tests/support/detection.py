@@ -27,7 +27,7 @@ def write_tree(root, images=8, size=96):
     for year, part, first in (('VOC2007', 'trainval', 0), ('VOC2007', 'test', 100), ('VOC2012', 'trainval', 200)):
         for folder in ('ImageSets/Main', 'Annotations', 'JPEGImages'):
             (root / year / folder).mkdir(parents=True, exist_ok=True)
-        names = ['%06d' % (first + number) for number in range(images)]
+        names = [f'{first + number:06d}' for number in range(images)]
         (root / year / 'ImageSets' / 'Main' / (part + '.txt')).write_text(''.join(name + '\n' for name in names))
         for number, name in enumerate(names):
             image = make_jpeg(number % 4, number, size)

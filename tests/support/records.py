@@ -18,7 +18,7 @@ def make_records(folder, train=64, val=27, classes=4):
     rec = Path(folder) / 'rec'
     rec.mkdir(parents=True)
     for part, number, offset in (('train', train, 0), ('val', val, 10000)):
-        items = [(make_jpeg(i % classes, i + offset), i % classes, 'image%d' % i) for i in range(number)]
+        items = [(make_jpeg(i % classes, i + offset), i % classes, f'image{i}') for i in range(number)]
         pack(items, str(rec / part))
     return Path(folder)
 
@@ -54,7 +54,7 @@ def rewrite(rec, images):
     ends = list(offsets[1:]) + [len(content)]
     out, index = b'', ''
     for key, begin, end in zip(keys, offsets, ends):
-        index += '%d\t%d\n' % (key, len(out))
+        index += f'{key}\t{len(out)}\n'
         out += record(int(key), *images[key]) if key in images else content[begin:end]
     open(rec, 'wb').write(out)
     open(stem(rec) + '.idx', 'w').write(index)
@@ -111,7 +111,7 @@ def damaged_records(tmp_path):
     """Records of which one has an image that MXNet dies of."""
     from gluon_tricks.data.records.packing import pack
     from gluon_tricks.data.records.record_file import read_index
-    pack([(make_jpeg(i % 4, i), i % 4, 'a/image%d.jpg' % i) for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
+    pack([(make_jpeg(i % 4, i), i % 4, f'a/image{i}.jpg') for i in range(16)], str(tmp_path / 'bad'), shuffle=False)
     with open(str(tmp_path / 'bad.rec'), 'r+b') as stream:
         stream.seek(int(read_index(str(tmp_path / 'bad.idx'))[1][5]) + 8 + 24 + 4)
         stream.write(bytes(400))

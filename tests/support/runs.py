@@ -65,16 +65,16 @@ class Task(training_task.Task):
         return 'batch'
 
     def epoch_lines(self, epoch, facts, metrics):
-        return ['epoch %d' % epoch]
+        return [f'epoch {epoch}']
 
     def file_name(self, epoch, metrics):
-        return 'weights-%d.params' % epoch
+        return f'weights-{epoch}.params'
 
     def best_file_name(self, epoch, metrics):
-        return 'best-%d.params' % epoch
+        return f'best-{epoch}.params'
 
     def result_line(self, result, best):
-        return 'nearness %.3f after epoch %d' % (result['nearness'], result['epoch'])
+        return f'nearness {result["nearness"]:.3f} after epoch {result["epoch"]}'
 
 
 def train(tmp_path, fails=None, task=None, **options):

@@ -75,8 +75,8 @@ def save_slices(kv_store, devices, dtype, prefix):
     """The program of a worker."""
     workers = Workers(kv_store)
     arrays, skipped, metrics = train_slices(workers, find_devices(devices), dtype)
-    np.savez('%s%d.npz' % (prefix, workers.rank), **arrays)
-    with open('%s%d.json' % (prefix, workers.rank), 'w') as stream:
+    np.savez(f'{prefix}{workers.rank}.npz', **arrays)
+    with open(f'{prefix}{workers.rank}.json', 'w') as stream:
         json.dump([skipped, metrics], stream)
     workers.finish()
 

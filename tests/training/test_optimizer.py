@@ -25,7 +25,7 @@ def make(nag='paper', dtype='float32', devices=CPU, n=500, momentum=MU, shapes=N
     """A trainer of parameters without a network: sized n (or `shapes`), the first of them in `dtype`."""
     params = []
     for number, shape in enumerate(shapes or [(n,)]):
-        param = mx.gluon.Parameter('p%d' % number, shape=shape, dtype=dtype)
+        param = mx.gluon.Parameter(f'p{number}', shape=shape, dtype=dtype)
         param.initialize(mx.init.Zero(), ctx=list(devices))
         param.set_data(mx.nd.array(0.05 * np.random.RandomState(7).randn(*shape), dtype=dtype))
         params.append(param)

@@ -115,7 +115,7 @@ def test_what_cannot_be_read_now_stops_the_run_and_nothing_is_touched(name, erro
     for wanted in (lambda path: path.endswith(name), lambda path: path.endswith('epoch-0001/' + name)):
         with monkeypatch.context() as patch:
             unreadable(patch, wanted, error)
-            with pytest.raises(UsageError, match='epoch-0001.*%s' % name):
+            with pytest.raises(UsageError, match=f'epoch-0001.*{name}'):
                 find_to_resume(TrainConfig(save_dir=str(two), num_epochs=3, resume='auto'))
     with monkeypatch.context() as patch:
         before = contents(two)
@@ -131,7 +131,7 @@ def test_of_a_disk_that_does_not_give_it_back_the_one_before_is_used_and_it_is_k
     capsys.readouterr()
     assert train(two, task=Signalled(signal.SIGTERM, update=7), resume='auto')[0] == 143
     out = capsys.readouterr().out
-    assert 'Warning: checkpoint %s/epoch-0001: its disk does not give %s back' % (two, name) in out
+    assert f'Warning: checkpoint {two}/epoch-0001: its disk does not give {name} back' in out
     assert 'epoch-0000 is used' in out and '1 of 3 epochs are done' in out
     assert checkpoint.names(str(two)) == ['epoch-0000', 'epoch-0001-batch-000002', 'epoch-0001']
     monkeypatch.undo()  # the disk is well again
@@ -154,14 +154,14 @@ def test_where_no_checkpoint_is_usable_a_run_stops_and_touches_nothing(name, two
 
 def test_another_format_stops_the_run_though_there_is_an_older_one(two):
     forge(two / 'epoch-0001', lambda manifest: manifest.update(format=checkpoint.FORMAT + 1))
-    assert 'format %d, this version reads' % (checkpoint.FORMAT + 1) in refused(two)
+    assert f'format {checkpoint.FORMAT + 1}, this version reads' in refused(two)
 
 
 def test_a_directory_that_cannot_be_listed_is_a_sentence(two, monkeypatch):
     def failing(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     monkeypatch.setattr(os, 'listdir', failing)
-    with pytest.raises(UsageError, match='--save-dir %s cannot be read' % two):
+    with pytest.raises(UsageError, match=f'--save-dir {two} cannot be read'):
         find_to_resume(TrainConfig(save_dir=str(two), num_epochs=3, resume='auto'))
 
 
@@ -239,7 +239,7 @@ def cases():
     for field, fits in FIELDS.items():
         for name, value in ODD.items():
             if name not in fits:
-                found['%s: %s' % (field, name)] = {field: value}
+                found[f'{field}: {name}'] = {field: value}
     found.update(SPECIAL)
     found.update({'no ' + field: {field: KeyError} for field in GONE})
     return found
@@ -307,7 +307,7 @@ def test_a_forged_manifest_is_one_sentence_and_nothing_is_touched(field, inside,
 def test_a_checkpoint_of_another_task_is_refused_by_its_name(stored, task, inside, tmp_path):
     shutil.copytree(str(inside), str(tmp_path / 'run'), symlinks=True)
     forge(tmp_path / 'run' / INSIDE, put(stored))
-    with pytest.raises(UsageError, match='is a checkpoint of the task %s, and this is classification' % task):
+    with pytest.raises(UsageError, match=f'is a checkpoint of the task {task}, and this is classification'):
         train(tmp_path / 'run', resume=str(tmp_path / 'run' / INSIDE))
 
 

@@ -172,8 +172,8 @@ def test_a_full_disk_under_the_log_is_one_sentence(tmp_path):
 
 
 def test_a_console_that_is_gone_does_not_end_the_run(tmp_path):
-    program = ('import sys; sys.path[:0] = %r\nfrom pathlib import Path\nfrom support import runs\n'
-               'sys.exit(runs.train(Path(%r))[0])' % ([str(ROOT), str(ROOT / 'tests')], str(tmp_path)))
+    program = (f'import sys; sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]!r}\nfrom pathlib import Path\nfrom '
+               f'support import runs\nsys.exit(runs.train(Path({str(tmp_path)!r}))[0])')
     process = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     err = process.stderr.read().decode()
@@ -244,11 +244,10 @@ def test_a_resumption_that_would_lose_checkpoints_is_refused(tmp_path):
 
 def test_a_terminal_that_is_closed_is_a_hangup_and_the_run_is_saved(tmp_path):
     """As by a lost connection: the bar, the lines and the signal come to nobody."""
-    program = ('import sys, time; sys.path[:0] = %r\nfrom pathlib import Path\nfrom support import runs\n'
-               'class Slow(runs.Task):\n    def begin_batch(self, update):\n'
-               '        super().begin_batch(update); time.sleep(0.2)\n'
-               'sys.exit(runs.train(Path(%r), task=Slow())[0])' % ([str(ROOT), str(ROOT / 'tests')],
-                                                                          str(tmp_path)))
+    program = (f'import sys, time; sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]!r}\nfrom pathlib import '
+               'Path\nfrom support import runs\nclass Slow(runs.Task):\n    def begin_batch(self, update):\n        '
+               f'super().begin_batch(update); time.sleep(0.2)\nsys.exit(runs.train(Path({str(tmp_path)!r}), '
+               'task=Slow())[0])')
     process, terminal = pty.fork()
     if not process:
         os.execv(sys.executable, [sys.executable, '-c', program])
@@ -287,8 +286,8 @@ def test_a_second_run_is_refused_and_harms_nothing(whole, tmp_path):
             super().begin_batch(update)
             self.said.append(sentence_of_another_process(tmp_path, 'auto' if update > 5 else ''))
     assert train(tmp_path, task=Watched(), resume='auto')[:2] == (0, whole[0]) and history(tmp_path) == whole[1]
-    assert Watched.said == ['--save-dir %s is being written by process %d on %s: wait for its end, or give another '
-                            '--save-dir' % (tmp_path, os.getpid(), socket.gethostname())] * 15
+    assert Watched.said == [f'--save-dir {tmp_path} is being written by process {os.getpid()} on '
+                            f'{socket.gethostname()}: wait for its end, or give another --save-dir'] * 15
     assert not (tmp_path / '.lock').exists() and sentence_of_another_process(tmp_path, 'auto') == ''
 
 
@@ -312,7 +311,7 @@ def test_a_save_dir_that_is_gone_ends_the_run(change, update, tmp_path):
                     shutil.rmtree(str(tmp_path / 'moved'))
                 if change == 'replaced':
                     folder.mkdir()
-    with pytest.raises(UsageError, match='--save-dir %s was removed, moved or replaced while the run wrote' % folder):
+    with pytest.raises(UsageError, match=f'--save-dir {folder} was removed, moved or replaced while the run wrote'):
         train(folder, task=Removing())
     assert not folder.exists() or not os.listdir(str(folder))
     if change == 'moved':

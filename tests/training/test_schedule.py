@@ -21,7 +21,7 @@ def logged(name):
     """The epochs of a published run and its rows (update, printed learning rate)."""
     path = PUBLISHED / (name + '.log')
     if not path.exists():
-        pytest.skip('the published log %s is not here' % path.name)
+        pytest.skip(f'the published log {path.name} is not here')
     text = path.read_text()
     rows = re.findall(r'^Epoch\[(\d+)\] Batch \[(\d+)\]\t.*\tlr=(\d+\.\d{6})$', text, re.MULTILINE)
     return (int(re.search(r'num_epochs=(\d+)', text).group(1)),
@@ -35,14 +35,14 @@ def test_published_learning_rates(name):
     assert rows[0] == (50, '0.003133')
     by_form = {form: Schedule(0.4, 'cosine', UPDATES_PER_EPOCH, epochs, warmup_epochs=5, form=form)
                for form in ('paper', 'gluoncv-2018')}
-    assert [(update, '%f' % by_form['gluoncv-2018'](update)) for update, _ in rows] == rows
+    assert [(update, f'{by_form["gluoncv-2018"](update):f}') for update, _ in rows] == rows
     # The paper's form is lr / m higher in the warmup, and the same to the printed digit from there on.
     gap, where = max((abs(by_form['paper'](update) - float(lr)), update) for update, lr in rows)
     print('%-20s %d lines, largest |paper - log| %.6f at epoch %d, batch %d (0-based)'
           % ((name, len(rows), gap) + divmod(where - 1, UPDATES_PER_EPOCH)))
     assert abs(gap - 0.4 / 6255) < 1e-6
     assert where <= 6255
-    assert all('%f' % by_form['paper'](update) == lr for update, lr in rows if update > 6255)
+    assert all(f'{by_form["paper"](update):f}' == lr for update, lr in rows if update > 6255)
 
 
 def test_every_published_log_that_is_here():
@@ -168,7 +168,7 @@ def test_refuses_what_makes_no_schedule(change, word):
     values = dict(lr=0.4, mode='cosine', updates_per_epoch=10, epochs=20)
     Schedule(**values)
     values.update(change)
-    with pytest.raises(UsageError, match=r'^%s \(=' % word):
+    with pytest.raises(UsageError, match=f'^{word} \\(='):
         Schedule(**values)
 
 

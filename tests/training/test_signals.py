@@ -64,7 +64,7 @@ def test_where_it_may_interrupt_it_does(number, tmp_path):
 def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
     code, err = run(WAIT, tmp_path, signals=[number, number])
     assert code == 128 + number
-    assert 'stopped at once by a second %s; resume with python again.py' % signal.Signals(number).name in err
+    assert f'stopped at once by a second {signal.Signals(number).name}; resume with python again.py' in err
 
 
 def test_the_same_signal_twice_at_once_counts_as_one(tmp_path):

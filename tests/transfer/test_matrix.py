@@ -96,11 +96,11 @@ def test_one_matrix_at_a_time(run, tmp_path, capfd):
     a = weights(tmp_path / 'cosine')
     with Lock(str(tmp_path / 'out'), 'it', 'wait'):
         assert run(a) == 2
-        assert '--out %s is being written by process %d on ' % (tmp_path / 'out', os.getpid()) in capfd.readouterr().err
+        assert f'--out {tmp_path / "out"} is being written by process {os.getpid()} on ' in capfd.readouterr().err
         assert os.listdir(str(tmp_path / 'out')) == [LOCK]
     with Lock(str(tmp_path / 'out' / 'resnet50_v1d-cosine' / 'voc'), 'it', 'wait'):  # what a killed matrix left running
         assert run(a) == 1
-        assert 'voc is being written by process %d on ' % os.getpid() in stored(tmp_path)[0]['tasks']['voc']['reason']
+        assert f'voc is being written by process {os.getpid()} on ' in stored(tmp_path)[0]['tasks']['voc']['reason']
         assert stored(tmp_path)[0]['tasks']['ade20k']['status'] == 'finished'
         assert not (tmp_path / 'out' / 'resnet50_v1d-cosine' / 'voc' / 'cell.json').exists()
     assert run(a) == 0 and not (tmp_path / 'out' / LOCK).exists()
@@ -133,8 +133,8 @@ def test_two_classifiers_two_tasks(run, tmp_path, capfd):
     assert row['tasks']['voc'] == dict(
         status='finished', reason='', last=dict(map_voc07=70, epoch=1, num_images=8),
         best=dict(map_voc07=71.25, epoch=0, num_images=8), save_dir=save_dir,
-        command='%s %s --network resnet50_v1d --base-params %s --save-dir %s --resume auto --lr 0.5' % (
-            sys.executable, matrix.TASKS['voc'].program, b, save_dir))
+        command=f'{sys.executable} {matrix.TASKS["voc"].program} --network resnet50_v1d --base-params {b} --save-dir '
+                f'{save_dir} --resume auto --lr 0.5')
     assert row['tasks']['ade20k']['last'] == dict(pix_acc=0.7, miou=0.3, epoch=1, num_images=8)
     assert '--backbone resnet50_v1d ' in row['tasks']['ade20k']['command']
 
@@ -212,9 +212,9 @@ def _hears_ctrl_c():
                                   lambda process: process.send_signal(signal.SIGINT)], ids=['both', 'matrix alone'])
 def test_an_interrupt_ends_both_and_the_same_command_goes_on(stop, program, tmp_path):
     script = tmp_path / 'run_matrix.py'
-    script.write_text('import sys; sys.path.insert(0, %r)\nimport dataclasses\nfrom transfer import matrix\n'
-                      'matrix.TASKS["voc"] = dataclasses.replace(matrix.TASKS["voc"], program=%r)\n'
-                      'matrix._PATIENCE = (1, 10)\nsys.exit(matrix.main())\n' % (str(ROOT), program))
+    script.write_text(f'import sys; sys.path.insert(0, {str(ROOT)!r})\nimport dataclasses\nfrom transfer import '
+                      'matrix\nmatrix.TASKS["voc"] = dataclasses.replace(matrix.TASKS["voc"], '
+                      f'program={program!r})\nmatrix._PATIENCE = (1, 10)\nsys.exit(matrix.main())\n')
     words = ['--backbones', weights(tmp_path / 'a', 'waits'), weights(tmp_path / 'b'), '--tasks', 'voc', '--out', 'out']
     pipes = dict(cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     process = subprocess.Popen([sys.executable, str(script)] + words, start_new_session=True,
@@ -274,7 +274,7 @@ def test_a_run_is_known_by_its_directory_and_by_every_file_in_it(tmp_path):
     (path / 'epoch-0001' / 'manifest.json').write_text('no JSON')
     with pytest.raises(UsageError, match='write NETWORK=FILE'):
         matrix.find_backbone(str(path))
-    assert matrix.find_backbone('resnet50_v1b=%s' % path).network == 'resnet50_v1b'
+    assert matrix.find_backbone(f'resnet50_v1b={path}').network == 'resnet50_v1b'
 
 
 @pytest.mark.parametrize('file, network', [
@@ -331,7 +331,7 @@ def test_the_recipes_of_both_tables_are_taken(run, tmp_path):
 
 
 def test_no_mxnet_is_imported():
-    code = 'import sys; sys.path.insert(0, %r); import transfer.matrix; sys.exit("mxnet" in sys.modules)' % str(ROOT)
+    code = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import transfer.matrix; sys.exit("mxnet" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
 
@@ -347,7 +347,7 @@ def test_the_true_programs(tmp_path, capfd):
     from gluon_tricks.models.zoo import get_model
     from support.archives import png, write_ade20k
     from support.detection import SMALL_FLAGS, write_tree
-    masks = {'annotations/%s/ADE_%s_%08d.png' % (part, short, each): png(np.full((40, 40 + 5 * each % 5), each % 4 + 1,
+    masks = {f'annotations/{part}/ADE_{short}_{each:08d}.png': png(np.full((40, 40 + 5 * each % 5), each % 4 + 1,
                                                                                   'uint8'))
              for part, short in (('training', 'train'), ('validation', 'val')) for each in (1, 2, 3, 4)}
     prepare.main(['ade20k', '--out', str(tmp_path / 'ade')] + write_ade20k(tmp_path / 'zip', masks, 4, 4))
@@ -361,7 +361,7 @@ def test_the_true_programs(tmp_path, capfd):
     words = ['--backbones', params, '--out', str(tmp_path / 'out'),
              '--voc-args', ' '.join(SMALL_FLAGS[2:] + ['--epochs', '1', '--data-dir', str(tmp_path / 'voc')]),
              '--ade20k-args', '--base-size 40 --crop-size 32 --batch-size 2 --test-batch-size 4 --epochs 1 --ngpus 0 '
-             '--data-dir %s' % (tmp_path / 'ade')]
+                              f'--data-dir {tmp_path / "ade"}']
     assert matrix.main(words) == 0
     (row,) = stored(tmp_path)
     detection, segmentation = row['tasks']['voc'], row['tasks']['ade20k']

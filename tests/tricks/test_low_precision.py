@@ -241,13 +241,13 @@ def test_the_reach_of_the_rounding_is_told(name, size, words):
         net(half.cast_input(mx.nd.random.normal(shape=(2, 3, size, size)))).wait_to_read()
     rounding, number = half.reach
     assert (sum(seen), len(seen)) == (rounding, number)
-    assert '%d of the %d convolutions and dense layers' % (rounding, number) in half.description
+    assert f'{rounding} of the {number} convolutions and dense layers' in half.description
     half.prepare(small_net())  # a teacher: the run's network stays the one that is told of
     assert half.reach == (rounding, number)
     page = ' '.join((Path(str(ROOT)) / 'docs' / 'differences.md').read_text(encoding='utf-8').split())
-    told = '%d of %d' % (rounding, number)
-    assert '%s layers %s' % (told, words) in page or '%s %s' % (told, words) in page
-    assert '%d multiply-adds' % ROUNDED_FROM in page
+    told = f'{rounding} of {number}'
+    assert f'{told} layers {words}' in page or f'{told} {words}' in page
+    assert f'{ROUNDED_FROM} multiply-adds' in page
 
 
 def test_descriptions():
@@ -290,7 +290,7 @@ def test_layers_without_bfloat16_are_refused_by_name():
         net = nn.HybridSequential()
         net.add(nn.HybridSequential())
         net[0].add(nn.Conv2D(4, 3), layer)
-        with pytest.raises(UsageError, match='some_net.*%s' % layer.name):
+        with pytest.raises(UsageError, match=f'some_net.*{layer.name}'):
             refuse_bfloat16(net, 'some_net')
 
 
@@ -351,7 +351,7 @@ def test_bfloat16_trains_with_dropout_and_odd_channels(hybrid):
 @pytest.mark.parametrize('name, size', [('resnet18_v1b', 32), ('mobilenet1.0', 32), ('se_resnext50_32x4d', 32),
                                         ('inceptionv3', 299)])
 def test_bfloat16_takes_the_papers_networks(name, size):
-    build = 'import gluoncv\nnet = gluoncv.model_zoo.get_model(%r, pretrained=False, classes=10)' % name
+    build = f'import gluoncv\nnet = gluoncv.model_zoo.get_model({name!r}, pretrained=False, classes=10)'
     trains_in_bfloat16(build, size, 1, True)
 
 

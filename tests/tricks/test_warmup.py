@@ -14,9 +14,9 @@ def test_paper_climbs_in_equal_steps_to_the_full_rate():
 
 def test_gluoncv_2018_starts_at_zero():
     # Batch [49], 0-based, of the published logs: lr=0.003133 in a warmup of 6255 updates.
-    assert '%f' % warmup_lr(50, 0.4, 6255, 'gluoncv-2018') == '0.003133'
+    assert f'{warmup_lr(50, 0.4, 6255, "gluoncv-2018"):f}' == '0.003133'
     assert warmup_lr(1, 0.4, 6255, 'gluoncv-2018') == 0
-    assert '%f' % warmup_lr(50, 0.4, 6255) == '0.003197'
+    assert f'{warmup_lr(50, 0.4, 6255):f}' == '0.003197'
 
 
 def test_gluoncv_today():

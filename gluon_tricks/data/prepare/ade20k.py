@@ -27,7 +27,7 @@ def members_of(path):
     members = {}
     for name, member in archives.zip_members(path):
         if not name.startswith(_ROOT):
-            raise UsageError('%s holds %s, outside %s: give ADEChallengeData2016.zip' % (path, name, _ROOT))
+            raise UsageError(f'{path} holds {name}, outside {_ROOT}: give ADEChallengeData2016.zip')
         if _WANTED.match(name):
             members[name] = member
     return members
@@ -43,10 +43,10 @@ def read_classes(path):
                 if not line.strip():
                     continue
                 if int(words[0]) != number:
-                    raise ValueError('line %d is of class %s' % (number + 1, words[0]))
+                    raise ValueError(f'line {number + 1} is of class {words[0]}')
                 names.append(words[-1].strip())
     except (OSError, ValueError) as error:
-        raise UsageError('%s is not the list of the classes (%s)' % (os.path.basename(path), error)) from error
+        raise UsageError(f'{os.path.basename(path)} is not the list of the classes ({error})') from error
     return names
 
 
@@ -63,7 +63,7 @@ def check_pairs(folder, part, names, num_classes):
         picture = os.path.join('images', part, name + '.jpg')
         mask = os.path.join('annotations', part, name + '.png')
         if not os.path.isfile(os.path.join(folder, mask)):
-            raise UsageError('%s is missing, although there is %s' % (mask, picture))
+            raise UsageError(f'{mask} is missing, although there is {picture}')
         try:
             path = picture
             with Image.open(os.path.join(folder, picture)) as image:
@@ -72,13 +72,13 @@ def check_pairs(folder, part, names, num_classes):
             with Image.open(os.path.join(folder, mask)) as image:
                 mask_size, values = image.size, np.unique(np.array(image).astype('int64'))
                 if len(image.getbands()) != 1:
-                    raise ValueError('a mask has one channel, not %d' % len(image.getbands()))
+                    raise ValueError(f'a mask has one channel, not {len(image.getbands())}')
         except Exception as error:
-            raise UsageError('%s is not an image that can be read (%s): replace it' % (path, error)) from error
+            raise UsageError(f'{path} is not an image that can be read ({error}): replace it') from error
         if mask_size != size:
             strange.append('%s is %d x %d, its image %d x %d' % ((mask,) + mask_size + size))
         if int(values[-1]) > num_classes:
-            strange.append('%s has the class %d, of %d' % (mask, values[-1], num_classes))
+            strange.append(f'{mask} has the class {values[-1]}, of {num_classes}')
         shown[values[values <= num_classes]] += 1
     return {label: int(number) for label, number in enumerate(shown[1:]) if number}, strange
 
@@ -104,7 +104,7 @@ def checker(official):
                 shown.update(counts)
                 strange += found_strange
             if strange and not official:  # the official archive is what it is: it stands in the certificate
-                raise UsageError('%s: put it right in the archive' % strange[0])
+                raise UsageError(f'{strange[0]}: put it right in the archive')
             facts['sets'][part] = {'images': len(names), 'quirks': strange, 'images_by_class': {
                 classes[label]: number for label, number in sorted(shown.items())}}
         if official:
@@ -131,5 +131,5 @@ def run(arguments):
 
 def describe(facts):
     """The lines that say what is there."""
-    return ['%-10s %6d images, %d classes' % (name, each['images'], len(facts['classes']))
+    return [f'{name:<10} {each["images"]:6d} images, {len(facts["classes"])} classes'
             for name, each in facts['sets'].items()]

@@ -41,7 +41,7 @@ def read(source):
             stream.seek(source.offset)
             content = stream.read(source.size)
         if len(content) < source.size:
-            raise UsageError('%s ended while it was read: was it changed?' % source.path)
+            raise UsageError(f'{source.path} ended while it was read: was it changed?')
         return content
     with open_file(source) as stream:
         return stream.read()
@@ -69,7 +69,7 @@ def check_digest(path, algorithm, digest, progress=True):
     found = hashlib.new(algorithm)
     try:
         with open(path, 'rb') as stream, tqdm(total=os.path.getsize(path), unit='B', unit_scale=True,
-                                              desc='%s of %s' % (algorithm, os.path.basename(path)),
+                                              desc=f'{algorithm} of {os.path.basename(path)}',
                                               disable=not progress) as bar:
             for block in iter(lambda: stream.read(2 ** 20), b''):
                 found.update(block)
@@ -77,8 +77,8 @@ def check_digest(path, algorithm, digest, progress=True):
     except OSError as error:
         raise _unreadable(path, error) from error
     if found.hexdigest() != digest:
-        raise UsageError('%s is not the published archive: its %s is %s, not %s; download it again, or give '
-                         '--no-checksum for an archive of your own' % (path, algorithm, found.hexdigest(), digest))
+        raise UsageError(f'{path} is not the published archive: its {algorithm} is {found.hexdigest()}, not {digest}; '
+                         'download it again, or give --no-checksum for an archive of your own')
 
 
 def check_archives(archives, progress=True):
@@ -88,9 +88,9 @@ def check_archives(archives, progress=True):
     """
     for path, _ in archives:
         if os.path.isdir(path):
-            raise UsageError('%s is a directory: give the path of the archive in it' % path)
+            raise UsageError(f'{path} is a directory: give the path of the archive in it')
         if not os.path.isfile(path):
-            raise UsageError('%s is missing: give the path of the archive' % path)
+            raise UsageError(f'{path} is missing: give the path of the archive')
     for path, known in archives:
         if known:
             check_digest(path, *known, progress=progress)
@@ -102,7 +102,7 @@ def _unreadable(path, error):
 
 
 def _damaged(path, what):
-    return UsageError('%s is damaged, cut short or of another kind (%s): download it again' % (path, what))
+    return UsageError(f'{path} is damaged, cut short or of another kind ({what}): download it again')
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -113,8 +113,8 @@ def check_name(path, name):
     while name.startswith('./'):
         name = name[2:]
     if name.startswith(('/', '\\')) or '..' in name.replace('\\', '/').split('/') or '\0' in name or ':' in name[:2]:
-        raise UsageError('%s holds a member named %r, which would be written outside: it is not an archive to trust'
-                         % (path, name))
+        raise UsageError(f'{path} holds a member named {name!r}, which would be written outside: it is not an archive '
+                         'to trust')
     return name
 
 
@@ -137,13 +137,13 @@ def tar_members(path, begin=0, end=None):
                     if member.isdir():
                         continue
                     if not member.isreg() or member.issparse():
-                        raise UsageError('%s holds %r, which is a link, a device or sparse, not a file: it is not an '
-                                         'archive to trust' % (path, name))
+                        raise UsageError(f'{path} holds {name!r}, which is a link, a device or sparse, not a file: it '
+                                         'is not an archive to trust')
                     members.append((name, Slice(path, member.offset_data, member.size)))
                 last = archive.offset
             stream.seek(last)
             if last + 512 > end or stream.read(512).strip(b'\0'):
-                raise _damaged(path, 'no end of the archive after %d members' % len(members))
+                raise _damaged(path, f'no end of the archive after {len(members)} members')
     except tarfile.TarError as error:
         raise _damaged(path, error) from error
     except (OSError, EOFError, ValueError) as error:
@@ -156,7 +156,7 @@ def tar_members(path, begin=0, end=None):
 def _check_size(path, member, end):
     """A size below 0 would make tarfile read the same member for ever; one beyond the end has no content."""
     if member.size < 0 or member.offset_data + member.size > end:
-        raise _damaged(path, '%s is cut short, or has a wrong size' % member.name)
+        raise _damaged(path, f'{member.name} is cut short, or has a wrong size')
 
 
 def zip_members(path):
@@ -169,8 +169,8 @@ def zip_members(path):
                 if not name or info.is_dir():
                     continue
                 if (info.external_attr >> 28) == 0xa:  # the type bits of a Unix link
-                    raise UsageError('%s holds %r, which is a link, not a file: it is not an archive to trust'
-                                     % (path, name))
+                    raise UsageError(f'{path} holds {name!r}, which is a link, not a file: it is not an archive to '
+                                     'trust')
                 _check_bomb(path, info)
                 members.append((name, ZipMember(path, info.filename, info.file_size)))
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
@@ -182,11 +182,11 @@ def zip_members(path):
 
 def _check_bomb(path, info):
     if info.header_offset < 0 or info.header_offset + info.compress_size > os.path.getsize(path):
-        raise _damaged(path, '%s is cut short, or has a wrong size' % info.filename)
+        raise _damaged(path, f'{info.filename} is cut short, or has a wrong size')
     if info.file_size > _LARGEST_MEMBER or (
             info.file_size > _SMALL and info.file_size > _LARGEST_RATIO * max(info.compress_size, 1)):
-        raise UsageError('%s holds %r, which would unpack from %d to %d bytes: it is not an archive to trust'
-                         % (path, info.filename, info.compress_size, info.file_size))
+        raise UsageError(f'{path} holds {info.filename!r}, which would unpack from {info.compress_size} to '
+                         f'{info.file_size} bytes: it is not an archive to trust')
 
 
 def _read_member(archive, path, info):
@@ -195,7 +195,7 @@ def _read_member(archive, path, info):
         _check_bomb(path, info)
         return archive.read(info)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _damaged(path, '%s: %s' % (info.filename, error)) from error
+        raise _damaged(path, f'{info.filename}: {error}') from error
 
 
 def small_files(path, wanted, largest=_LARGEST_MEMBER):
@@ -210,7 +210,7 @@ def small_files(path, wanted, largest=_LARGEST_MEMBER):
             stream.seek(0)
             content = (gzip.GzipFile(fileobj=stream) if gzipped else stream).read(largest + 1)
         if len(content) > largest:
-            raise UsageError('%s holds more than %d bytes: it is not the devkit' % (path, largest))
+            raise UsageError(f'{path} holds more than {largest} bytes: it is not the devkit')
         with tarfile.TarFile(fileobj=io.BytesIO(content), mode='r') as archive:
             for member in archive:
                 name = check_name(path, member.name)
@@ -226,7 +226,7 @@ def small_files(path, wanted, largest=_LARGEST_MEMBER):
         raise _unreadable(path, error) from error
     for ending in wanted:
         if ending not in found:
-            raise UsageError('%s holds no %s: give the official archive' % (path, ending))
+            raise UsageError(f'{path} holds no {ending}: give the official archive')
     return found
 
 
@@ -234,5 +234,5 @@ def check_counts(name, expected, found):
     """Raise UsageError unless the counts are those of the published set."""
     for what, number in expected.items():
         if found[what] != number:
-            raise UsageError('%s has %d %s, these archives %d: one of them is not the published one, or was cut short'
-                             % (name, number, what, found[what]))
+            raise UsageError(f'{name} has {number} {what}, these archives {found[what]}: one of them is not the '
+                             'published one, or was cut short')

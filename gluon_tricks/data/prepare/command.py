@@ -20,7 +20,7 @@ def parser():
         words = module.__doc__.split('``: ')[1].split('\n\n')[0].rstrip('.')
         command = sets.add_parser(name, help=words.split(' (paper')[0].split(' (Table')[0], description=words)
         module.add_arguments(command)
-        _common(command, '%s' % module.DEFAULT_OUT)
+        _common(command, f'{module.DEFAULT_OUT}')
         command.add_argument('--no-checksum', action='store_true',
                              help='take archives of your own: neither digests nor counts are the published ones')
         if name in ('imagenet', 'places365'):
@@ -37,7 +37,7 @@ def parser():
 
 
 def _common(command, default):
-    command.add_argument('--out', help='directory to write (default: %s)' % default)
+    command.add_argument('--out', help=f'directory to write (default: {default})')
     command.add_argument('--processes', type=int, help='processes (default: all cores)')
 
 
@@ -55,43 +55,43 @@ def main(argv):
     for name, low, high in (('processes', 1, 1024), ('resize', 0, 10000), ('quality', 0, 100), ('seed', 0, 2 ** 32 - 1)):
         value = getattr(arguments, name, None)
         if value is not None and not low <= value <= high:
-            raise UsageError('--%s %d must be from %d to %d' % (name, value, low, high))
+            raise UsageError(f'--{name} {value} must be from {low} to {high}')
     arguments.processes = arguments.processes or available_cores()
     arguments.out = os.path.expanduser(arguments.out) if arguments.out else None
     if arguments.dataset == 'folder':
         packed = folder.pack_folder(os.path.expanduser(arguments.dir), arguments.out, arguments.processes, progress=True,
                                             seed=arguments.seed, resize=arguments.resize, quality=arguments.quality)
         if packed.skipped:
-            print('left out: %d files that are not JPEG or PNG, such as %s' % (len(packed.skipped), packed.skipped[0]))
+            print(f'left out: {len(packed.skipped)} files that are not JPEG or PNG, such as {packed.skipped[0]}')
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo' and not arguments.scenes:
         packed = demo_digits.write_digits(arguments.out or 'runs/demo-data', arguments.processes)
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo':
         out = arguments.out or 'runs/demo-scenes'
-        print('\n'.join(demo_scenes.write_scenes(out, arguments.processes) + ['in %s' % out]))
+        print('\n'.join(demo_scenes.write_scenes(out, arguments.processes) + [f'in {out}']))
         return 0
     module = _SETS[arguments.dataset]
     arguments.out = arguments.out or os.path.expanduser(module.DEFAULT_OUT)
     try:
         os.makedirs(arguments.out, exist_ok=True)
     except OSError as error:
-        raise UsageError('--out %s cannot be made (%s): choose another directory'
-                         % (arguments.out, error.strerror)) from error
+        raise UsageError(f'--out {arguments.out} cannot be made ({error.strerror}): choose another '
+                         'directory') from error
     result = module.run(arguments)
     if arguments.dataset in ('imagenet', 'places365'):
         return _say_records(result)
-    print('\n'.join(result + ['in %s' % arguments.out]))
+    print('\n'.join(result + [f'in {arguments.out}']))
     return 0
 
 
 def _say_records(prefixes):
     for prefix in prefixes:
         facts = certificate.read(prefix + '.rec')
-        quirks = ['%d called JPEG are PNG' % len(facts['quirks']['png'])] if facts['quirks']['png'] else []
-        quirks += ['%d are CMYK' % len(facts['quirks']['cmyk'])] if facts['quirks']['cmyk'] else []
+        quirks = [f'{len(facts["quirks"]["png"])} called JPEG are PNG'] if facts['quirks']['png'] else []
+        quirks += [f'{len(facts["quirks"]["cmyk"])} are CMYK'] if facts['quirks']['cmyk'] else []
         print('%-5s %7d images, %d classes%s: %s.rec' % (os.path.basename(prefix), facts['images'],
                                                         facts['num_classes'], ''.join(', ' + each for each in quirks),
                                                         prefix))
-    print('to decode every image once: python -m gluon_tricks verify %s.rec' % prefixes[-1])
+    print(f'to decode every image once: python -m gluon_tricks verify {prefixes[-1]}.rec')
     return 0

@@ -24,7 +24,7 @@ def write_digits(out_dir, processes=1):
         except ImportError as error:
             raise UsageError('the demo data needs scikit-learn: type `pip install scikit-learn`') from error
         digits = load_digits()
-        partial = '%s.partial' % out_dir.rstrip('/')
+        partial = f'{out_dir.rstrip("/")}.partial'
         shutil.rmtree(partial, ignore_errors=True)  # a kill may have left it
         try:
             _write_tree(digits.images, digits.target, partial)
@@ -54,5 +54,5 @@ def _write_tree(images, labels, folder):
         os.makedirs(place, exist_ok=True)
         grey = cv2.resize((image * (255.0 / 16)).astype('uint8'), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         _, jpeg = cv2.imencode('.jpg', cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        with open(os.path.join(place, 'digit_%04d.JPEG' % number), 'wb') as stream:
+        with open(os.path.join(place, f'digit_{number:04d}.JPEG'), 'wb') as stream:
             stream.write(jpeg.tobytes())

@@ -53,8 +53,8 @@ def write_scenes(out, processes=1):
                   prepare_voc.checker(list(VOC), CLASSES, False), prepare_voc.describe, {'scenes': None}, processes)
     ade = extract(prepare_ade20k.members_of(ade20k), os.path.join(out, 'ade'), 'ade20k',
                   prepare_ade20k.checker(False), prepare_ade20k.describe, {'scenes': None}, processes)
-    return ['%-18s %5d scenes, %5d digits' % (name, each['images'], sum(each['objects'].values()))
-            for name, each in voc['sets'].items()] + ['%-18s %5d scenes' % ('ADE20K ' + name, each['images'])
+    return [f'{name:<18} {each["images"]:5d} scenes, {sum(each["objects"].values()):5d} digits'
+            for name, each in voc['sets'].items()] + [f'{"ADE20K " + name!s:<18} {each["images"]:5d} scenes'
                                                       for name, each in ade['sets'].items()]
 
 
@@ -107,7 +107,7 @@ def _jpeg(scene):
 def _voc(scenes, part, number):
     """The bytes of one of VOC's tars."""
     year, name = prepare_voc.SETS[part]
-    rng, root, stream, identities = np.random.RandomState(number), 'VOCdevkit/%s/' % year, io.BytesIO(), []
+    rng, root, stream, identities = np.random.RandomState(number), f'VOCdevkit/{year}/', io.BytesIO(), []
     with tarfile.open(fileobj=stream, mode='w') as archive:
         def add(path, content):
             info = tarfile.TarInfo(root + path)
@@ -115,12 +115,12 @@ def _voc(scenes, part, number):
             archive.addfile(info, io.BytesIO(content))
         for index in range(VOC[part][1]):
             scene, _, boxes = scenes.draw(rng, name == 'test')
-            identity = '2012_%06d' % index if year == 'VOC2012' else '%06d' % (2 * index + (name == 'test'))
+            identity = f'2012_{index:06d}' if year == 'VOC2012' else f'{2 * index + (name == "test"):06d}'
             objects = ''.join(_OBJECT % ((CLASSES[label],) + tuple(side + 1 for side in box)) for label, box in boxes)
-            add('Annotations/%s.xml' % identity, (_XML % (year, identity, WIDTH, HEIGHT, objects)).encode())
-            add('JPEGImages/%s.jpg' % identity, _jpeg(scene))
+            add(f'Annotations/{identity}.xml', (_XML % (year, identity, WIDTH, HEIGHT, objects)).encode())
+            add(f'JPEGImages/{identity}.jpg', _jpeg(scene))
             identities.append(identity)
-        add('ImageSets/Main/%s.txt' % name, ''.join(identity + '\n' for identity in identities).encode())
+        add(f'ImageSets/Main/{name}.txt', ''.join(identity + '\n' for identity in identities).encode())
     return stream.getvalue()
 
 
@@ -137,8 +137,8 @@ def _ade20k(scenes):
                 scene, mask, _ = scenes.draw(rng, part == 'validation')
                 shown += np.bincount(mask.ravel(), minlength=len(shown))
                 name = '%s/ADE_%s_%08d' % (part, {'training': 'train', 'validation': 'val'}[part], index)
-                add('images/%s.jpg' % name, _jpeg(scene))
-                add('annotations/%s.png' % name, cv2.imencode('.png', mask)[1].tobytes())
+                add(f'images/{name}.jpg', _jpeg(scene))
+                add(f'annotations/{name}.png', cv2.imencode('.png', mask)[1].tobytes())
         lines = ['Idx\tRatio\tTrain\tVal\tName'] + [
             '%d\t%.4f\t%d\t%d\t%s' % ((index, shown[index] / shown.sum()) + tuple(ADE20K[1].values()) + (name,))
             for index, name in enumerate(SEGMENTS, 1)]

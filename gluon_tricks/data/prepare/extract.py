@@ -41,8 +41,8 @@ def extract(members, out, name, check, describe, source, processes=1):
             if not os.path.exists(whole):
                 for top in tops:
                     if os.path.exists(os.path.join(out, top)):
-                        raise UsageError('%s is there already, and not from these archives: move it away, or choose '
-                                         'another --out' % os.path.join(out, top))
+                        raise UsageError(f'{os.path.join(out, top)} is there already, and not from these archives: '
+                                         'move it away, or choose another --out')
                 _write_all(members, os.path.join(folder, 'tree'), name, processes)
                 try:
                     facts = dict(check(os.path.join(folder, 'tree'), processes), source=source, plan=plan)
@@ -67,7 +67,7 @@ def _check_tree(members):
     """Raise UsageError where a member is a file and, for another, a folder."""
     folders = {path[:place] for path in members for place, character in enumerate(path) if character == '/'}
     for path in sorted(folders & set(members)):
-        raise UsageError('the archive holds %s as a file and as a folder: it is not the official one' % path)
+        raise UsageError(f'the archive holds {path} as a file and as a folder: it is not the official one')
 
 
 def _times(members, source):

@@ -25,16 +25,16 @@ def list_folder(folder, classes=None):
     classes = found if classes is None else classes
     unknown = sorted(set(found) - set(classes))
     if unknown:
-        raise UsageError('%s is a class of its own, which the training images do not have: remove it, or add it there'
-                         % os.path.join(folder, unknown[0]))
+        raise UsageError(f'{os.path.join(folder, unknown[0])} is a class of its own, which the training images do not '
+                         'have: remove it, or add it there')
     labels = {name: label for label, name in enumerate(classes)}
     items, skipped = [], []
     for name in found:
         entries = sorted(_entries(os.path.join(folder, name)))
         images = [entry for entry in entries if entry.lower().endswith(SUFFIXES)]
         if not images:
-            raise UsageError('%s holds no JPEG or PNG: remove it, or put its images there' % os.path.join(folder, name))
-        items += [(os.path.join(folder, name, image), labels[name], '%s/%s' % (name, image)) for image in images]
+            raise UsageError(f'{os.path.join(folder, name)} holds no JPEG or PNG: remove it, or put its images there')
+        items += [(os.path.join(folder, name, image), labels[name], f'{name}/{image}') for image in images]
         skipped += [os.path.join(folder, name, entry) for entry in entries if not entry.lower().endswith(SUFFIXES)]
     return items, classes, skipped
 
@@ -43,7 +43,7 @@ def _entries(folder):
     try:
         return [name for name in os.listdir(folder) if not name.startswith('.')]
     except OSError as error:
-        raise UsageError('%s cannot be read (%s): make it readable, or take it out' % (folder, error.strerror)) \
+        raise UsageError(f'{folder} cannot be read ({error.strerror}): make it readable, or take it out') \
             from error
 
 
@@ -64,7 +64,7 @@ def find_records(config):
     files = {}
     for part in ('train', 'val'):
         rec = getattr(config, 'rec_' + part) or os.path.join(config.data_dir, 'rec', part + '.rec')
-        files[part] = rec, getattr(config, 'rec_%s_idx' % part) or os.path.splitext(rec)[0] + '.idx'
+        files[part] = rec, getattr(config, f'rec_{part}_idx') or os.path.splitext(rec)[0] + '.idx'
     named = config.use_rec or any(getattr(config, 'rec_' + name) for name in ('train', 'train_idx', 'val', 'val_idx'))
     if not named and is_there(os.path.join(config.data_dir, 'train')):
         if not all(is_there(path) for pair in files.values() for path in pair):
@@ -80,19 +80,19 @@ def pack_folder(data_dir, out=None, processes=1, progress=None, **options):
     lacks, or where the records cannot be written.
     """
     if not os.path.isdir(data_dir):
-        raise UsageError('%s is not a directory: give the folder that holds train and val' % data_dir)
+        raise UsageError(f'{data_dir} is not a directory: give the folder that holds train and val')
     files = packed_files(data_dir, out)
     out = os.path.dirname(files['train'][0])
     items, classes, skipped = {}, None, []
     for part in ('train', 'val'):
         folder = os.path.join(data_dir, part)
         if not os.path.isdir(folder):
-            raise UsageError('%s is missing: a folder of images needs %s/train/CLASS/*.JPEG and %s/val/CLASS/*.JPEG'
-                             % (folder, data_dir, data_dir))
+            raise UsageError(f'{folder} is missing: a folder of images needs {data_dir}/train/CLASS/*.JPEG and '
+                             f'{data_dir}/val/CLASS/*.JPEG')
         items[part], classes, others = list_folder(folder, classes)
         skipped += others
         if not items[part]:
-            raise UsageError('%s holds no images in class folders: put them in %s/CLASS/*.JPEG' % (folder, folder))
+            raise UsageError(f'{folder} holds no images in class folders: put them in {folder}/CLASS/*.JPEG')
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:

@@ -37,14 +37,14 @@ def read_devkit(path):
             images = {str(synset['WNID']): int(synset['num_train_images']) for synset in leaves}
         truth = [int(line) for line in files[_TRUTH].split()]
     except Exception as error:  # scipy raises whatever it ran into
-        raise UsageError('%s: %s cannot be read as the devkit\'s (%s): download it again' % (path, _META, error)) \
+        raise UsageError(f"{path}: {_META} cannot be read as the devkit's ({error}): download it again") \
             from error
     if not wnids or len(set(wnids.values())) != len(wnids):
-        raise UsageError('%s: %s names no classes, or one twice: download it again' % (path, _META))
+        raise UsageError(f'{path}: {_META} names no classes, or one twice: download it again')
     for line, number in enumerate(truth, 1):
         if number not in wnids:
-            raise UsageError('%s: %s line %d is %d, which %s does not have: download it again'
-                             % (path, _TRUTH, line, number, _META))
+            raise UsageError(f'{path}: {_TRUTH} line {line} is {number}, which {_META} does not have: download it '
+                             'again')
     return wnids, images, truth
 
 
@@ -54,16 +54,16 @@ def train_items(path, classes, processes=1):
     inner = sorted(archives.tar_members(path))
     for name, _ in inner:
         if not name.endswith('.tar') or os.path.basename(name)[:-4] not in labels:
-            raise UsageError('%s holds %s, which is not the tar of a class of the devkit: give ILSVRC2012_img_train.tar'
-                             % (path, name))
+            raise UsageError(f'{path} holds {name}, which is not the tar of a class of the devkit: give '
+                             'ILSVRC2012_img_train.tar')
     missing = sorted(set(classes) - {os.path.basename(name)[:-4] for name, _ in inner})
     if missing:
-        raise UsageError('%s has no %s.tar: it is cut short, or not ILSVRC2012_img_train.tar' % (path, missing[0]))
+        raise UsageError(f'{path} has no {missing[0]}.tar: it is cut short, or not ILSVRC2012_img_train.tar')
     tasks = [(path, member.offset, member.offset + member.size) for _, member in inner]
     items = []
     for (name, _), members in zip(inner, ordered(archives.tar_members, tasks, processes)):
         wnid = os.path.basename(name)[:-4]
-        items += [(member, labels[wnid], '%s/%s' % (wnid, os.path.basename(image)))
+        items += [(member, labels[wnid], f'{wnid}/{os.path.basename(image)}')
                   for image, member in sorted(members)]
     return items
 
@@ -75,12 +75,12 @@ def val_items(path, wnids, truth, classes):
     for name, member in archives.tar_members(path):
         number = re.search(r'_(\d+)\.JPEG$', name)
         if not number or not 1 <= int(number.group(1)) <= len(truth) or int(number.group(1)) in members:
-            raise UsageError('%s holds %s, which is not one of the %d validation images: give ILSVRC2012_img_val.tar'
-                             % (path, name, len(truth)))
+            raise UsageError(f'{path} holds {name}, which is not one of the {len(truth)} validation images: give '
+                             'ILSVRC2012_img_val.tar')
         members[int(number.group(1))] = os.path.basename(name), member
     if len(members) != len(truth):
-        raise UsageError('%s holds %d images, the devkit has labels for %d: one of them is cut short'
-                         % (path, len(members), len(truth)))
+        raise UsageError(f'{path} holds {len(members)} images, the devkit has labels for {len(truth)}: one of them is '
+                         'cut short')
     return [(member, labels[wnids[truth[number - 1]]], name) for number, (name, member) in sorted(members.items())]
 
 
@@ -105,8 +105,8 @@ def run(arguments):
         found[classes[label]] += 1
     for wnid, number in images.items():
         if found[wnid] != number:
-            raise UsageError('%s holds %d images of %s, the devkit says %d: it is cut short, or of another year'
-                             % (paths['train'], found[wnid], wnid, number))
+            raise UsageError(f'{paths["train"]} holds {found[wnid]} images of {wnid}, the devkit says {number}: it is '
+                             'cut short, or of another year')
     if official:
         archives.check_counts('ImageNet', COUNTS, {'classes': len(classes), 'train': len(items['train']),
                                                    'val': len(items['val'])})

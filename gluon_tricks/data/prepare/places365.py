@@ -30,13 +30,13 @@ def read_lists(path):
     pairs = _pairs(path, _CATEGORIES, files[_CATEGORIES])
     classes = [name for name, _ in sorted(pairs, key=lambda pair: pair[1])]
     if [number for _, number in sorted(pairs, key=lambda pair: pair[1])] != list(range(len(pairs))):
-        raise UsageError('%s: the indices of %s are not 0, 1, 2 and so on: download it again' % (path, _CATEGORIES))
+        raise UsageError(f'{path}: the indices of {_CATEGORIES} are not 0, 1, 2 and so on: download it again')
     lists = {part: _pairs(path, name, files[name], labelled=part != 'test') for part, name in _LISTS.items()}
     for part in ('train', 'val'):
         for name, label in lists[part]:
             if label >= len(classes):
-                raise UsageError('%s: %s gives %s the class %d, of %d classes: download it again'
-                                 % (path, _LISTS[part], name, label, len(classes)))
+                raise UsageError(f'{path}: {_LISTS[part]} gives {name} the class {label:.0f}, of {len(classes)} '
+                                 'classes: download it again')
     return classes, lists
 
 
@@ -48,8 +48,7 @@ def _pairs(path, name, content, labelled=True):
         if not words:
             continue
         if len(words) != (2 if labelled else 1) or labelled and not words[1].isdigit():
-            raise UsageError('%s: %s line %d is %r, not what it should be: download it again'
-                             % (path, name, number, line[:60]))
+            raise UsageError(f'{path}: {name} line {number} is {line[:60]!r}, not what it should be: download it again')
         pairs.append((words[0], int(words[1]) if labelled else None))
     return pairs
 
@@ -78,7 +77,7 @@ def find_items(path, pairs):
     for name, label in pairs:
         member = next((members[root + name.lstrip('/')] for root in roots if root + name.lstrip('/') in members), None)
         if member is None:
-            raise UsageError('%s has no %s, which the lists name: it is cut short, or of another set' % (path, name))
+            raise UsageError(f'{path} has no {name}, which the lists name: it is cut short, or of another set')
         items.append((member, 0 if label is None else label, name.lstrip('/')))
     return items
 

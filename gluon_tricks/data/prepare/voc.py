@@ -34,7 +34,7 @@ def members_of(paths):
         year = SETS[part][0]
         for name, member in archives.tar_members(path):
             if not name.startswith(_ROOT + year + '/'):
-                raise UsageError('%s holds %s, outside %s%s: give the official archive' % (path, name, _ROOT, year))
+                raise UsageError(f'{path} holds {name}, outside {_ROOT}{year}: give the official archive')
             members.setdefault(name[len(_ROOT):], member)
     return members
 
@@ -51,12 +51,12 @@ def check_image(tree, year, identity, classes):
     shown = {path: os.path.relpath(path, tree) for path in (annotation, picture)}
     for path in (annotation, picture):
         if not os.path.isfile(path):
-            raise UsageError('%s is missing, although %s lists it' % (shown[path], year))
+            raise UsageError(f'{shown[path]} is missing, although {year} lists it')
     try:
         with Image.open(picture) as image:
             width, height = image.size
     except Exception as error:
-        raise UsageError('%s is not an image that can be read (%s): replace it' % (shown[picture], error)) from error
+        raise UsageError(f'{shown[picture]} is not an image that can be read ({error}): replace it') from error
     counts, strange = {}, []
     try:
         root = xml.etree.ElementTree.parse(annotation).getroot()
@@ -65,16 +65,15 @@ def check_image(tree, year, identity, classes):
             label = thing.find('name').text.strip().lower()
             box = [float(thing.find('bndbox/' + side).text) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
             if label not in classes:
-                raise UsageError('%s has an object of the class %r, which is not one of %s'
-                                 % (shown[annotation], label, ', '.join(classes)))
+                raise UsageError(f'{shown[annotation]} has an object of the class {label!r}, which is not one of '
+                                 f'{", ".join(classes)}')
             if not (1 <= box[0] < box[2] <= width and 1 <= box[1] < box[3] <= height):
-                strange.append('%s has a box %s outside its image of %d x %d'
-                               % (shown[annotation], tuple(box), width, height))
+                strange.append(f'{shown[annotation]} has a box {tuple(box)} outside its image of {width} x {height}')
             counts[label] = counts.get(label, 0) + 1
     except UsageError:
         raise
     except Exception as error:  # a parser has many kinds for what is none, and so have numbers
-        raise UsageError('%s is not an annotation of VOC (%s): replace it' % (shown[annotation], error)) from error
+        raise UsageError(f'{shown[annotation]} is not an annotation of VOC ({error}): replace it') from error
     if said != (width, height):
         strange.append('%s says %d x %d, the image is %d x %d' % ((shown[annotation],) + said + (width, height)))
     return counts, strange
@@ -106,7 +105,7 @@ def check_set(tree, year, name, identities, classes, processes):
     objects, strange = collections.Counter(), []
     tasks = [(tree, year, identities[at:at + _TASK], classes) for at in range(0, len(identities), _TASK)]
     for counts, found in tqdm(ordered(check_images, tasks, min(processes, len(tasks))), unit='task', total=len(tasks),
-                              desc='check %s %s' % (year, name), disable=None):
+                              desc=f'check {year} {name}', disable=None):
         objects.update(counts)
         strange += found
     return dict(objects), strange
@@ -121,15 +120,15 @@ def checker(parts, classes, official):
             try:
                 identities = read_set(tree, year, name)
             except (OSError, UnicodeDecodeError) as error:
-                raise UsageError('%s/ImageSets/Main/%s.txt cannot be read: give the official archives'
-                                 % (year, name)) from error
-            found['%s %s images' % (year, name)] = len(identities)
+                raise UsageError(f'{year}/ImageSets/Main/{name}.txt cannot be read: give the official '
+                                 'archives') from error
+            found[f'{year} {name} images'] = len(identities)
             if official:
                 archives.check_counts('VOC', {key: COUNTS[key] for key in found}, found)
             objects, strange = check_set(tree, year, name, identities, classes, processes)
             if strange and not official:  # the official archives are what they are: it stands in the certificate
-                raise UsageError('%s: put it right in the archive' % strange[0])
-            facts['sets']['%s %s' % (year, name)] = {'images': len(identities), 'objects': objects,
+                raise UsageError(f'{strange[0]}: put it right in the archive')
+            facts['sets'][f'{year} {name}'] = {'images': len(identities), 'objects': objects,
                                                      'quirks': strange}
         return facts
     return check
@@ -147,8 +146,8 @@ def run(arguments):
     paths = {part: os.path.expanduser(getattr(arguments, part)) for part in SETS}
     official = not arguments.no_checksum
     if arguments.classes and official:
-        raise UsageError('--classes %s: the official archives have VOC\'s classes; give --no-checksum for archives of '
-                         'your own' % arguments.classes)
+        raise UsageError(f"--classes {arguments.classes}: the official archives have VOC's classes; give "
+                         "--no-checksum for archives of your own")
     classes = tuple(arguments.classes.split(',')) if arguments.classes else CLASSES
     source = archives.check_archives([(path, ('md5', MD5[part]) if official else None)
                                       for part, path in paths.items()])
@@ -158,6 +157,6 @@ def run(arguments):
 
 def describe(facts):
     """The lines that say what is there."""
-    return ['%-17s %6d images, %6d objects of %d classes' % (name, each['images'], sum(each['objects'].values()),
-                                                           len(each['objects']))
+    return [f'{name:<17} {each["images"]:6d} images, {sum(each["objects"].values()):6d} objects of '
+            f'{len(each["objects"])} classes'
             for name, each in facts['sets'].items()]

@@ -86,15 +86,15 @@ def read(rec):
         with open_file(path) as stream:
             content = stream.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise ValueError('it has more than %d bytes' % _LARGEST)
+            raise ValueError(f'it has more than {_LARGEST} bytes')
         facts = json.loads(content.decode())
         _check_fields(facts)
         return {name: facts[name] for name in _FIELDS}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError('%s is not a certificate (%s): remove it, and make it again with `python -m gluon_tricks '
-                         'verify %s`' % (path, error, rec)) from error
+        raise UsageError(f'{path} is not a certificate ({error}): remove it, and make it again with `python -m '
+                         f'gluon_tricks verify {rec}`') from error
 
 
 def _check_fields(facts):
@@ -104,13 +104,13 @@ def _check_fields(facts):
         raise ValueError('it is not a table of fields')
     wrong = [name for name, holds in _FIELDS.items() if name not in facts or not holds(facts[name])]
     if wrong:
-        raise ValueError('it lacks %s, or has something else there' % ', '.join(wrong))
+        raise ValueError(f'it lacks {", ".join(wrong)}, or has something else there')
     counts, classes = facts['class_counts'], facts['classes']
     if len(counts) != facts['num_classes'] or sum(counts) != facts['images']:
-        raise ValueError('its class_counts, %d of %d classes in %d numbers, do not fit its %d images'
-                         % (sum(counts), facts['num_classes'], len(counts), facts['images']))
+        raise ValueError(f'its class_counts, {sum(counts)} of {facts["num_classes"]} classes in {len(counts)} '
+                         f'numbers, do not fit its {facts["images"]} images')
     if classes is not None and len(classes) != facts['num_classes']:
-        raise ValueError('its classes are %d names of %d classes' % (len(classes), facts['num_classes']))
+        raise ValueError(f'its classes are {len(classes)} names of {facts["num_classes"]} classes')
     if facts['classes_sha256'] != classes_sha256(classes):
         raise ValueError('its classes are not those of its classes_sha256')
 
@@ -133,12 +133,12 @@ def check(rec, num_classes=None):
     facts = read(rec)
     if facts and num_classes and (facts['num_classes'] > num_classes or
                                   facts['classes'] and len(facts['classes']) != num_classes):
-        raise UsageError('--num-classes %d: %s has %d classes; give --num-classes %d, or other records'
-                         % (num_classes, rec, facts['num_classes'], facts['num_classes']))
+        raise UsageError(f'--num-classes {num_classes}: {rec} has {facts["num_classes"]} classes; give --num-classes '
+                         f'{facts["num_classes"]}, or other records')
     if facts and facts['bytes'] != os.path.getsize(rec):
-        raise UsageError('%s has %d bytes, its certificate says %d: it was changed or cut short; copy or prepare it '
-                         'again, or look at it with `python -m gluon_tricks verify %s`'
-                         % (rec, os.path.getsize(rec), facts['bytes'], rec))
+        raise UsageError(f'{rec} has {os.path.getsize(rec)} bytes, its certificate says {facts["bytes"]}: it was '
+                         'changed or cut short; copy or prepare it again, or look at it with `python -m gluon_tricks '
+                         f'verify {rec}`')
     return facts
 
 
@@ -146,11 +146,11 @@ def summary(rec):
     """One line about the certificate of a record file, for the log of a run. Raises UsageError as `check`."""
     facts = check(rec)
     if not facts:
-        return '%s: no certificate; `python -m gluon_tricks verify %s` makes one' % (rec, rec)
+        return f'{rec}: no certificate; `python -m gluon_tricks verify {rec}` makes one'
     made = [text % facts[key] for key, text in (('resize', 'short side %d'), ('quality', 'JPEG quality %d'))
             if facts.get(key)]
     bytes_are = ', '.join(made) or ('packed elsewhere' if facts.get('resize') is None else 'bytes passed through')
     return '%s: certified, %d images of %d classes, %s, sha256 %s, %s' % (
         rec, facts['images'], facts['num_classes'], bytes_are, (facts['sha256'] or '')[:12],
-        'all decoded by %s' % facts['decoder'] if facts['decoder'] else
+        f'all decoded by {facts["decoder"]}' if facts['decoder'] else
         'not decoded yet (`python -m gluon_tricks verify`)')

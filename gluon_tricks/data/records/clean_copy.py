@@ -17,12 +17,12 @@ def check_new(out, stems):
     """
     stem = os.path.splitext(out)[0]
     if not out.endswith('.rec') or out == '.rec':
-        raise UsageError('--drop %s must end with .rec: the index, the list and the certificate lie beside it' % out)
+        raise UsageError(f'--drop {out} must end with .rec: the index, the list and the certificate lie beside it')
     for path in (stem + suffix for suffix in _FILES):
         if os.path.lexists(path):
-            raise UsageError('--drop %s: %s is there already: choose a new name' % (out, path))
+            raise UsageError(f'--drop {out}: {path} is there already: choose a new name')
     if os.path.realpath(stem) in map(os.path.realpath, stems):
-        raise UsageError('--drop %s would lie beside the records that are read, by their name: choose a new one' % out)
+        raise UsageError(f'--drop {out} would lie beside the records that are read, by their name: choose a new one')
     check_writable(out, 'give --drop a file in a directory that is there and can be written')
 
 
@@ -32,7 +32,7 @@ def write_copy(rec, records, out, facts):
     facts: of their certificate. What was written is removed when that fails (UsageError) or is interrupted.
     """
     stem = os.path.splitext(out)[0]
-    partial = '%s.%d.partial' % (out, os.getpid())
+    partial = f'{out}.{os.getpid()}.partial'
     names = list_bytes([(key, each.looked.label, each.name) for key, each in enumerate(records)])
     try:
         index, facts = _copy(rec, records, partial, facts)

@@ -26,7 +26,7 @@ def watch(files, going_on=None):
     files: [(rec, idx)]; going_on: the command that resumes the run, for a crash of another cause;
     None for a program that has no checkpoints.
     """
-    remedy = 'resume from the last checkpoint with %s' % going_on if going_on else _AGAIN
+    remedy = f'resume from the last checkpoint with {going_on}' if going_on else _AGAIN
     words = [sys.executable, '-c', _START % _FOLDER, '', remedy] + [path for pair in files for path in pair]
 
     def replace(number):
@@ -48,7 +48,7 @@ def main(words):
         except (UsageError, OSError) as error:
             found = str(error)
         if found:
-            print('error: MXNet crashed (%s). %s' % (name, found), file=sys.stderr)
+            print(f'error: MXNet crashed ({name}). {found}', file=sys.stderr)
             return 1
-    print('error: MXNet crashed (%s), although every record can be decoded; %s' % (name, remedy), file=sys.stderr)
+    print(f'error: MXNet crashed ({name}), although every record can be decoded; {remedy}', file=sys.stderr)
     return 1

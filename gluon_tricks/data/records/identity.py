@@ -30,9 +30,9 @@ def of_records(rec, idx):
                     stream.seek(int(lines[place * (len(lines) - 1) // max(number - 1, 1)].split()[1]))
                     found.update(stream.read(_BYTES))
     except OSError as error:
-        raise UsageError('%s cannot be read (%s): make it readable' % (rec, error.strerror)) from error
+        raise UsageError(f'{rec} cannot be read ({error.strerror}): make it readable') from error
     except (ValueError, IndexError, OverflowError) as error:
-        raise UsageError('%s is not the index of %s: pack the records again' % (idx, rec)) from error
+        raise UsageError(f'{idx} is not the index of {rec}: pack the records again') from error
     facts = certificate.read(rec)
     return {'images': len(lines), 'bytes': size, 'digest': found.hexdigest(), 'sha256': facts and facts['sha256']}
 
@@ -48,8 +48,8 @@ def of_files(root, entries):
         number += 1
         for path in entry:
             try:
-                facts = '%s\0%d\n' % (os.path.relpath(path, root), os.path.getsize(path))
+                facts = f'{os.path.relpath(path, root)}\x00{os.path.getsize(path)}\n'
             except OSError as error:
-                raise UsageError('%s cannot be read (%s): make it readable' % (path, error.strerror)) from error
+                raise UsageError(f'{path} cannot be read ({error.strerror}): make it readable') from error
             found.update(facts.encode('utf-8', 'surrogateescape'))
     return {'images': number, 'digest': found.hexdigest()}

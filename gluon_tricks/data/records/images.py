@@ -46,9 +46,9 @@ def size_problem(content):
 
 def _too_large(width, height):
     if width * height > MOST_PIXELS:
-        return 'is an image of %d x %d pixels, more than %d million' % (width, height, MOST_PIXELS // 1000000)
+        return f'is an image of {width} x {height} pixels, more than {MOST_PIXELS // 1000000} million'
     if max(width, height) > MOST_RATIO * min(width, height):
-        return 'is an image of %d x %d pixels, one side more than %d times the other' % (width, height, MOST_RATIO)
+        return f'is an image of {width} x {height} pixels, one side more than {MOST_RATIO} times the other'
     return None
 
 
@@ -72,7 +72,7 @@ def open_whole(content):
                 image.draft(image.mode, (1, 1))  # all of a JPEG is read, and a pixel made of each block of 8 x 8
                 image.load()
     except Exception as error:  # a damaged file raises whatever the decoder ran into
-        raise ValueError('is an image that cannot be decoded (%s)' % _words(error)) from error
+        raise ValueError(f'is an image that cannot be decoded ({_words(error)})') from error
     if problem:
         raise ValueError(problem)
     return image

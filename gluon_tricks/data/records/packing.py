@@ -62,8 +62,8 @@ class Packing:
                                     sorted(self.source.items()))).encode('utf-8', 'surrogateescape'))
         for (where, label, name), size in zip(self.items, self.sizes):
             if any(character in name for character in '\t\n\r'):
-                raise UsageError('%r has a tab or a line\'s end in its name, which the list of the records cannot hold: '
-                                 'rename it' % name)
+                raise UsageError(f"{name!r} has a tab or a line's end in its name, which the list of the records "
+                                 "cannot hold: rename it")
             if isinstance(where, bytes):
                 plan.update(where)
             plan.update(b'%s\t%r\t%d\n' % (name.encode('utf-8', 'surrogateescape'), float(label), size))
@@ -81,7 +81,7 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
     an empty list, for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
     """
     if not items:
-        raise UsageError('%s.rec would be empty: there is no image to pack' % prefix)
+        raise UsageError(f'{prefix}.rec would be empty: there is no image to pack')
     try:
         sizes = [_size(where, name) for where, _, name in items]
         packing = Packing(items, sizes, seed, shuffle, resize, quality, classes, source or {})
@@ -229,7 +229,7 @@ def _ends(folder):
 
 
 def _facts_path(folder, number):
-    return os.path.join(folder, '%06d.json' % number)
+    return os.path.join(folder, f'{number:06d}.json')
 
 
 def _read_shard(folder, number):
@@ -265,8 +265,8 @@ def write_shard(folder, number, items, resize, quality):
         sizes = [sum(map(len, each)) for each in made]
         start = _start(ends, number)
         if ends[number + 1] not in (_UNKNOWN, start + sum(sizes)):
-            raise UsageError('an image from %s to %s has changed since this was begun: remove %s and start again'
-                             % (items[0][3], items[-1][3], folder))
+            raise UsageError(f'an image from {items[0][3]} to {items[-1][3]} has changed since this was begun: remove '
+                             f'{folder} and start again')
         end = start + sum(sizes)
     finally:
         ends[number + 1] = end  # the shard behind may be waiting for it, even if there is none
@@ -299,7 +299,7 @@ def _image(where, name, resize, quality, quirks):
     if not is_image(content):
         raise problem
     if size_problem(content):
-        raise UsageError('%s %s: scale it down, or take it out' % (name, size_problem(content)))
+        raise UsageError(f'{name} {size_problem(content)}: scale it down, or take it out')
     if (frame(content) or (0, 0, 0))[2] not in (1, 3):
         from PIL import Image
         try:
@@ -324,11 +324,11 @@ def _encode(content, name, resize, quality):
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise UsageError('%s cannot be decoded: replace it, or take it out' % name)
+        raise UsageError(f'{name} cannot be decoded: replace it, or take it out')
     if resize:
         height, width = (side * resize // min(pixels.shape[:2]) for side in pixels.shape[:2])
         if max(width, height) > _LONGEST:
-            raise UsageError('%s would be %d x %d pixels, and a JPEG has at most %d: lower --resize, or take it out'
-                             % (name, width, height, _LONGEST))
+            raise UsageError(f'{name} would be {width} x {height} pixels, and a JPEG has at most {_LONGEST}: lower '
+                             '--resize, or take it out')
         pixels = cv2.resize(pixels, (width, height))
     return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -68,16 +68,16 @@ def read_index(idx):
         with open(idx, 'rb') as stream:
             lines = stream.read().splitlines()
     except OSError as error:
-        raise UsageError('%s cannot be read (%s): give the index of the records' % (idx, error.strerror)) from error
+        raise UsageError(f'{idx} cannot be read ({error.strerror}): give the index of the records') from error
     for number, line in enumerate(lines, 1):
         words = line.split()
         if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()) or max(map(len, words)) > 18:
-            raise UsageError('%s line %d is %s, not KEY<tab>OFFSET: give the index of the records, or pack them again'
-                             % (idx, number, repr(line[:40].decode('latin-1'))))
+            raise UsageError(f'{idx} line {number} is {repr(line[:40].decode("latin-1"))}, not KEY<tab>OFFSET: give '
+                             'the index of the records, or pack them again')
         keys.append(int(words[0]))
         offsets.append(int(words[1]))
     if not keys:
-        raise UsageError('%s is empty: pack the records again' % idx)
+        raise UsageError(f'{idx} is empty: pack the records again')
     return np.array(keys, 'int64'), np.array(offsets, 'int64')
 
 
@@ -98,7 +98,7 @@ def list_bytes(entries):
 def label_problem(label, num_classes):
     """The fault of a label that is not a class below `num_classes` (None: any number) in words, or None."""
     if label != int(label) or label < 0:
-        return 'has the label %.9g, which is not a class' % label
+        return f'has the label {label:.9g}, which is not a class'
     if label >= (num_classes or MOST_CLASSES):
         return 'has the label %d, beyond %d classes' % (label, num_classes or MOST_CLASSES)
     return None
@@ -114,7 +114,7 @@ def check_records(rec, idx, num_classes=None):
     """
     for path in (rec, idx):
         if not os.path.isfile(path):
-            raise UsageError('%s is missing: give the record file and its index' % path)
+            raise UsageError(f'{path} is missing: give the record file and its index')
     try:
         return _check(rec, idx, num_classes)
     except OSError as error:
@@ -131,12 +131,12 @@ def in_file_order(rec, idx):
 def _check(rec, idx, num_classes):
     size = os.path.getsize(rec)
     if size == 0:
-        raise UsageError('%s is empty: copy or pack it again' % rec)
+        raise UsageError(f'{rec} is empty: copy or pack it again')
     keys, offsets, ends = in_file_order(rec, idx)
     if len(np.unique(keys)) != len(keys):
         twice = collections.Counter(keys.tolist()).most_common(1)[0][0]
-        raise UsageError('%s: key %d is listed twice; pack the records again' % (idx, twice))
-    for wrong, what in ((offsets + 8 > size, 'begins beyond the end of the file (%d bytes)' % size),
+        raise UsageError(f'{idx}: key {twice} is listed twice; pack the records again')
+    for wrong, what in ((offsets + 8 > size, f'begins beyond the end of the file ({size} bytes)'),
                         (offsets % 4 != 0, 'does not begin at a multiple of 4'),
                         (ends - offsets < 8, 'is listed twice in the index')):
         if wrong.any():
@@ -159,20 +159,20 @@ def _check(rec, idx, num_classes):
 
 def damaged(rec, keys, offsets, row, what):
     """The UsageError for a record that is not one."""
-    return UsageError('%s: record %d at offset %d %s; the file is damaged, or the index belongs to another one: copy '
-                      'or pack it again' % (rec, keys[row], offsets[row], what))
+    return UsageError(f'{rec}: record {keys[row]} at offset {offsets[row]} {what}; the file is damaged, or the index '
+                      'belongs to another one: copy or pack it again')
 
 
 def undecodable(rec, keys, offsets, row, what):
     """The UsageError for a record whose image is wrong."""
-    return UsageError('%s: record %d at offset %d %s; `python -m gluon_tricks verify %s --drop OUT.rec` lists all that '
-                      'are damaged, and writes a copy without them' % (rec, keys[row], offsets[row], what, rec))
+    return UsageError(f'{rec}: record {keys[row]} at offset {offsets[row]} {what}; `python -m gluon_tricks verify '
+                      f'{rec} --drop OUT.rec` lists all that are damaged, and writes a copy without them')
 
 
 def mislabelled(rec, keys, offsets, row, label, num_classes):
     """The UsageError for a record whose label is not a class."""
-    return UsageError('%s: record %d at offset %d %s: put its label right and pack again, or give the --num-classes of '
-                      'these records' % (rec, keys[row], offsets[row], label_problem(label, num_classes)))
+    return UsageError(f'{rec}: record {keys[row]} at offset {offsets[row]} {label_problem(label, num_classes)}: put '
+                      'its label right and pack again, or give the --num-classes of these records')
 
 
 def _problem(stream, begin, end):
@@ -305,7 +305,7 @@ def decode_problem(stream, begin, end):
     except ValueError as error:
         return str(error)
     if own_end != end:
-        return 'is followed by %d bytes that are not in the index' % (end - own_end)
+        return f'is followed by {end - own_end} bytes that are not in the index'
     if size_problem(image):
         return size_problem(image)
     try:

@@ -67,15 +67,15 @@ class Rules:
     def problem(self, looked, key, has_line=True):
         """What is wrong with a record, or None. has_line: it has a line in the index, which gave the key."""
         if looked.warning and not self.published:
-            return 'is an image that libjpeg finds damaged (%s)' % looked.warning
+            return f'is an image that libjpeg finds damaged ({looked.warning})'
         if looked.problem:
             return looked.problem
         if label_problem(looked.label, self.num_classes):
             return label_problem(looked.label, self.num_classes)
         if has_line and self.ids_are_keys and looked.key != key:
-            return 'has the id %d: the index points to another record, or the id was changed' % looked.key
+            return f'has the id {looked.key}: the index points to another record, or the id was changed'
         if key in self.labels and self.labels[key] != looked.label:
-            return 'has the label %d, its list says %g' % (looked.label, self.labels[key])
+            return f'has the label {looked.label}, its list says {self.labels[key]:g}'
         return None
 
 
@@ -104,7 +104,7 @@ def verify(rec, idx=None, num_classes=None, processes=1, drop=None, progress=Fal
     idx = idx or stem + '.idx'
     for path in (rec, idx):
         if not os.path.isfile(path):
-            raise UsageError('%s is missing: give the record file; its index lies beside it' % path)
+            raise UsageError(f'{path} is missing: give the record file; its index lies beside it')
     check_writable(certificate.path_of(rec), 'make the directory writable, or link to the records and their index from '
                                              'one that is')
     if drop:
@@ -119,8 +119,8 @@ def verify(rec, idx=None, num_classes=None, processes=1, drop=None, progress=Fal
 def _verify(rec, idx, num_classes, processes, drop, progress):
     old = certificate.read(rec)
     if old and num_classes and num_classes != old['num_classes']:
-        raise UsageError('--num-classes %d: the certificate of %s says %d; leave it out, or remove %s'
-                         % (num_classes, rec, old['num_classes'], certificate.path_of(rec)))
+        raise UsageError(f'--num-classes {num_classes}: the certificate of {rec} says {old["num_classes"]}; leave it '
+                         f'out, or remove {certificate.path_of(rec)}')
     problems, size = [], os.path.getsize(rec)
     listed = _read_list(os.path.splitext(rec)[0] + '.lst', problems)
     try:
@@ -174,16 +174,16 @@ def _whole_records(lines, found, rules, names, problems):
         if what:
             problems.append(Problem(key, names.get(key), offset, what))
         else:
-            records.append(Record(offset, key, names.get(key, 'record%d' % key), looked))
+            records.append(Record(offset, key, names.get(key, f'record{key}'), looked))
     for offset, looked in found.strays.items():
         key = looked.key if rules.ids_are_keys and looked.key is not None else None
-        name = names.get(key) or (None if key is None else 'record%d' % key)
+        name = names.get(key) or (None if key is None else f'record{key}')
         what = rules.problem(looked, key, has_line=False)
         problems.append(Problem(None, name, offset, 'a record at offset %d is not in the index%s%s' % (
-            offset, ' (%s)' % name if name else '', ', and ' + what if what else '')))
+            offset, f' ({name})' if name else '', ', and ' + what if what else '')))
         if not what:
-            records.append(Record(offset, key, name or 'at%d' % offset, looked))
-    problems += [Problem(None, None, place, 'the %d bytes at offset %d are not a record' % (number, place))
+            records.append(Record(offset, key, name or f'at{offset}', looked))
+    problems += [Problem(None, None, place, f'the {number} bytes at offset {place} are not a record')
                  for place, number in found.rests]
     return sorted(records, key=lambda each: each.offset)
 
@@ -242,7 +242,7 @@ def _usable_lines(keys, offsets, size, names, problems):
     usable, seen_keys, seen_offsets = [], set(), set()
     for row in np.argsort(offsets, kind='stable').tolist():
         key, offset = int(keys[row]), int(offsets[row])
-        what = ('begins beyond the end of the file (%d bytes)' % size if offset + 8 > size else
+        what = (f'begins beyond the end of the file ({size} bytes)' if offset + 8 > size else
                 'does not begin at a multiple of 4' if offset % 4 else
                 'has a place in the index that another record has' if offset in seen_offsets else
                 'has a key that is listed twice in the index' if key in seen_keys else None)
@@ -269,13 +269,12 @@ def _count_classes(records, num_classes, problems):
 def _compare(old, digests, images, problems, rec):
     """Add what differs from the certificate and has no name yet."""
     if old['images'] != images:
-        problems.append(Problem(None, None, None, 'the index has %d records, the certificate %d'
-                                % (images, old['images'])))
+        problems.append(Problem(None, None, None, f'the index has {images} records, the certificate {old["images"]}'))
     for what, field in (('records', 'sha256'), ('index', 'index_sha256'), ('list', 'list_sha256')):
         if old.get(field) and digests[field] and old[field] != digests[field]:
-            problems.append(Problem(None, None, None, 'the bytes of the %s are not those that were certified (SHA-256 '
-                                    '%s, not %s); if they were made anew, remove %s'
-                                    % (what, digests[field][:12], old[field][:12], certificate.path_of(rec))))
+            problems.append(Problem(None, None, None, f'the bytes of the {what} are not those that were certified '
+                                                      f'(SHA-256 {digests[field][:12]}, not {old[field][:12]}); if '
+                                                      f'they were made anew, remove {certificate.path_of(rec)}'))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -297,7 +296,7 @@ def _read_list(path, problems):
                 continue
         except ValueError:
             pass
-        problems.append(Problem(None, None, None, '%s line %d is not KEY<tab>LABEL<tab>NAME' % (path, number)))
+        problems.append(Problem(None, None, None, f'{path} line {number} is not KEY<tab>LABEL<tab>NAME'))
         break
     return Listed(names, labels, hashlib.sha256(content).hexdigest())
 
@@ -313,7 +312,7 @@ def _quirks(old, records):
     quirks = {'png': sorted(each.name for each in records
                             if each.looked.kind == 'png' and not each.name.lower().endswith('.png')),
               'cmyk': sorted(each.name for each in records if each.looked.kind == 'cmyk')}
-    warned = sorted('%s: %s' % (each.name, each.looked.warning) for each in records if each.looked.warning)
+    warned = sorted(f'{each.name}: {each.looked.warning}' for each in records if each.looked.warning)
     return dict(quirks, warned=warned) if warned else quirks
 
 
@@ -350,7 +349,7 @@ def main(argv):
     arguments = parser().parse_args(argv)
     check_ranges(arguments, TrainConfig, 'num_classes')
     if arguments.processes is not None and arguments.processes < 1:
-        raise UsageError('--processes %d must be at least 1' % arguments.processes)
+        raise UsageError(f'--processes {arguments.processes} must be at least 1')
     problems, facts = verify(arguments.rec, arguments.idx, arguments.num_classes,
                              arguments.processes or available_cores(), arguments.drop, progress=True)
     if arguments.json:
@@ -359,16 +358,16 @@ def main(argv):
         for problem in problems[:_SHOWN]:
             print(_text(problem))
         if len(problems) > _SHOWN:
-            print('... and %d more (--json lists all)' % (len(problems) - _SHOWN))
-        print('%s: %d problems; no certificate' % (arguments.rec, len(problems)) if problems
+            print(f'... and {len(problems) - _SHOWN} more (--json lists all)')
+        print(f'{arguments.rec}: {len(problems)} problems; no certificate' if problems
               else certificate.summary(arguments.rec))
         if arguments.drop and facts:
-            print('%s: the %d records without a problem' % (arguments.drop, facts['images']))
+            print(f'{arguments.drop}: the {facts["images"]} records without a problem')
     return 1 if problems else 0
 
 
 def _text(problem):
     if problem.key is None:
         return problem.what
-    return 'record %d%s at offset %d %s' % (problem.key, ' (%s)' % problem.name if problem.name else '',
+    return 'record %d%s at offset %d %s' % (problem.key, f' ({problem.name})' if problem.name else '',
                                            problem.offset, problem.what)

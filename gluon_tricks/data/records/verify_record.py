@@ -137,4 +137,4 @@ def decoder():
     from PIL import features
     pillow = 'Pillow %s, libjpeg %s' % (PIL.__version__,
                                         features.version('libjpeg_turbo') or features.version('jpg'))
-    return pillow + (', warnings by OpenCV %s' % cv2.__version__ if _strict() else '')
+    return pillow + (f', warnings by OpenCV {cv2.__version__}' if _strict() else '')

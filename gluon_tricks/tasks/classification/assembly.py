@@ -38,7 +38,7 @@ def resolve(config):
     if config.data_backend == 'synthetic' and config.num_training_samples is None:
         changes['num_training_samples'] = 1281167
     for part, (records, index) in find_records(config).items():
-        changes.update({'rec_' + part: records, 'rec_%s_idx' % part: index})
+        changes.update({'rec_' + part: records, f'rec_{part}_idx': index})
     return config.replace(**changes), []
 
 
@@ -64,8 +64,8 @@ def assemble(config, devices, workers, notices=()):
     notices = [line for line in [*notices, low_precision.description, *data['notices']] if line]
     linear = linear_scaling_lr(total_batch_size)
     if abs(config.lr - linear) > 1e-9:
-        notices.append('--lr %g is used; linear scaling gives %g for a total batch size of %d'
-                       % (config.lr, linear, total_batch_size))
+        notices.append(f'--lr {config.lr:g} is used; linear scaling gives {linear:g} for a total batch size of '
+                       f'{total_batch_size}')
     schedule = Schedule(lr=config.lr, mode=config.lr_mode, updates_per_epoch=train_stream.updates_per_epoch,
                         epochs=config.num_epochs, warmup_epochs=config.warmup_epochs,
                         decay_epochs=config.decay_epochs, decay_factor=config.lr_decay, form=config.schedule)

@@ -38,7 +38,7 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
     totals = sum(value.asnumpy().astype('float64') for value in hits.values())
     gaps = np.concatenate([gap.asnumpy() for gap in gaps])
     if len(gaps) != stream.num_images or seen != stream.num_images:
-        raise RuntimeError('%d of %d validation images were counted' % (seen, stream.num_images))
+        raise RuntimeError(f'{seen} of {stream.num_images} validation images were counted')
     histogram, _ = np.histogram(np.clip(gaps, GAP_EDGES[0], GAP_EDGES[-1]), GAP_EDGES)
     return {'top1': 100 * totals[0] / seen, 'top5': 100 * totals[1] / seen, 'num_images': seen,
             'loss': totals[2] / seen, 'gap_mean': float(gaps.mean()), 'gap_std': float(gaps.std()),

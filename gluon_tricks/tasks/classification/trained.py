@@ -30,9 +30,9 @@ def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
         config = TrainConfig.from_dict(manifest.get('config'))
         facts['params'], model = os.path.join(path, 'net.params'), model or config.model
     elif not os.path.isfile(path):
-        raise UsageError('%s is not there: give a .params file, or the SAVE_DIR of a run' % path)
+        raise UsageError(f'{path} is not there: give a .params file, or the SAVE_DIR of a run')
     if not model:
-        raise UsageError('%s does not say its network: give --model NAME' % path)
+        raise UsageError(f'{path} does not say its network: give --model NAME')
     return dict(facts, model=model, num_classes=num_classes or config.num_classes, config=config,
                 input_size=input_size or config.input_size or default_input_size(model),
                 crop_ratio=crop_ratio or config.crop_ratio, use_se=use_se or config.use_se,
@@ -63,7 +63,7 @@ def records_of(facts, rec=None, idx=None):
     config = facts['config']
     records = os.path.expanduser(rec or config.rec_val)
     if not records:
-        raise UsageError('%s does not say its validation images: give --rec-val FILE' % facts['params'])
+        raise UsageError(f'{facts["params"]} does not say its validation images: give --rec-val FILE')
     return records, os.path.expanduser(idx or not rec and config.rec_val_idx or os.path.splitext(records)[0] + '.idx')
 
 

@@ -19,17 +19,17 @@ def resolve(config):
     if not config.devices:
         named = config.gpus.strip()
         if named and not all(part.strip().isdigit() for part in named.split(',')):
-            raise UsageError('--gpus %s: write the numbers of GPUs, such as 0,1,2,3; to name devices use --devices'
-                             % config.gpus)
-        wanted = ','.join('gpu(%d)' % int(part) for part in named.split(',')) if named else \
+            raise UsageError(f'--gpus {config.gpus}: write the numbers of GPUs, such as 0,1,2,3; to name devices use '
+                             '--devices')
+        wanted = ','.join(f'gpu({int(part)})' for part in named.split(',')) if named else \
             ','.join(str(device) for device in find_devices())
         changes['devices'], changes['gpus'] = wanted, ''
     number = len((changes.get('devices') or config.devices).split(','))
     if config.total_batch_size is None:
         changes['total_batch_size'] = number
     elif config.total_batch_size % number:
-        raise UsageError('--batch-size %d does not divide over %d devices: it counts the images of all of them'
-                         % (config.total_batch_size, number))
+        raise UsageError(f'--batch-size {config.total_batch_size} does not divide over {number} devices: it counts '
+                         'the images of all of them')
     return config.replace(**changes), []
 
 
@@ -49,8 +49,8 @@ def assemble(config, devices, workers, notices=()):
     connect(trainer)
     task = Detection(net, config, devices, stream, test_set, low_precision, train_set.classes)
     notices = [line for line in [*notices, low_precision.description] if line]
-    notices.append('data: %d images to train on, %d to test on, %d classes' % (
-        len(train_set), len(test_set), len(train_set.classes)))
+    notices.append(f'data: {len(train_set)} images to train on, {len(test_set)} to test on, {len(train_set.classes)} '
+                   'classes')
     if not config.base_params:
         notices.append('Warning: without --base-params the base network starts with new weights')
     manifest = {'classes': list(train_set.classes),

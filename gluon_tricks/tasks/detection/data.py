@@ -35,16 +35,16 @@ def open_voc(root, processes=1):
     root = os.path.expanduser(root)
     names, known = _certificate(root)
     for year, part in TRAIN + TEST:
-        folder = 'VOC%d' % year
+        folder = f'VOC{year}'
         try:
             identities = prepare_voc.read_set(root, folder, part)
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError('--data-dir %s: %s/ImageSets/Main/%s.txt cannot be read; %s'
-                             % (root, folder, part, _PREPARE)) from error
+            raise UsageError(f'--data-dir {root}: {folder}/ImageSets/Main/{part}.txt cannot be read; '
+                             f'{_PREPARE}') from error
         _, strange = prepare_voc.check_set(root, folder, part, identities, names, processes)
         for line in strange:
             if line not in known:
-                raise UsageError('--data-dir %s: %s; put it right, or prepare the tree again' % (root, line))
+                raise UsageError(f'--data-dir {root}: {line}; put it right, or prepare the tree again')
 
     class Voc(VOCDetection):
         CLASSES = names
@@ -70,8 +70,8 @@ def _certificate(root):
     except FileNotFoundError:
         return prepare_voc.CLASSES, set()
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError('%s is not a certificate (%s: %s): prepare the tree again'
-                         % (path, type(error).__name__, error)) from error
+        raise UsageError(f'{path} is not a certificate ({type(error).__name__}: {error}): prepare the tree '
+                         'again') from error
     return tuple(names), set(quirks)
 
 
@@ -118,8 +118,8 @@ class DetectionStream:
 
     def __init__(self, dataset, net, devices, total_batch_size, seed, num_workers=0, mirror=True):
         if total_batch_size > len(dataset):
-            raise UsageError('the training set has %d images, fewer than one batch of %d: lower --batch-size'
-                             % (len(dataset), total_batch_size))
+            raise UsageError(f'the training set has {len(dataset)} images, fewer than one batch of '
+                             f'{total_batch_size}: lower --batch-size')
         self.seed, self.num_workers, self.num_images = seed, num_workers, len(dataset)
         self.dataset = _Drawn(dataset, FasterRCNNDefaultTrainTransform(
             net.short, net.max_size, net, ashape=net.ashape, flip_p=0.5 if mirror else 0))

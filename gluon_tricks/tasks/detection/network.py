@@ -55,9 +55,8 @@ def build_faster_rcnn(base, classes, images_per_device=1, options=DetectorOption
     proposals = max(options.rpn_train_post_nms, options.rpn_test_post_nms)
     smallest = (short // STRIDE) ** 2 * 3 * len(options.anchor_scales)
     if smallest < proposals:
-        raise UsageError('an image of %d x %d has %d anchors, fewer than the %d proposals: raise --image-short, or lower '
-                         '--rpn-train-post-nms and --rpn-test-post-nms'
-                         % (short, short, smallest, proposals))
+        raise UsageError(f'an image of {short} x {short} has {smallest} anchors, fewer than the {proposals} '
+                         'proposals: raise --image-short, or lower --rpn-train-post-nms and --rpn-test-post-nms')
     features, top_features = mx.gluon.nn.HybridSequential(), mx.gluon.nn.HybridSequential()
     for name in FEATURES:
         features.add(getattr(base, name))

@@ -62,5 +62,5 @@ def draw_detections(net, photograph, image, scale, device, precision, classes, o
         os.makedirs(out, exist_ok=True)
         write_whole(target, cv2.imencode('.png', drawn[:, :, ::-1])[1].tobytes())
     except OSError as error:
-        raise UsageError('--out %s cannot be written (%s): choose another directory' % (out, error.strerror)) from error
+        raise UsageError(f'--out {out} cannot be written ({error.strerror}): choose another directory') from error
     return target, [(classes[each], float(score)) for each, score in zip(ids, scores)]

@@ -22,10 +22,10 @@ def resolve(config):
     changes = {'backbone': configuration.backbone_of(config), 'save_dir': configuration.save_dir_of(config)}
     notices = []
     if changes['backbone'] not in own_names():
-        raise UsageError('--backbone %s: the base network is one of %s' % (config.backbone, ', '.join(own_names())))
+        raise UsageError(f'--backbone {config.backbone}: the base network is one of {", ".join(own_names())}')
     if changes['backbone'] != config.backbone:
-        notices.append('--backbone %s is %s here, the paper\'s ResNet-B; GluonCV takes a ResNet with a stem twice as '
-                       'wide' % (config.backbone, changes['backbone']))
+        notices.append(f"--backbone {config.backbone} is {changes['backbone']} here, the paper's ResNet-B; GluonCV "
+                       "takes a ResNet with a stem twice as wide")
     if not config.devices:
         changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
     if config.num_classes is None:
@@ -37,8 +37,8 @@ def assemble(config, devices, workers, notices=()):
     """The Setup of a resolved configuration; notices: of `resolve`. Raises UsageError."""
     for flag, size in (('--batch-size', config.total_batch_size), ('--test-batch-size', config.test_batch_size)):
         if size % len(devices):
-            raise UsageError('%s %d does not divide over %d devices: it counts the images of all of them'
-                             % (flag, size, len(devices)))
+            raise UsageError(f'{flag} {size} does not divide over {len(devices)} devices: it counts the images of all '
+                             'of them')
 
     # The data, and what the user should know of them
     train_stream, eval_stream, facts = open_data(config)
@@ -72,12 +72,12 @@ def open_data(config):
     train_stream = TrainStream(training, config.total_batch_size, config.base_size, config.crop_size, config.seed, threads,
                                config.scales, not config.no_mirror)
     facts = {'train': len(training), 'val': 0, 'classes': names, 'identity': {'train': training.identity()}, 'notices': [
-        'data: %d training images, %d classes' % (len(training), len(names))]}
+        f'data: {len(training)} training images, {len(names)} classes']}
     if config.no_val:
         return train_stream, None, facts
     validation, _ = open_scenes(config, 'validation')
     facts['val'], facts['identity']['val'] = len(validation), validation.identity()
-    facts['notices'][0] += ', %d validation images' % len(validation)
+    facts['notices'][0] += f', {len(validation)} validation images'
     return train_stream, EvalStream(validation, config.test_batch_size, config.crop_size, threads), facts
 
 
@@ -87,9 +87,9 @@ def open_scenes(config, part):
     scenes, names = Scenes(folder, part, config.num_classes), class_names(folder)
     if len(names) != config.num_classes:
         if os.path.isfile(os.path.join(folder, ROOT, 'objectInfo150.txt')):
-            raise UsageError('--num-classes %d: %s has %d classes; drop --num-classes'
-                             % (config.num_classes, config.data_dir, len(names)))
-        names = ['class %d' % number for number in range(1, config.num_classes + 1)]
+            raise UsageError(f'--num-classes {config.num_classes}: {config.data_dir} has {len(names)} classes; drop '
+                             '--num-classes')
+        names = [f'class {number}' for number in range(1, config.num_classes + 1)]
     return scenes, names
 
 

@@ -47,14 +47,14 @@ class Scenes:
         self.num_classes, self.root = num_classes, os.path.join(data_dir, ROOT)
         images, masks = (os.path.join(self.root, kind, part) for kind in ('images', 'annotations'))
         if not os.path.isdir(images):
-            raise UsageError('%s is missing: %s' % (images, _REMEDY))
+            raise UsageError(f'{images} is missing: {_REMEDY}')
         names = sorted(name[:-4] for name in os.listdir(images) if name.endswith('.jpg'))
         if not names:
-            raise UsageError('%s holds no .jpg: %s' % (images, _REMEDY))
+            raise UsageError(f'{images} holds no .jpg: {_REMEDY}')
         self.pairs = [(os.path.join(images, name + '.jpg'), os.path.join(masks, name + '.png')) for name in names]
         for _, mask in self.pairs:
             if not os.path.isfile(mask):
-                raise UsageError('%s is missing, although there is its image: prepare the tree again' % mask)
+                raise UsageError(f'{mask} is missing, although there is its image: prepare the tree again')
 
     def __len__(self):
         return len(self.pairs)
@@ -68,13 +68,13 @@ class Scenes:
         path, mask_path = self.pairs[index]
         image, mask = read_image(path), np.array(read_image(mask_path, None))
         if mask.ndim != 2 or mask.dtype != np.uint8:
-            raise UsageError('%s is not a mask: it must hold one number of 8 bits a pixel' % mask_path)
+            raise UsageError(f'{mask_path} is not a mask: it must hold one number of 8 bits a pixel')
         if mask.shape[::-1] != image.size:
             raise UsageError('%s is %d x %d, its image %d x %d: prepare the tree again'
                              % ((mask_path,) + mask.shape[::-1] + image.size))
         if mask.max() > self.num_classes:
-            raise UsageError('%s has the class %d, of %d: give another --num-classes, or prepare the tree again'
-                             % (mask_path, mask.max(), self.num_classes))
+            raise UsageError(f'{mask_path} has the class {mask.max()}, of {self.num_classes}: give another '
+                             '--num-classes, or prepare the tree again')
         return image, Image.fromarray(mask)
 
 
@@ -87,7 +87,7 @@ def read_image(path, mode='RGB'):
             return image.convert(mode) if mode else image.copy()
     except Exception as error:  # Pillow has many kinds, one for each format's damages
         reason = 'it is empty' if os.path.isfile(path) and not os.path.getsize(path) else error
-        raise UsageError('%s is not an image that can be read (%s)' % (path, reason)) from error
+        raise UsageError(f'{path} is not an image that can be read ({reason})') from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -164,8 +164,8 @@ class TrainStream:
         self.options = dict(base_size=base_size, crop_size=crop_size, scales=scales, mirror=mirror)
         self.updates_per_epoch = len(scenes) // batch_size
         if not self.updates_per_epoch:
-            raise UsageError('--batch-size %d: there are only %d training images; give a smaller one'
-                             % (batch_size, len(scenes)))
+            raise UsageError(f'--batch-size {batch_size}: there are only {len(scenes)} training images; give a '
+                             'smaller one')
 
     def reseed(self, seed):
         """Take other orders and draws from the next epoch on."""

@@ -55,7 +55,7 @@ def protocol(kind, base_size=0, crop_size=0):
     if kind == 'whole':
         return 'protocol: whole images at their own size, one scale'
     return 'protocol: long side to %d times %s, windows of %d x %d, each with its flip' % (
-        base_size, ', '.join('%g' % scale for scale in SCALES), crop_size, crop_size)
+        base_size, ', '.join(f'{scale:g}' for scale in SCALES), crop_size, crop_size)
 
 
 def normalise(pixels):
@@ -87,7 +87,7 @@ def evaluate_crops(net, stream, devices, precision, num_classes, beat=lambda: No
     while pending:
         read()
     if confusion.num_images != stream.num_images:
-        raise RuntimeError('%d of %d validation images were counted' % (confusion.num_images, stream.num_images))
+        raise RuntimeError(f'{confusion.num_images} of {stream.num_images} validation images were counted')
     return confusion.metrics()
 
 

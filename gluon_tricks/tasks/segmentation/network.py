@@ -127,6 +127,6 @@ def choose_norm(syncbn, devices):
     if len(devices) == 1:
         return nn.BatchNorm, None, '--syncbn: one device has the statistics of the whole batch already'
     if any(device.device_type == 'cpu' for device in devices):
-        raise UsageError('--syncbn with %d CPU devices: MXNet\'s synchronised batch normalisation hangs there; take '
-                         'one CPU device, which has the whole batch\'s statistics, or drop --syncbn' % len(devices))
+        raise UsageError(f"--syncbn with {len(devices)} CPU devices: MXNet's synchronised batch normalisation hangs "
+                         "there; take one CPU device, which has the whole batch's statistics, or drop --syncbn")
     return mx.gluon.contrib.nn.SyncBatchNorm, {'num_devices': len(devices)}, ''

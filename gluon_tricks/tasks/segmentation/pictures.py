@@ -10,7 +10,7 @@ from gluoncv.utils.viz import get_color_pallete
 
 def names_of(classes):
     """ADE20K's names where there are 150 classes, else numbers from 1, as in the masks."""
-    return ADE20KSegmentation.CLASSES if classes == 150 else ['class %d' % (each + 1) for each in range(classes)]
+    return ADE20KSegmentation.CLASSES if classes == 150 else [f'class {each + 1}' for each in range(classes)]
 
 
 def shares(labels):
@@ -38,5 +38,5 @@ def picture(image, labels, names):
         left, top = 2 * width + edge, edge + row * line
         colour = tuple(colours[3 * (label + first):3 * (label + first + 1)])
         draw.rectangle((left, top, left + 11, top + 11), fill=colour, outline='black')
-        draw.text((left + 18, top), '%4.1f %%  %s' % (100 * share, names[label].split(',')[0]), 'black', font)
+        draw.text((left + 18, top), f'{100 * share:4.1f} %  {names[label].split(",")[0]}', 'black', font)
     return result

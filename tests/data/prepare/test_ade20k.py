@@ -21,7 +21,7 @@ def test_gluoncv_reads_the_tree(tmp_path, capsys):
     assert mask.shape[-2:] == (40, 40) and int(mask.asnumpy().min()) == -1 and int(mask.asnumpy().max()) == 3
     assert len(ADE20KSegmentation(str(tmp_path / 'ade'), split='val', mode='testval')) == 3
     facts = json.loads((tmp_path / 'ade' / 'ade20k.certificate.json').read_text())
-    assert facts['sets']['training']['images_by_class'] == {'thing %d' % each: 6 for each in range(1, 5)}
+    assert facts['sets']['training']['images_by_class'] == {f'thing {each}': 6 for each in range(1, 5)}
 
 
 @pytest.mark.parametrize('changes, part', [

@@ -33,7 +33,7 @@ def test_prepare_demo_says_what_it_wrote(digits, capsys):
 
 def test_prepare_folder(digits, tmp_path, capsys):
     assert main(['prepare', 'folder', str(digits), '--out', str(tmp_path / 'records')]) == 0
-    assert 'train    1433 images, 10 classes: %s' % (tmp_path / 'records' / 'train.rec') in capsys.readouterr().out
+    assert f'train    1433 images, 10 classes: {tmp_path / "records" / "train.rec"}' in capsys.readouterr().out
     assert check_records(str(tmp_path / 'records' / 'val.rec'), str(tmp_path / 'records' / 'val.idx')) == 364
 
 
@@ -86,7 +86,7 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(name, tmp_path)
                 place = archives / part / str(each % 3)
                 place.mkdir(parents=True, exist_ok=True)
                 from support.records import make_jpeg
-                (place / ('%d.JPEG' % each)).write_bytes(make_jpeg(each % 3, each))
+                (place / (f'{each}.JPEG')).write_bytes(make_jpeg(each % 3, each))
         words = [str(archives), '--resize', '60']
 
     def start(out):
@@ -98,7 +98,7 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(name, tmp_path)
     lasts, kills, inside = time.time() - started, 0, 0
     expected = digest(tmp_path / 'whole')
     for attempt in range(60):
-        out = 'killed%d' % attempt
+        out = f'killed{attempt}'
         for first in (True, False, False):
             started, process = time.time(), start(out)
             try:
@@ -113,5 +113,5 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(name, tmp_path)
         assert digest(tmp_path / out) == expected
         if kills >= 20:
             break
-    print('%s: %d kills, %d of them with work under way' % (name, kills, inside))
+    print(f'{name}: {kills} kills, {inside} of them with work under way')
     assert kills >= 20 and inside >= 5

@@ -7,7 +7,7 @@ import pytest
 from gluon_tricks.data.prepare import extract as extracting
 from gluon_tricks.errors import UsageError
 
-MEMBERS = {'top/a/%d.txt' % number: b'%d' % number for number in range(200)}
+MEMBERS = {f'top/a/{number}.txt': b'%d' % number for number in range(200)}
 MEMBERS['other/b.txt'] = b''
 
 
@@ -21,7 +21,7 @@ def extract(out, members=MEMBERS, check=lambda folder, processes: {'checked': Tr
 
 
 def words(facts):
-    return ['%s' % facts['checked']]
+    return [f'{facts["checked"]}']
 
 
 class Stop(BaseException):

@@ -16,7 +16,7 @@ def write_tree(folder, train=6, val=3, classes=('ant', 'bee')):
         for i in range(number):
             place = folder / part / classes[i % len(classes)]
             place.mkdir(parents=True, exist_ok=True)
-            (place / ('%d.JPEG' % i)).write_bytes(make_jpeg(i % 2, i))
+            (place / (f'{i}.JPEG')).write_bytes(make_jpeg(i % 2, i))
     return folder
 
 
@@ -86,7 +86,7 @@ def test_hidden_folders_are_no_classes_and_other_files_are_told(tmp_path, capsys
     (name / 'picture.webp').write_bytes(b'x')
     assert not any(each.startswith('.') for each in pack_folder(str(tree), str(tmp_path / 'a')).classes)
     assert prepare.main(['folder', str(tree), '--out', str(tmp_path / 'b'), '--processes', '1']) == 0
-    assert 'left out: 1 files that are not JPEG or PNG, such as %s' % (name / 'picture.webp') in capsys.readouterr().out
+    assert f'left out: 1 files that are not JPEG or PNG, such as {name / "picture.webp"}' in capsys.readouterr().out
 
 
 def test_links_to_files_are_images_and_nothing_else_is(tmp_path):
@@ -97,9 +97,9 @@ def test_links_to_files_are_images_and_nothing_else_is(tmp_path):
     assert records.check_records(*pack_folder(str(tree), out).files['train']) == 7
     for number, make in enumerate((lambda path: path.symlink_to('/dev/zero'), lambda path: os.mkfifo(str(path)),
                                    lambda path: path.mkdir(), lambda path: path.symlink_to('nowhere'))):
-        path = tree / 'train' / 'bee' / ('odd%d.jpg' % number)
+        path = tree / 'train' / 'bee' / (f'odd{number}.jpg')
         make(path)
-        with pytest.raises(UsageError, match='odd%d.jpg cannot be read' % number):
+        with pytest.raises(UsageError, match=f'odd{number}.jpg cannot be read'):
             pack_folder(str(tree), out)
         if path.is_dir():
             path.rmdir()

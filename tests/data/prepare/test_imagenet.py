@@ -25,7 +25,7 @@ def test_records_of_the_three_archives(tmp_path, capsys):
     train, val = (by_name(str(tmp_path / 'out' / part)) for part in ('train', 'val'))
     assert train['n01000000/n01000000_0.JPEG'] == 0 and train['n03000000/n03000000_10.JPEG'] == 2
     # image 1 has ILSVRC2012_ID 1, which is n03000000, the last of the sorted ids
-    assert [val['ILSVRC2012_val_%08d.JPEG' % number] for number in (1, 2, 3, 4)] == [2, 0, 1, 2]
+    assert [val[f'ILSVRC2012_val_{number:08d}.JPEG'] for number in (1, 2, 3, 4)] == [2, 0, 1, 2]
     for part, number in (('train', 18), ('val', 9)):
         assert check_records(str(tmp_path / 'out' / (part + '.rec')), str(tmp_path / 'out' / (part + '.idx'))) == number
         problems, facts = verify(str(tmp_path / 'out' / (part + '.rec')))
@@ -62,7 +62,7 @@ def test_the_label_map_is_the_published_one(tmp_path):
     wnids, _, found = prepare_imagenet.read_devkit(str(tmp_path / 'devkit.tar.gz'))
     assert wnids == ids and found == truth
     assert sorted(wnids.values()) == synset
-    (tmp_path / 'val.tar').write_bytes(tar_bytes({'ILSVRC2012_val_%08d.JPEG' % (number + 1): b'\xff\xd8'
+    (tmp_path / 'val.tar').write_bytes(tar_bytes({f'ILSVRC2012_val_{number + 1:08d}.JPEG': b'\xff\xd8'
                                                   for number in range(300)}))
     items = prepare_imagenet.val_items(str(tmp_path / 'val.tar'), wnids, found, sorted(wnids.values()))
     assert [synset[label] for _, label, _ in items] == [ids[number] for number in truth]

@@ -17,8 +17,8 @@ def test_records_of_each_published_layout(tmp_path, layout):
     assert prepare(tmp_path / 'out', write_places365(tmp_path / 'archives', layout)) == 0
     train, val, test = (by_name(str(tmp_path / 'out' / part)) for part in ('train', 'val', 'test'))
     assert len(train) == 12 and train['a/airfield/00000002.jpg'] == 0 and train['y/yard/00000001.jpg'] == 2
-    assert val == {'Places365_val_%08d.jpg' % number: (number - 1) % 3 for number in range(1, 8)}
-    assert list(test) == ['Places365_test_%08d.jpg' % number for number in range(1, 8)]  # in the server's order
+    assert val == {f'Places365_val_{number:08d}.jpg': (number - 1) % 3 for number in range(1, 8)}
+    assert list(test) == [f'Places365_test_{number:08d}.jpg' for number in range(1, 8)]  # in the server's order
     for part in ('train', 'val', 'test'):
         assert verify(str(tmp_path / 'out' / (part + '.rec')))[0] == []
     facts = certificate.read(str(tmp_path / 'out' / 'train.rec'))

@@ -45,9 +45,9 @@ def test_a_bad_image_is_named_whatever_it_does_to_the_process(part, code, tmp_pa
 def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
     prefix = str(tmp_path / 'x')
     pack([(make_jpeg(0, i), 0, str(i)) for i in range(4)], prefix)
-    code = ('import os, signal, sys; sys.path.insert(0, %r); from gluon_tricks.data.records.crash import watch; '
-            'watch([(%r, %r)], "python train.py --resume auto"); os.kill(os.getpid(), signal.SIGSEGV); '
-            'import time; time.sleep(60)' % (str(ROOT), prefix + '.rec', prefix + '.idx'))
+    code = (f'import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.data.records.crash import '
+            f'watch; watch([({prefix + ".rec"!r}, {prefix + ".idx"!r})], "python train.py --resume auto"); '
+            'os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(60)')
     done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
     assert done.stderr.decode().strip().endswith('resume from the last checkpoint with python train.py --resume auto')
@@ -56,9 +56,9 @@ def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
 def test_a_crash_of_a_program_without_checkpoints_speaks_of_none(tmp_path):
     prefix = str(tmp_path / 'x')
     pack([(make_jpeg(0, i), 0, str(i)) for i in range(4)], prefix)
-    code = ('import os, signal, sys; sys.path.insert(0, %r); from gluon_tricks.data.records.crash import watch; '
-            'watch([(%r, %r)]); os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(60)'
-            % (str(ROOT), prefix + '.rec', prefix + '.idx'))
+    code = (f'import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.data.records.crash import '
+            f'watch; watch([({prefix + ".rec"!r}, {prefix + ".idx"!r})]); os.kill(os.getpid(), signal.SIGSEGV); '
+            'import time; time.sleep(60)')
     done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
     assert b'start the same command again' in done.stderr and b'checkpoint' not in done.stderr
@@ -121,15 +121,15 @@ DAMAGES = {
         (40, 40, 8, 255, 0xc0), (40, 40, 8, 3, 0xc2), (40, 40, 8, 3, 0xc3), (40, 40, 8, 3, 0xc9), (40, 40, 8, 3, 0xca),
         (41, 65535, 8, 3, 0xc0), (65535, 40, 8, 3, 0xc0), (65535, 1, 8, 3, 0xc0), (9000, 9000, 8, 3, 0xc0),
         (9500, 9500, 8, 3, 0xc0), (65535, 65535, 8, 3, 0xc0)]}
-DAMAGES.update({'PNG of %s' % (header,): _png(*header) for header in [
+DAMAGES.update({f'PNG of {header}': _png(*header) for header in [
     (0, 40, 8, 2, 0, 0, 0), (40, 0, 8, 2, 0, 0, 0), (2 ** 31 - 1, 1, 8, 2, 0, 0, 0),
     (2 ** 32 - 1, 2 ** 32 - 1, 8, 2, 0, 0, 0),
     (1, 2 ** 31 - 1, 1, 0, 0, 0, 0), (40, 40, 3, 2, 0, 0, 0), (40, 40, 8, 7, 0, 0, 0), (40, 40, 8, 3, 0, 0, 0),
     (40, 40, 16, 2, 0, 0, 0), (40, 40, 8, 2, 1, 0, 0), (40, 40, 8, 2, 0, 1, 0), (40, 40, 8, 2, 0, 0, 1),
     (40, 40, 8, 2, 0, 0, 9),
     (9000, 9000, 8, 2, 0, 0, 0), (9500, 9500, 1, 0, 0, 0, 0), (90000, 1000, 8, 0, 0, 0, 0)]})
-DAMAGES.update({'PNG cut at %d' % cut: _png(cut=cut) for cut in (4, 8, 12, 20, 24, 33, 40, 60, 1000)})
-DAMAGES.update({'PNG changed at %d' % place: _png(flip=place) for place in (8, 12, 16, 29, 33, 37, 41, 50, 500)})
+DAMAGES.update({f'PNG cut at {cut}': _png(cut=cut) for cut in (4, 8, 12, 20, 24, 33, 40, 60, 1000)})
+DAMAGES.update({f'PNG changed at {place}': _png(flip=place) for place in (8, 12, 16, 29, 33, 37, 41, 50, 500)})
 DAMAGES.update({'segment %x of %d' % pair: _marker(*pair) for pair in [
     (0xe1, 0), (0xe1, 1), (0xe1, 2), (0xe1, 65535), (0xe0, 0), (0xfe, 65535), (0xc4, 2), (0xdb, 3), (0xdd, 4),
     (0xd9, 2), (0xda, 12), (0x00, 2), (0xff, 2)]})
@@ -183,11 +183,10 @@ def test_a_damaged_image_is_named_or_decodes(kind, tmp_path):
 def test_evaluate_ends_with_a_figure_or_a_sentence(kind, tmp_path):
     """Whatever MXNet does at the image: it decodes it, raises an error or dies of it."""
     damaged(tmp_path, kind)
-    code = ('import sys; sys.path.insert(0, %r); from gluon_tricks.__main__ import main; '
-            'from gluon_tricks.models import zoo; net = zoo.get_model(zoo.DEMO, classes=4); net.initialize(); '
-            'zoo.know_shapes(net, 32); net.save_parameters("x.params"); '
-            'sys.exit(main(["evaluate", "x.params", "--model", zoo.DEMO, "--num-classes", "4", "--rec-val", "x.rec", '
-            '"--num-gpus", "0"]))' % str(ROOT))
+    code = (f'import sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.__main__ import main; from '
+            'gluon_tricks.models import zoo; net = zoo.get_model(zoo.DEMO, classes=4); net.initialize(); '
+            'zoo.know_shapes(net, 32); net.save_parameters("x.params"); sys.exit(main(["evaluate", "x.params", '
+            '"--model", zoo.DEMO, "--num-classes", "4", "--rec-val", "x.rec", "--num-gpus", "0"]))')
     done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), capture_output=True,
                           timeout=120)
     last = (done.stderr.decode().strip().splitlines() or [''])[-1]

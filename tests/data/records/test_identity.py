@@ -65,7 +65,7 @@ def test_files_are_known_by_names_sizes_and_order(tmp_path):
 
     def of_folder(folder, *numbers):
         root = str(tmp_path / folder)
-        return identity.of_files(root, [(root + '/%d.jpg' % number, root + '/%d.png' % number) for number in numbers])
+        return identity.of_files(root, [(root + f'/{number}.jpg', root + f'/{number}.png') for number in numbers])
     before = of_folder('a', 1, 2)
     assert before['images'] == 2 and of_folder('b', 1, 2) == before
     assert of_folder('a', 2, 1) != before and of_folder('a', 1) != before

@@ -24,7 +24,7 @@ def test_images_are_packed_untouched_and_shuffled(packed):
     assert order != sorted(order)
     lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
     assert [float(label) for _, label, _ in lines] == order
-    assert all(name == 'image%d' % float(label) for _, label, name in lines)
+    assert all(name == f'image{float(label)}' for _, label, name in lines)
     assert records.check_records(packed + '.rec', packed + '.idx') == len(records.read_index(packed + '.idx')[0]) == 12
 
 
@@ -91,7 +91,7 @@ def many(tmp_path, monkeypatch):
     (tmp_path / 'images').mkdir()
     items = []
     for i in range(60):
-        path = tmp_path / 'images' / ('%d.JPEG' % i)
+        path = tmp_path / 'images' / (f'{i}.JPEG')
         path.write_bytes(make_jpeg(i % 4, i))
         items.append((str(path), i % 4, path.name))
     packing.pack(items, str(tmp_path / 'whole' / 'x'))
@@ -155,7 +155,7 @@ def test_stopped_at_every_write_it_goes_on_to_the_same_bytes(many, tmp_path, mon
                 raise error
             real(source, target)
 
-        prefix = str(tmp_path / ('run%d' % point))
+        prefix = str(tmp_path / (f'run{point}'))
         with monkeypatch.context() as patch:
             patch.setattr(os, 'replace', replace)
             try:
@@ -204,7 +204,7 @@ def test_finished_shards_are_not_made_again(many, stopped, monkeypatch):
 @pytest.mark.parametrize('shard', [0, 1, 2])
 def test_a_growing_file_that_a_power_cut_emptied_is_made_again(shard, many, stopped):
     (items, expected), prefix = many, stopped(3)
-    with open(prefix + '.parts/%06d.json' % shard) as stream:
+    with open(prefix + f'.parts/{shard:06d}.json') as stream:
         start = json.load(stream)['start']
     with open(prefix + '.parts/.rec', 'r+b') as stream:
         stream.seek(start)
@@ -268,15 +268,15 @@ def test_resized_images_are_those_of_im2rec(side, tmp_path):
     """The same bytes as the script in MXNet's wheel writes, which GluonCV's guide has people use."""
     (tmp_path / 'tree' / 'a').mkdir(parents=True)
     for i in range(6):
-        (tmp_path / 'tree' / 'a' / ('%d.jpg' % i)).write_bytes(make_jpeg(i % 4, i, 40))
-    lines = ''.join('%d\t%d\ta/%d.jpg\n' % (i, i, i) for i in range(6))
+        (tmp_path / 'tree' / 'a' / (f'{i}.jpg')).write_bytes(make_jpeg(i % 4, i, 40))
+    lines = ''.join(f'{i}\t{i}\ta/{i}.jpg\n' for i in range(6))
     (tmp_path / 'theirs.lst').write_text(lines)
     code = ('import gluon_tricks.compat, runpy, sys; sys.argv = ["im2rec", "--resize", "%d", %r, %r]; '
             'runpy.run_path(%r, run_name="__main__")'
             % (side, str(tmp_path / 'theirs'), str(tmp_path / 'tree'),
                os.path.join(os.path.dirname(mx.__file__), 'tools', 'im2rec.py')))
     subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), check=True, stdout=subprocess.DEVNULL)
-    packing.pack([(str(tmp_path / 'tree' / 'a' / ('%d.jpg' % i)), i, '%d.jpg' % i) for i in range(6)],
+    packing.pack([(str(tmp_path / 'tree' / 'a' / (f'{i}.jpg')), i, f'{i}.jpg') for i in range(6)],
                  str(tmp_path / 'ours'), shuffle=False, resize=side)
     assert (tmp_path / 'ours.rec').read_bytes() == (tmp_path / 'theirs.rec').read_bytes()
     assert (tmp_path / 'ours.idx').read_bytes() == (tmp_path / 'theirs.idx').read_bytes()

@@ -29,10 +29,8 @@ def test_a_killed_worker_is_told():
 
 def test_workers_end_with_a_killed_parent(tmp_path):
     """No orphans: each writes its process id, and is gone soon after the parent was killed."""
-    script = ('import sys, time; sys.path.insert(0, %r)\n'
-              'from gluon_tricks.data.records.pool import ordered\n'
-              'if __name__ == "__main__":\n'
-              '    list(ordered(time.sleep, [(0.1,)] * 600, 2))\n' % str(ROOT))
+    script = (f'import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom gluon_tricks.data.records.pool import '
+              'ordered\nif __name__ == "__main__":\n    list(ordered(time.sleep, [(0.1,)] * 600, 2))\n')
     (tmp_path / 'script.py').write_text(script)
     parent = subprocess.Popen([sys.executable, str(tmp_path / 'script.py')])
 
@@ -40,7 +38,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
         found = []
         for name in os.listdir('/proc'):
             try:
-                with open('/proc/%s/stat' % name) as stat, open('/proc/%s/cmdline' % name) as line:
+                with open(f'/proc/{name}/stat') as stat, open(f'/proc/{name}/cmdline') as line:
                     words = stat.read().rsplit(')', 1)[1].split()
                     if int(words[1]) == parent.pid and words[0] != 'Z' and 'spawn_main' in line.read():
                         found.append(int(name))
@@ -59,7 +57,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
 
     def alive(pid):
         try:
-            with open('/proc/%d/stat' % pid) as stat:
+            with open(f'/proc/{pid}/stat') as stat:
                 return stat.read().rsplit(')', 1)[1].split()[0] != 'Z'
         except OSError:
             return False

@@ -69,17 +69,17 @@ def damage(rec, idx, kind):
     elif kind == 'negative':
         lines[4] = '4\t-8'
     elif kind == 'enormous':
-        lines[4] = '4\t%d' % 10 ** 30
+        lines[4] = f'4\t{10 ** 30}'
     elif kind == 'beyond the end':
-        lines[4] = '4\t%d' % (len(data) + 400)
+        lines[4] = f'4\t{len(data) + 400}'
     elif kind == 'misaligned':
-        lines[4] = '4\t%d' % (offsets[4] + 2)
+        lines[4] = f'4\t{offsets[4] + 2}'
     elif kind == 'shifted':
-        lines[4] = '4\t%d' % (offsets[4] + 4)
+        lines[4] = f'4\t{offsets[4] + 4}'
     elif kind == 'twice':
-        lines[4] = '4\t%d' % offsets[5]
+        lines[4] = f'4\t{offsets[5]}'
     elif kind == 'key twice':
-        lines[4] = '5\t%d' % offsets[4]
+        lines[4] = f'5\t{offsets[4]}'
     elif kind == 'line missing':
         del lines[4]
     open(rec, 'wb').write(data)
@@ -114,7 +114,7 @@ def test_damages_are_named(kind, parts, packed):
 @pytest.mark.parametrize('suffix', ['.rec', '.idx'])
 def test_a_missing_file_is_named(suffix, packed):
     os.remove(packed + suffix)
-    with pytest.raises(UsageError, match='set%s is missing' % suffix.replace('.', '[.]')):
+    with pytest.raises(UsageError, match=f'set{suffix.replace(".", "[.]")} is missing'):
         records.check_records(packed + '.rec', packed + '.idx')
     os.mkdir(packed + suffix)
     with pytest.raises(UsageError, match='is missing'):
@@ -123,7 +123,7 @@ def test_a_missing_file_is_named(suffix, packed):
 
 def test_an_index_may_be_in_any_order_and_written_on_windows(packed):
     lines = open(packed + '.idx').read().splitlines()
-    open(packed + '.idx', 'w', newline='').write(''.join('%s\r\n' % line for line in reversed(lines)))
+    open(packed + '.idx', 'w', newline='').write(''.join(f'{line}\r\n' for line in reversed(lines)))
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
 
 
@@ -167,7 +167,7 @@ def test_the_damaged_record_is_found(packed):
         stream.write(bytes(int(offsets[10] - offsets[9]) - 8 - 24 - 2))
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
     sentence = records.find_bad_record(packed + '.rec', packed + '.idx')
-    assert 'record 9 at offset %d' % offsets[9] in sentence and 'cannot be decoded' in sentence
+    assert f'record 9 at offset {offsets[9]}' in sentence and 'cannot be decoded' in sentence
 
 
 def test_a_record_is_read_up_to_its_own_end(packed):
@@ -198,11 +198,11 @@ def test_an_image_of_too_many_pixels_is_named(kind, tmp_path):
         packing.pack([(make_jpeg(0, 0), 0, 'a.jpg'), (content, 1, 'b.jpg')], prefix)
     blocks = [records.record(key, 0, image) for key, image in enumerate([make_jpeg(0, 0), content, make_jpeg(0, 1)])]
     (tmp_path / 'x.rec').write_bytes(b''.join(blocks))
-    (tmp_path / 'x.idx').write_text('0\t0\n1\t%d\n2\t%d\n' % (len(blocks[0]), len(blocks[0] + blocks[1])))
+    (tmp_path / 'x.idx').write_text(f'0\t0\n1\t{len(blocks[0])}\n2\t{len(blocks[0] + blocks[1])}\n')
     files = str(tmp_path / 'x.rec'), str(tmp_path / 'x.idx')
     with pytest.raises(UsageError, match='record 1 at offset .* is an image of .* more than 90 million'):
         records.check_records(*files)
-    assert 'record 1 at offset %d is an image of' % len(blocks[0]) in records.find_bad_record(*files)
+    assert f'record 1 at offset {len(blocks[0])} is an image of' in records.find_bad_record(*files)
     problems, _ = verify.verify(*files)
     assert [(problem.key, 'more than 90 million' in problem.what) for problem in problems] == [(1, True)]
 

@@ -101,15 +101,15 @@ def damage(rec, kind):
     elif kind == 'negative label':
         rewrite(rec, {5: (-1.0, image)})
     elif kind == 'index elsewhere':
-        index(lines[:5] + ['5\t%d\n' % (at + 40)] + lines[6:])
+        index(lines[:5] + [f'5\t{at + 40}\n'] + lines[6:])
     elif kind == 'index swapped':
-        index(lines[:5] + ['5\t%d\n' % offsets[6], '6\t%d\n' % at] + lines[7:])
+        index(lines[:5] + [f'5\t{offsets[6]}\n', f'6\t{at}\n'] + lines[7:])
     elif kind == 'index beyond':
-        index(lines[:5] + ['5\t%d\n' % (os.path.getsize(rec) + 4)] + lines[6:])
+        index(lines[:5] + [f'5\t{os.path.getsize(rec) + 4}\n'] + lines[6:])
     elif kind == 'duplicate key':
-        index(lines[:6] + ['5\t%d\n' % offsets[6]] + lines[7:])
+        index(lines[:6] + [f'5\t{offsets[6]}\n'] + lines[7:])
     elif kind == 'same place':
-        index(lines[:6] + ['6\t%d\n' % at] + lines[7:])
+        index(lines[:6] + [f'6\t{at}\n'] + lines[7:])
     elif kind == 'class without images':
         content = open(rec, 'rb').read()
         rewrite(rec, {int(key): (1.0, image) for key, place in zip(keys, offsets)
@@ -138,7 +138,7 @@ def test_damages_are_found_and_named(rec, kind, certified, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if part in line]
     assert lines
     if key is not None:
-        assert any(line.startswith('record %d ' % key) and name.get(str(key), '') in line and ' at offset ' in line
+        assert any(line.startswith(f'record {key} ') and name.get(str(key), '') in line and ' at offset ' in line
                    for line in lines)
     assert before == (os.path.exists(certificate.path_of(rec)) and open(certificate.path_of(rec)).read())
 
@@ -161,7 +161,7 @@ def test_strange_but_whole_images_are_no_alarm(tmp_path):
     holds_magic = make_jpeg(0, 0) + b'\0' * (-len(make_jpeg(0, 0)) % 4) + struct.pack('<I', MAGIC) * 2
     images = [cmyk_jpeg(), cv2.imencode('.png', pixels)[1].tobytes(), progressive, grey, holds_magic,
               make_jpeg(0, 0) + b'rubbish after the end' * 3]
-    pack([(image, i % 2, 'n%d.JPEG' % i) for i, image in enumerate(images)], str(tmp_path / 'x'))
+    pack([(image, i % 2, f'n{i}.JPEG') for i, image in enumerate(images)], str(tmp_path / 'x'))
     problems, facts = verify(str(tmp_path / 'x.rec'))
     assert problems == []
     assert facts['quirks'] == {'png': ['n1.JPEG'], 'cmyk': ['n0.JPEG']}
@@ -219,7 +219,7 @@ def test_records_without_a_line_are_named_and_kept(rec, tmp_path, lost, certifie
     problems, _ = verify(rec, drop=str(tmp_path / 'clean.rec'))
     named = [problem for problem in problems if problem.offset is not None]
     assert [problem.offset for problem in named] == [offsets[row] for row in lost]
-    assert all('a record at offset %d is not in the index' % each.offset in each.what for each in named)
+    assert all(f'a record at offset {each.offset} is not in the index' in each.what for each in named)
     assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 12
     if certified:
         assert sorted(line.split('\t')[2] for line in open(str(tmp_path / 'clean.lst'))) == before
@@ -240,7 +240,7 @@ def test_a_record_without_a_line_behind_a_damaged_one_is_found(rec, tmp_path):
     change(rec, offsets[7], b'\0')  # has none
     said = {problem.offset: problem.what for problem in verify(rec, drop=str(tmp_path / 'clean.rec'))[0]}
     assert 'does not begin' in said[offsets[5]] and 'not in the index' in said[offsets[6]]
-    assert said[offsets[7]] == 'the %d bytes at offset %d are not a record' % (offsets[8] - offsets[7], offsets[7])
+    assert said[offsets[7]] == f'the {offsets[8] - offsets[7]} bytes at offset {offsets[7]} are not a record'
     assert 'not in the index' in said[offsets[8]]
     assert check_records(str(tmp_path / 'clean.rec'), str(tmp_path / 'clean.idx')) == 10
 
@@ -276,7 +276,7 @@ def test_a_certificate_without_a_field_is_damaged(rec, field, capsys):
         open(certificate.path_of(rec), 'w').write(json.dumps(changed))
         assert main(['verify', rec]) == 2
         err = capsys.readouterr().err
-        assert 'is not a certificate (it lacks %s' % field in err and 'remove it' in err
+        assert f'is not a certificate (it lacks {field}' in err and 'remove it' in err
 
 
 @pytest.mark.parametrize('quirks', [{}, {'png': []}, {'png': [], 'cmyk': None}, {'png': [[]], 'cmyk': []}])
@@ -369,6 +369,6 @@ def test_a_truncated_image_is_seen_although_gluoncv_wants_it_accepted(rec, monke
 
 def test_it_needs_no_mxnet(rec):
     """So that it starts at once, and a damaged file cannot reach MXNet."""
-    code = ('import sys; from gluon_tricks.__main__ import main; code = main(["verify", %r]); '
-            'assert "mxnet" not in sys.modules; sys.exit(code)' % rec)
+    code = (f'import sys; from gluon_tricks.__main__ import main; code = main(["verify", {rec!r}]); assert "mxnet" '
+            'not in sys.modules; sys.exit(code)')
     assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.DEVNULL).returncode == 0

@@ -92,7 +92,7 @@ def test_no_more_is_read_than_a_record_has(rec):
     lines = open(stem(rec) + '.idx').read().splitlines(True)
     os.truncate(rec, os.path.getsize(rec) + 2 ** 36)
     open(stem(rec) + '.idx', 'w').write(''.join(lines))
-    assert 'is followed by %d bytes' % 2 ** 36 in record_file.find_bad_record(rec, stem(rec) + '.idx')
+    assert f'is followed by {2 ** 36} bytes' in record_file.find_bad_record(rec, stem(rec) + '.idx')
     offset = int(lines[-1].split()[1])
     (looked,) = verify_record.look(rec, [(offset, os.path.getsize(rec))])
     assert looked.problem is None and looked.end == os.path.getsize(rec) - 2 ** 36

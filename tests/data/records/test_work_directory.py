@@ -32,6 +32,6 @@ def test_nothing_made_leaves_nothing(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     with parts(str(tmp_path / 'x.parts'), 'plan', 'x'):
-        with pytest.raises(UsageError, match='x is being written by process %d on ' % os.getpid()):
+        with pytest.raises(UsageError, match=f'x is being written by process {os.getpid()} on '):
             with parts(str(tmp_path / 'x.parts'), 'plan', 'x'):
                 pass

@@ -58,7 +58,7 @@ def test_picture_and_line_round_alike(score, percent, tmp_path, monkeypatch):
         np.array([0]), np.array([score], 'float32'), np.array([[2.0, 2, 30, 30]])))
     _, ((_, found),) = draw_detections(None, np.zeros((60, 60, 3), 'uint8'), None, 1.0, mx.cpu(), None, ('cat',),
                                        str(tmp_path), 'a.jpg')
-    assert words == ['cat %s' % percent] and '%.0f%%' % (100 * found) == percent
+    assert words == [f'cat {percent}'] and f'{100 * found:.0f}%' == percent
 
 
 def test_classes_stand_beside_the_weights(tmp_path):

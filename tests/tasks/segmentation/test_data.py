@@ -45,7 +45,7 @@ def same_size(number):
             pixels = np.random.RandomState(each).randint(0, CLASSES + 1, (40, 40 + 5 * each % 5)).astype('uint8')
             stream = io.BytesIO()
             Image.fromarray(pixels).save(stream, 'PNG')
-            changes['annotations/%s/ADE_%s_%08d.png' % (part, short, each)] = stream.getvalue()
+            changes[f'annotations/{part}/ADE_{short}_{each:08d}.png'] = stream.getvalue()
     return changes
 
 
