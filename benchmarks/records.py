@@ -31,7 +31,8 @@ def make_tree(folder, images):
         part = 'train' if number < images else 'val'
         place = os.path.join(folder, part, f'class{number % 10}')
         os.makedirs(place, exist_ok=True)
-        smooth = cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('float32'), (500, 375), interpolation=cv2.INTER_CUBIC)
+        smooth = cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('float32'), (500, 375),
+                            interpolation=cv2.INTER_CUBIC)
         pixels = np.clip(smooth + rng.normal(0, 6, (375, 500, 1)), 0, 255).astype('uint8')
         cv2.imwrite(os.path.join(place, f'{number}.jpg'), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
 

@@ -68,7 +68,8 @@ def record_flags(folder):
 
 def commands(arguments, model, folder):
     """{name: (command, environment)} of GluonCV's script and ours."""
-    common = record_flags(folder) + ['--use-rec', '--model', model, '--mode', 'hybrid', '--batch-size', str(arguments.batch_size),
+    common = record_flags(folder) + ['--use-rec', '--model', model, '--mode', 'hybrid', '--batch-size',
+                                     str(arguments.batch_size),
                         '--num-epochs', '1', '--lr', '0.01', '--log-interval', '2', '--last-gamma']
     if model.startswith('resnet18'):
         common.remove('--last-gamma')  # GluonCV's basic block has no such option
@@ -91,7 +92,8 @@ def paper_commands(arguments, folder):
     runs = [(f'B, batch {size}, {dtype}', 'resnet50_v1b', size, dtype)
             for size in arguments.batch_sizes for dtype in ['float32'] + arguments.dtypes]
     runs += [(f'{name}, batch {arguments.batch_size}, float32', model, arguments.batch_size, 'float32')
-             for name, model in (('v1', 'resnet50_v1'), ('B', 'resnet50_v1b'), ('C', 'resnet50_v1c'), ('D', 'resnet50_v1d'))]
+             for name, model in (('v1', 'resnet50_v1'), ('B', 'resnet50_v1b'), ('C', 'resnet50_v1c'),
+                                 ('D', 'resnet50_v1d'))]
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0', '--use-rec', '--mode', 'hybrid',
             '--num-epochs', '1', '--lr', '0.01']
     return {name: (ours + record_flags(folder) + ['--model', model, '--batch-size', str(size), '--dtype', dtype,

@@ -36,7 +36,8 @@ def parser():
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'decode_threads', 'num_gpus')
+    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'decode_threads',
+                 'num_gpus')
     run = os.path.expanduser(arguments.params)
     if os.path.isdir(run):
         from gluon_tricks.training import checkpoint
@@ -53,7 +54,8 @@ def main(argv):
                                               arguments.decode_threads, arguments.gluoncv_padding)
     result = {'params': facts['params'], 'model': facts['model'], 'records': records, 'dtype': dtype,
               'emulated': low_precision.emulated, 'resize': int(math.ceil(facts['input_size'] / facts['crop_ratio'])),
-              'crop': facts['input_size'], 'interpolation': 'bilinear', 'top1': metrics['top1'], 'top5': metrics['top5'],
+              'crop': facts['input_size'], 'interpolation': 'bilinear', 'top1': metrics['top1'],
+              'top5': metrics['top5'],
               'num_images': metrics['num_images'], 'loss': metrics['loss']}
     if padded:
         result['gluoncv_padding'] = {key: padded[0][key] for key in ('top1', 'top5', 'num_images')}

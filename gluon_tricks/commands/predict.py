@@ -13,7 +13,8 @@ from gluon_tricks.noise import quiet
 
 def parser():
     result = Parser(prog='python -m gluon_tricks predict', description=__doc__.split('``: ')[1])
-    result.add_argument('images', nargs='*', metavar='IMAGE', help='image files; without --params, the SAVE_DIR of a run '
+    result.add_argument('images', nargs='*', metavar='IMAGE',
+                        help='image files; without --params, the SAVE_DIR of a run '
                         'in front of them')
     result.add_argument('--params', help='a .params file (with --model), or the SAVE_DIR of a run')
     result.add_argument('--out', metavar='DIR', help='of a detector or a segmentation network: write a '
@@ -25,7 +26,8 @@ def parser():
     result.add_argument('--crop-ratio', type=float, help='crop over resized short side (default: 0.875)')
     result.add_argument('--top', type=int, default=5, help='how many classes (default: 5)')
     result.add_argument('--places-submission', metavar='FILE',
-                        help='write the five classes of each image of --rec-test, as Places365\'s test server wants them')
+                        help="write the five classes of each image of --rec-test, as Places365's test server wants "
+                             'them')
     result.add_argument('--rec-test', metavar='FILE.rec', help='test images of `prepare places365 --test`')
     result.add_argument('--batch-size', type=int, default=32, help='images at a time of --rec-test (default: 32)')
     result.add_argument('--json', action='store_true', help='print a JSON list')

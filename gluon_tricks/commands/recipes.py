@@ -26,7 +26,8 @@ def card(recipe):
         return ', '.join(f'{key} {value}' for key, value in values.items() if value is not None) or 'none'
 
     devices = '' if recipe.config.num_gpus else ' on one device'
-    same = [other.name for other in recipes.RECIPES.values() if other.config == recipe.config and other.name != recipe.name]
+    same = [other.name for other in recipes.RECIPES.values()
+            if other.config == recipe.config and other.name != recipe.name]
     facts = [('row', ', '.join(part for part in (recipe.table, recipe.column, recipe.heading) if part)),
              ('starts from', recipe.above), ('change', recipe.change), ('paper', figures(recipe.paper)),
              ('GluonCV', figures(recipe.gluoncv)),
@@ -58,7 +59,8 @@ def _folded(config):
 def transfer_listing(rows):
     """The table of the rows of tables 8 and 9, and of their demos."""
     lines = ['%-26s %-36s %s' % ('recipe', 'base trained by --recipe', 'paper')]
-    lines += ['%-26s %-36s %s' % (recipe.name, recipe.base, ' '.join('%.2f' % value for value in _figures(recipe).values()))
+    lines += ['%-26s %-36s %s' % (recipe.name, recipe.base,
+                                  ' '.join('%.2f' % value for value in _figures(recipe).values()))
               for recipe in rows]
     return '\n'.join(lines)
 
@@ -97,5 +99,6 @@ def main(argv):
         print(listing(chosen))
         print('\ntop-1 and top-5 in percent\n')
         print(transfer_listing(others))
-        print('\nmAP (Table 8), pixAcc and mIoU (Table 9) in percent\n\n`python -m gluon_tricks recipes NAME` tells more')
+        print('\nmAP (Table 8), pixAcc and mIoU (Table 9) in percent')
+        print('\n`python -m gluon_tricks recipes NAME` tells more')
     return 0

@@ -7,7 +7,8 @@ from gluon_tricks.config import segmentation as configuration
 from gluon_tricks.errors import UsageError, exit_code
 from gluon_tricks.noise import quiet
 
-DESCRIPTION = 'Train an FCN on ADE20K from a classifier\'s weights, and measure or show what it does (section 6.2, Table 9).'
+DESCRIPTION = ("Train an FCN on ADE20K from a classifier's weights, and measure or show what it does (section 6.2, "
+               'Table 9).')
 
 
 def main(argv=None):
@@ -56,8 +57,8 @@ class Weights:
             manifest = checkpoint.read(folder)
             self.path, classes = os.path.join(folder, 'net.params'), manifest.get('classes')
             self.backbone = manifest['config'].get('backbone')
-            if not isinstance(classes, (list, type(None))) or not isinstance(self.backbone, (str, type(None))) or not all(
-                    isinstance(name, str) for name in classes or []):
+            named = isinstance(classes, (list, type(None))) and all(isinstance(name, str) for name in classes or [])
+            if not named or not isinstance(self.backbone, (str, type(None))):
                 raise UsageError(f'--params {path}: the manifest in {folder} has no names of classes, or none of a '
                                  'backbone; give its net.params')
             self.classes = classes

@@ -71,8 +71,8 @@ class RCNNConfig(options.Options):
                                      at_least=0, at_most=1)
     momentum: float = option(0.9, 'momentum', group='training', at_least=0, below=1)
     wd: float = option(0.0005, 'weight decay', group='training', at_least=0)
-    clip_gradient: float = option(5.0, 'each number of the gradient is kept within plus and minus this (0: off); 5 made '
-                                  'the published numbers', group='advanced', at_least=0)
+    clip_gradient: float = option(5.0, 'each number of the gradient is kept within plus and minus this (0: off); 5 '
+                                  'made the published numbers', group='advanced', at_least=0)
     amp: bool = option(False, 'the same as --dtype float16', group='training')
     disable_hybridization: bool = option(False, 'do not compile the network', group='advanced')
     static_alloc: bool = option(False, 'compile it with fixed memory', group='advanced')

@@ -216,7 +216,7 @@ class Options:
         """The plain command of this run, as a user would type it; start: other words for `python PROGRAM`."""
         return ' '.join([start or 'python ' + self.PROGRAM] + [shlex.quote(word) for word in self.arguments()])
 
-    def going_on(self) -> str:
+    def resume_command(self) -> str:
         """The command that resumes this run from its last checkpoint, with the interpreter and the program that run."""
         typed = sys.argv[0] if os.path.basename(sys.argv[0]) == os.path.basename(self.PROGRAM) else self.PROGRAM
         return self.replace(resume='auto').command(f'{interpreter()} {shlex.quote(typed)}')

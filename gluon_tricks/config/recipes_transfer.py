@@ -61,8 +61,9 @@ def _all():
 
 
 # Cards with digits: mirrored ones would be others, and there are no small ones. The drop is late, as is the demo's end.
-_DEMO: Dict[str, Any] = dict(network='resnet10_v1d_demo', data_dir='runs/demo-scenes/voc', image_short=120, image_max_size=160,
-             no_mirror=True, clip_gradient=0.0, rpn_channel=64, anchor_scales=(2.0, 3.0, 4.0), rpn_train_pre_nms=600,
+_DEMO: Dict[str, Any] = dict(network='resnet10_v1d_demo', data_dir='runs/demo-scenes/voc', image_short=120,
+                             image_max_size=160, no_mirror=True,
+             clip_gradient=0.0, rpn_channel=64, anchor_scales=(2.0, 3.0, 4.0), rpn_train_pre_nms=600,
              rpn_train_post_nms=200, rpn_test_pre_nms=600, rpn_test_post_nms=100, rpn_min_size=8, num_sample=16,
              loader_processes=0, total_batch_size=4, num_epochs=6, lr=0.02, lr_decay_epoch='5', lr_warmup=100,
              log_interval=50)

@@ -21,7 +21,7 @@ def open_data(config, batch_size, workers):
         return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
                                                                                 'and there is no validation']}
     files = _find_files(config, workers)
-    watch([files['train'], files['val']], config.going_on())
+    watch([files['train'], files['val']], config.resume_command())
     classes, notices = _check_files(config, files)
     normalise = Normalise(config.rgb_mean, config.rgb_std)
     train_stream = TrainStream(

@@ -88,6 +88,6 @@ def main(argv=None):
         print(json.dumps({'model': model, 'input_size': input_size, 'params': params, 'macs': macs}))
     else:
         print(f'{model}, one image of {input_size} x {input_size} pixels')
-        print('  parameters     %15s   %8.2f M  (trainable)' % ('{:,}'.format(params), params / 1e6))
-        print('  multiply-adds  %15s   %8.3f G  (convolution and dense layers)' % ('{:,}'.format(macs), macs / 1e9))
+        print('  parameters     %15s   %8.2f M  (trainable)' % (f'{params:,}', params / 1e6))
+        print('  multiply-adds  %15s   %8.3f G  (convolution and dense layers)' % (f'{macs:,}', macs / 1e9))
     return 0

@@ -78,8 +78,8 @@ class DetectionLog:
         return f'{self._prefix}_best.params'
 
     def result_line(self, result, best):
-        return 'Result: mAP %.2f %% (VOC 2007, 11 points) of %d images after epoch %d (best: %.2f %% after epoch %d)' % (
-            result['map_voc07'], result['num_images'], result['epoch'], best['map_voc07'], best['epoch'])
+        return ('Result: mAP %.2f %% (VOC 2007, 11 points) of %d images after epoch %d (best: %.2f %% after epoch %d)'
+                % (result['map_voc07'], result['num_images'], result['epoch'], best['map_voc07'], best['epoch']))
 
     def batch_line(self, epoch, batch, speed, metrics, lr, wait):
         return '[Epoch %d][Batch %d], Speed: %.3f samples/sec, %s, lr=%g, wait=%.1f%%' % (

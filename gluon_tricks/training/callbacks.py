@@ -109,8 +109,8 @@ class Log(Callback):
     def _line(self, state, progress, metrics):
         speed, wait = progress.speed, progress.wait
         self.record.line(self.task.batch_line(state.epoch, progress.batch, speed, metrics, state.lr, wait))
-        self.record.event('batch', epoch=state.epoch, batch=progress.batch, update=state.update, lr=state.lr, speed=speed,
-                          wait=wait, skipped=state.scaler.skipped if state.scaler else 0,
+        self.record.event('batch', epoch=state.epoch, batch=progress.batch, update=state.update, lr=state.lr,
+                          speed=speed, wait=wait, skipped=state.scaler.skipped if state.scaler else 0,
                           scale=state.scaler.scale if state.scaler else 1.0, **metrics)
         self.record.progress(metrics=metrics)
 

@@ -106,7 +106,7 @@ class Run:
         """Raise UsageError where SAVE_DIR is not the directory any more that this run has begun to write."""
         if self.lock and not self.lock.holds():
             raise UsageError(f'--save-dir {self.config.save_dir} was removed, moved or replaced while the run wrote '
-                             'there: the run is ended; put it back and go on with --resume auto, or start again')
+                             'there: the run is ended; put it back and resume with --resume auto, or start again')
 
     def train(self, setup):
         """Algorithm 1, with everything around it; returns the Result.
@@ -120,8 +120,8 @@ class Run:
         if self.resumed:
             self._check_fits(*self.resumed, setup, kept)
         record = Silence(config) if workers.rank else Record(config, self._check)
-        resume_by = config.going_on() + ('' if workers.number == 1 else ', under the same launcher')
-        with self._recording(record, resume_by), Guard(config.save_dir, config.stall_minutes, resume_by) as guard:
+        command = config.resume_command() + ('' if workers.number == 1 else ', under the same launcher')
+        with self._recording(record, command), Guard(config.save_dir, config.stall_minutes, command) as guard:
             self._introduce(setup, record)
             keeper = Keeper(config, setup.task, record, kept, self.resumed, workers.rank)
             self._fit(setup, record, keeper, guard, kept)
@@ -142,8 +142,8 @@ class Run:
                      updates_per_epoch=setup.updates_per_epoch, **setup.facts)
 
     @contextlib.contextmanager
-    def _recording(self, record, resume_by):
-        """Around a run: whatever ends it stands in the record, and goes on as Diverged, Stopped or UsageError."""
+    def _recording(self, record, resume_command):
+        """Around a run: whatever ends it is recorded, and raised as Diverged, Stopped or UsageError."""
         try:
             yield
         except Diverged as error:
@@ -153,8 +153,8 @@ class Run:
         except (Stopped, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             record.finish('interrupted', reason=str(stopped))
-            record.line('stopped by %s%s: go on with %s' % (
-                stopped, f', {record.last_checkpoint} is saved' if record.last_checkpoint else '', resume_by))
+            record.line('stopped by %s%s: resume with %s' % (
+                stopped, f', {record.last_checkpoint} is saved' if record.last_checkpoint else '', resume_command))
             raise stopped from error
         except UsageError as error:
             with contextlib.suppress(UsageError):  # what ended the run matters more than what cannot be written now
@@ -199,7 +199,7 @@ class Run:
                                    'or resume from there' % (error, path or 'none yet')) from None
                 resumed = path, checkpoint.read(path)
                 self._check_fits(*resumed, setup, kept)
-                record.line(f'{error}: back to {path}, to go on with other draws ({rewinds} of at most '
+                record.line(f'{error}: back to {path}, to continue with other draws ({rewinds} of at most '
                             f'{config.max_rewinds} times)')
                 record.event('rewind', reason=str(error), checkpoint=path, rewinds=rewinds)
 

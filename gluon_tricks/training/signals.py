@@ -36,11 +36,12 @@ class Guard:
     `asked` is the first one's number, 0 before; the loop looks at it after each update. Where it may `interrupt`, as
     before the first update and in evaluation, the signal raises Stopped there and then. stall_minutes: without
     `beat()` this long, the stacks of all threads are written to SAVE_DIR/stacks.txt, and the process ends with code 4
-    (0: never). goes_on: the command that resumes. In another thread than the first one there are no signals to hear.
+    (0: never). resume_command: what the last words tell to type. In another thread than the first one there are no
+    signals to hear.
     """
 
-    def __init__(self, save_dir, stall_minutes=0.0, goes_on=''):
-        self.save_dir, self.stall, self.goes_on = save_dir, 60 * stall_minutes, goes_on
+    def __init__(self, save_dir, stall_minutes=0.0, resume_command=''):
+        self.save_dir, self.stall, self.resume_command = save_dir, 60 * stall_minutes, resume_command
         self.asked, self._interrupts, self._last, self._watches = 0, True, time.monotonic(), False
         self._owner = os.getpid()
 
@@ -124,5 +125,5 @@ class Guard:
     def _end(self, code, words):
         """End the process, whatever its other threads are at; checkpoints are whole at any time."""
         with contextlib.suppress(OSError):  # nobody may read it any more
-            os.write(2, (f'\n{words}; resume with {self.goes_on}\n').encode())
+            os.write(2, (f'\n{words}; resume with {self.resume_command}\n').encode())
         os._exit(code)

@@ -29,10 +29,10 @@ ROUNDED_FROM = 512  # multiply-adds per output, from which an emulated convoluti
 DTYPES = ('float32', 'float16', 'bfloat16')
 
 _FLOAT16 = 'float16: weights, activations and gradients are float16; masters, BatchNorm and the loss are float32'
-_EMULATED = ('float16 is emulated, for MXNet has no float16 convolution on a CPU: rounded to float16 are weights and their '
-             'gradients, the input, and the outputs (and their gradients) of %s: dense layers, and convolutions with at '
-             'least %d multiply-adds an output; the outputs of the others, of batch normalisation, additions and average '
-             'pooling, and masters, BatchNorm, the loss and all arithmetic are float32')
+_EMULATED = ('float16 is emulated, for MXNet has no float16 convolution on a CPU: rounded to float16 are weights and '
+             'their gradients, the input, and the outputs (and their gradients) of %s: dense layers, and convolutions '
+             'with at least %d multiply-adds an output; the outputs of the others, of batch normalisation, additions '
+             'and average pooling, and masters, BatchNorm, the loss and all arithmetic are float32')
 _BFLOAT16 = ('bfloat16: convolutions, dense layers and what lies between them compute in bfloat16; parameters, their '
              'gradients, BatchNorm\'s statistics and the loss are float32')
 _NO_BF16 = '; this CPU has no AVX512_BF16 instructions, float32 will be faster'

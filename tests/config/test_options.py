@@ -181,11 +181,11 @@ def test_names_that_older_versions_stored(cls, stored, now):
 def test_the_command_that_goes_on_starts_this_interpreter(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, 'argv', ['pytest'])
     monkeypatch.setenv('PATH', str(tmp_path))
-    words = shlex.split(Bread(seed=3).going_on())
+    words = shlex.split(Bread(seed=3).resume_command())
     assert os.path.abspath(words[0]) == os.path.abspath(sys.executable)
     assert words[1:] == ['bakery/bake.py', '--seed', '3', '--resume', 'auto']
     monkeypatch.setattr(sys, 'argv', ['/a b/bake.py', '--crust'])
-    assert shlex.split(Bread().going_on())[1] == '/a b/bake.py'
+    assert shlex.split(Bread().resume_command())[1] == '/a b/bake.py'
     (tmp_path / 'python').symlink_to(sys.executable)
     monkeypatch.setattr(sys, 'executable', str(tmp_path / 'python'))
     assert options.interpreter() == 'python'

@@ -131,7 +131,7 @@ def test_a_rewind_goes_on_from_there_with_other_draws(minutes, tmp_path, capsys)
     task = Diverging()
     code, weight, run = train(tmp_path, task=task, on_divergence='rewind', checkpoint_minutes=minutes)
     out = capsys.readouterr().out
-    assert code == 0 and np.isfinite(weight) and out.count('to go on with other draws (1 of at most 3 times)') == 1
+    assert code == 0 and np.isfinite(weight) and out.count('to continue with other draws (1 of at most 3 times)') == 1
     assert task.seed != 0 and task.seen[-10:] == list(range(6, 16))  # the epoch from its beginning
     manifest = json.loads((tmp_path / 'latest' / 'manifest.json').read_text())
     assert manifest['rewinds'] == 1
@@ -200,7 +200,7 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
     with Run(config) as run, console():
         run.train(Setup(task, task.net, trainer, CPU, lambda update: 0.05, 80, 4))
     out = capsys.readouterr().out
-    assert out.count('to go on with other draws') == 1 and '(1 of at most 3 times)' in out
+    assert out.count('to continue with other draws') == 1 and '(1 of at most 3 times)' in out
     back = 'epoch-0001-batch-000019' if minutes else 'epoch-0000,'
     assert back in out and task.seen.count(149) == 2
 

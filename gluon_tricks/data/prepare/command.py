@@ -52,14 +52,16 @@ def _encoding(command):
 def main(argv):
     """Prepare one data set and say what was written; returns the exit code."""
     arguments = parser().parse_args(argv)
-    for name, low, high in (('processes', 1, 1024), ('resize', 0, 10000), ('quality', 0, 100), ('seed', 0, 2 ** 32 - 1)):
+    for name, low, high in (('processes', 1, 1024), ('resize', 0, 10000), ('quality', 0, 100),
+                            ('seed', 0, 2 ** 32 - 1)):
         value = getattr(arguments, name, None)
         if value is not None and not low <= value <= high:
             raise UsageError(f'--{name} {value} must be from {low} to {high}')
     arguments.processes = arguments.processes or available_cores()
     arguments.out = os.path.expanduser(arguments.out) if arguments.out else None
     if arguments.dataset == 'folder':
-        packed = folder.pack_folder(os.path.expanduser(arguments.dir), arguments.out, arguments.processes, progress=True,
+        packed = folder.pack_folder(os.path.expanduser(arguments.dir), arguments.out, arguments.processes,
+                                    progress=True,
                                             seed=arguments.seed, resize=arguments.resize, quality=arguments.quality)
         if packed.skipped:
             print(f'left out: {len(packed.skipped)} files that are not JPEG or PNG, such as {packed.skipped[0]}')

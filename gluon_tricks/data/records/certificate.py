@@ -68,7 +68,9 @@ def path_of(rec):
 
 def classes_sha256(classes):
     """Digest of a label map, a list of names; None without one."""
-    return None if classes is None else hashlib.sha256('\n'.join(classes).encode('utf-8', 'surrogateescape')).hexdigest()
+    if classes is None:
+        return None
+    return hashlib.sha256('\n'.join(classes).encode('utf-8', 'surrogateescape')).hexdigest()
 
 
 def to_bytes(facts):

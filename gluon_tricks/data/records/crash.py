@@ -20,13 +20,13 @@ _AGAIN = 'start the same command again; if it crashes again, the cause is not in
 _handlers = []  # kept alive: C calls them
 
 
-def watch(files, going_on=None):
+def watch(files, resume_command=None):
     """From now on a crash of this process ends with a sentence that names the bad record of `files`, and code 1.
 
-    files: [(rec, idx)]; going_on: the command that resumes the run, for a crash of another cause;
+    files: [(rec, idx)]; resume_command: the command that resumes the run, for a crash of another cause;
     None for a program that has no checkpoints.
     """
-    remedy = f'resume from the last checkpoint with {going_on}' if going_on else _AGAIN
+    remedy = f'resume from the last checkpoint with {resume_command}' if resume_command else _AGAIN
     words = [sys.executable, '-c', _START % _FOLDER, '', remedy] + [path for pair in files for path in pair]
 
     def replace(number):

@@ -39,7 +39,8 @@ def assemble(config, devices, workers, notices=()):
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
     net = build_net(config, train_set, devices)
-    stream = DetectionStream(train_set, net, len(devices), config.total_batch_size, config.seed, config.loader_processes,
+    stream = DetectionStream(train_set, net, len(devices), config.total_batch_size, config.seed,
+                             config.loader_processes,
                              not config.no_mirror)
     low_precision.prepare(net)
     schedule = DetectionSchedule(config.lr, stream.updates_per_epoch, config.decay_epochs, config.lr_decay,

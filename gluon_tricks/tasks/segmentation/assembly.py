@@ -69,10 +69,10 @@ def open_data(config):
     """(training stream, evaluation stream or None, facts about the data). Raises UsageError."""
     training, names = open_scenes(config, 'training')
     threads = threads_of(config)
-    train_stream = TrainStream(training, config.total_batch_size, config.base_size, config.crop_size, config.seed, threads,
-                               config.scales, not config.no_mirror)
-    facts = {'train': len(training), 'val': 0, 'classes': names, 'identity': {'train': training.identity()}, 'notices': [
-        f'data: {len(training)} training images, {len(names)} classes']}
+    train_stream = TrainStream(training, config.total_batch_size, config.base_size, config.crop_size, config.seed,
+                               threads, config.scales, not config.no_mirror)
+    facts = {'train': len(training), 'val': 0, 'classes': names, 'identity': {'train': training.identity()},
+             'notices': [f'data: {len(training)} training images, {len(names)} classes']}
     if config.no_val:
         return train_stream, None, facts
     validation, _ = open_scenes(config, 'validation')

@@ -51,7 +51,7 @@ class Confusion:
 def protocol(kind, base_size=0, crop_size=0):
     """One line that says how the figures are measured."""
     if kind == 'crop':
-        return 'protocol: short side to {0} (bilinear), centre crop {0} x {0}, one scale'.format(crop_size)
+        return f'protocol: short side to {crop_size} (bilinear), centre crop {crop_size} x {crop_size}, one scale'
     if kind == 'whole':
         return 'protocol: whole images at their own size, one scale'
     return 'protocol: long side to %d times %s, windows of %d x %d, each with its flip' % (

@@ -46,7 +46,8 @@ class Segmentation(SegmentationLog, Task):
     def train_metrics(self):
         """{'loss'} since the last call. Waits for it."""
         rows, updates = self.sums.read()
-        return {'loss': mean_of(self.config.loss, rows.sum() / updates, self.config.total_batch_size, len(self.devices))}
+        return {'loss': mean_of(self.config.loss, rows.sum() / updates, self.config.total_batch_size,
+                                len(self.devices))}
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
