@@ -28,7 +28,7 @@ PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').g
 
 # What is run, by the beginning of its line. The other lines are in the table below.
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
-        'python -m gluon_tricks predict --params runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
+        'python -m gluon_tricks predict runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
         'python -m gluon_tricks complexity', 'python -m gluon_tricks --help', 'printf ')
 
