@@ -94,7 +94,8 @@ class Options:
     save_dir: str = option('params', 'everything the run writes goes here', free_on_resume=True)
     save_dtype: str = option('float32', 'precision of the exported .params', choices=('float32', 'float16'),
                              origin='here', group='advanced')
-    resume: str = option('', 'auto: resume from SAVE_DIR/latest if there is one; or the directory of a checkpoint',
+    resume: str = option('', 'auto: resume from the newest whole checkpoint in SAVE_DIR, if there is one; or the '
+                         'directory of a checkpoint',
                          free_on_resume=True, origin='here')
     checkpoint_minutes: float = option(0.0, 'save inside an epoch too, when the last checkpoint is X minutes old (0: '
                                        'after each epoch only)', at_least=0, free_on_resume=True, origin='here')

@@ -9,14 +9,14 @@ from gluon_tricks.data.records.record_file import check_records
 from gluon_tricks.errors import UsageError
 
 
-def open_data(config, batch_size, workers):
+def open_data(config, worker_batch_size, workers):
     """(training stream, evaluation stream or None, facts about the data) of a configuration (section 2.1).
 
-    batch_size: images of this worker's devices; it reads its share of the training images, and all for validation.
+    worker_batch_size: images of its devices; a worker reads its share of the training images, and all for validation.
     Records are taken where they are; else a folder of images is packed once. Raises UsageError.
     """
     if config.data_backend == 'synthetic':
-        stream = SyntheticStream(batch_size, config.input_size, config.num_classes,
+        stream = SyntheticStream(worker_batch_size, config.input_size, config.num_classes,
                                  config.num_training_samples // workers.number, seed=config.seed + workers.rank)
         return stream, None, {'train': config.num_training_samples, 'notices': ['synthetic data: nothing is learned, '
                                                                                 'and there is no validation']}
@@ -25,11 +25,11 @@ def open_data(config, batch_size, workers):
     classes, notices = _check_files(config, files)
     normalise = Normalise(config.rgb_mean, config.rgb_std)
     train_stream = TrainStream(
-        *files['train'], total_batch_size=batch_size, input_size=config.input_size, seed=config.seed,
+        *files['train'], worker_batch_size=worker_batch_size, input_size=config.input_size, seed=config.seed,
         threads=config.decode_threads, normalise=normalise, worker=workers.rank, num_workers=workers.number,
         num_classes=config.num_classes, augmentation=Augmentation(
             min_area=config.min_area, mirror=not config.no_mirror, jitter=config.jitter, pca_noise=config.pca_noise))
-    eval_stream = EvalStream(*files['val'], total_batch_size=batch_size, input_size=config.input_size,
+    eval_stream = EvalStream(*files['val'], worker_batch_size=worker_batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, normalise=normalise, threads=config.decode_threads,
                              num_classes=config.num_classes)
     images = len(train_stream.reader)

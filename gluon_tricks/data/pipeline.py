@@ -154,17 +154,18 @@ class Augmentation:
 class TrainStream:
     """Training batches whose order and augmentations depend on (seed, epoch) alone.
 
-    rec, idx: files that `record_file.check_records` has passed. total_batch_size: over all devices. threads: that
+    rec, idx: files that `record_file.check_records` has passed. worker_batch_size: over its devices. threads: that
     decode. augmentation: an Augmentation, steps 2 to 5. normalise: step 6 (None: `Normalise()`). worker, num_workers:
     with several processes each reads its own share of the file, `num_images` of them. num_classes: labels are below it
     (None: not checked). Raises UsageError when there are fewer images than one batch.
 
-    An epoch has N // total_batch_size updates; the images that are left over, others in each epoch, are not seen in it.
+    An epoch has N // worker_batch_size updates; the images that are left over, others in each epoch, are not seen in
+    it.
     """
 
-    def __init__(self, rec, idx, total_batch_size, input_size, seed, threads=1, augmentation=Augmentation(),
+    def __init__(self, rec, idx, worker_batch_size, input_size, seed, threads=1, augmentation=Augmentation(),
                  normalise=None, worker=0, num_workers=1, num_classes=None):
-        self.total_batch_size, self.seed, self.worker = total_batch_size, seed, worker
+        self.worker_batch_size, self.seed, self.worker = worker_batch_size, seed, worker
         self.normalise = normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
                              **augmentation.steps())
@@ -172,19 +173,19 @@ class TrainStream:
         smallest = min(last - first for first, last in shares)
         self.first, last = shares[worker]
         self.num_images = last - self.first
-        self.updates_per_epoch = smallest // total_batch_size  # the same for all workers: they wait for each other
+        self.updates_per_epoch = smallest // worker_batch_size  # the same for all workers: they wait for each other
         if self.updates_per_epoch == 0:
             raise UsageError(f'{rec} holds {smallest} images for each worker, fewer than one batch of '
-                             f'{total_batch_size}: give a smaller --batch-size')
+                             f'{worker_batch_size}: give a smaller --batch-size')
 
     def reseed(self, seed):
         """Take other orders and draws from the next epoch on."""
         self.seed = seed
 
     def epoch(self, epoch, first=0):
-        """Generator of the Batches of `total_batch_size` images from batch `first` of `updates_per_epoch` on; each
+        """Generator of the Batches of `worker_batch_size` images from batch `first` of `updates_per_epoch` on; each
         image at most once."""
-        size, seen = self.total_batch_size, first * self.total_batch_size
+        size, seen = self.worker_batch_size, first * self.worker_batch_size
         rows = self.first + np.random.RandomState([self.seed, epoch, self.worker]).permutation(self.num_images)
         seed = int(np.random.RandomState(self.seed).randint(2 ** 31)) + epoch * len(self.reader) + self.first
         return read_batches(self.reader, rows[seen:self.updates_per_epoch * size], size, self.normalise, seed + seen)
@@ -193,25 +194,25 @@ class TrainStream:
 class EvalStream:
     """Validation images, each once: ``batches()`` yields (Batch, valid); rows after `valid` only fill the batch up.
 
-    Every batch has `total_batch_size` rows, so that a compiled network keeps its shape; `num_images` is the sum of
+    Every batch has `worker_batch_size` rows, so that a compiled network keeps its shape; `num_images` is the sum of
     `valid`. normalise, num_classes: as of TrainStream. Paper: short side to 256, centre crop 224; here: short side to
     ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation, where the
     first images fill up the last batch and count twice.
     """
 
-    def __init__(self, rec, idx, total_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
+    def __init__(self, rec, idx, worker_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
                  gluoncv_padding=False, num_classes=None):
-        self.total_batch_size, self.normalise = total_batch_size, normalise or Normalise()
+        self.worker_batch_size, self.normalise = worker_batch_size, normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
                              resize=int(math.ceil(input_size / crop_ratio)), inter_method=1)
-        batches = -(-len(self.reader) // total_batch_size)
-        self.rows = np.arange(batches * total_batch_size) % len(self.reader)
+        batches = -(-len(self.reader) // worker_batch_size)
+        self.rows = np.arange(batches * worker_batch_size) % len(self.reader)
         self.num_images = len(self.rows) if gluoncv_padding else len(self.reader)
 
     def batches(self):
-        """Generator of (Batch of `total_batch_size` rows, number of its rows that count)."""
+        """Generator of (Batch of `worker_batch_size` rows, number of its rows that count)."""
         left = self.num_images
-        for batch in read_batches(self.reader, self.rows, self.total_batch_size, self.normalise):
+        for batch in read_batches(self.reader, self.rows, self.worker_batch_size, self.normalise):
             yield batch, min(left, batch.size)
             left -= batch.size
 
@@ -219,16 +220,16 @@ class EvalStream:
 class SyntheticStream:
     """One random batch again and again: measures the speed of training without data."""
 
-    def __init__(self, total_batch_size, input_size, classes, num_images, seed=0):
+    def __init__(self, worker_batch_size, input_size, classes, num_images, seed=0):
         self.num_images = num_images
-        self.updates_per_epoch = num_images // total_batch_size
+        self.updates_per_epoch = num_images // worker_batch_size
         if self.updates_per_epoch == 0:
-            raise UsageError(f'--num-training-samples {num_images} is fewer than one batch of {total_batch_size}: '
+            raise UsageError(f'--num-training-samples {num_images} is fewer than one batch of {worker_batch_size}: '
                              'give a smaller --batch-size')
         rng = np.random.RandomState(seed)
-        self.batch = Batch([mx.nd.array(rng.normal(size=(total_batch_size, 3, input_size, input_size)),
+        self.batch = Batch([mx.nd.array(rng.normal(size=(worker_batch_size, 3, input_size, input_size)),
                                         dtype='float32')],
-                           [mx.nd.array(rng.randint(classes, size=total_batch_size), dtype='float32')])
+                           [mx.nd.array(rng.randint(classes, size=worker_batch_size), dtype='float32')])
 
     def reseed(self, seed):
         """The batch stays what it is."""

@@ -30,7 +30,7 @@ from gluon_tricks.models import params_file
 
 FORMAT = 2
 _NAME = re.compile(r'epoch-([0-9]{4,9})(?:-batch-([0-9]{6,9}))?')
-_REQUIRED, _OPTIONAL = {'net.params', 'optimizer.params'}, {'devices.params'}
+FILES = {'net.params': True, 'optimizer.params': True, 'devices.params': False}  # whether each checkpoint has it
 _LARGEST_MANIFEST = 1 << 24  # bytes
 _BAD_DISK = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)  # to try again does not help
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
@@ -210,7 +210,7 @@ def _is_complete(manifest):
     files, epoch, batch = manifest.get('files'), manifest.get('epoch'), manifest.get('batch')
     return (type(epoch) is int and epoch >= 0 and (batch is None or type(batch) is int and batch >= 0)
             and isinstance(manifest.get('config'), dict) and isinstance(files, dict)
-            and _REQUIRED <= set(files) <= _REQUIRED | _OPTIONAL
+            and {name for name in FILES if FILES[name]} <= set(files) <= set(FILES)
             and all(isinstance(facts, dict) and isinstance(facts.get('sha256'), str) for facts in files.values()))
 
 

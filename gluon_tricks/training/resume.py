@@ -1,6 +1,7 @@
 """The checkpoint that a run resumes from, and whether every field of it fits the run, before anything is written.
 
-A manifest whose digest agrees was written whole, but by whom is not known: it may be another program's, or forged.
+It compares; `state.TrainState.restore` puts back. A manifest whose digest agrees was written whole, but by whom is not
+known: it may be another program's, or forged.
 """
 import math
 import os

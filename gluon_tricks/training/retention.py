@@ -75,7 +75,7 @@ class Keeper:
             self.best = dict({key: value for key, value in metrics.items() if isinstance(value, (int, float))},
                              epoch=epoch, checkpoint=name)
         self.metrics, self.epoch = metrics, epoch
-        manifest = self._manifest(state.figures())
+        manifest = self._manifest(state.manifest_fields())
         path = checkpoint.save(directory, name, state.arrays(), manifest)
         if better:
             checkpoint.point(directory, 'best', name)
@@ -90,7 +90,7 @@ class Keeper:
         Every worker calls it: each has its own running statistics and sums, which the first one writes.
         """
         self._saved = time.monotonic()
-        arrays, figures = state.arrays(inside=True), state.figures(inside=True)
+        arrays, figures = state.arrays(inside=True), state.manifest_fields(inside=True)
         if self.rank:
             return None
         self.record.check()

@@ -1,4 +1,4 @@
-"""What a run changes: the one list of what a checkpoint keeps and a resume puts back."""
+"""What an update changes: the one list of what a checkpoint keeps of it and a resume puts back."""
 import os
 import re
 import time
@@ -17,7 +17,7 @@ from gluon_tricks.tricks.low_precision import all_finite
 
 
 class TrainState:
-    """Weights, optimizer, counters and draws of a run.
+    """Weights, optimizer and counters of a run, and the seeds of its draws, which are computed, not stored.
 
     net, trainer: the network and its gluon.Trainer; sums: the task's `sums.Sums`; devices: list of mx.Context;
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers; seed: the
@@ -37,7 +37,10 @@ class TrainState:
     # -- one update -------------------------------------------------------------------------------------------------
 
     def begin_update(self):
-        """Count an update and return its number, from 1 over the whole run; seed dropout and sampling by it."""
+        """Count an update and return its number, from 1 over the whole run; seed MXNet's draws by it.
+
+        Those are dropout and a detector's samples; mixup draws from NumPy (`Classification.draw`).
+        """
         self.progress.count(self.total_batch_size)
         self.update = self.epoch * self.updates_per_epoch + self.progress.batch
         mx.random.seed(draw_seed((self.data_seed + 104729 * self.workers.rank) % 2 ** 31, self.update))
@@ -90,20 +93,23 @@ class TrainState:
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def arrays(self, inside=False):
-        """{file name: {name: NDArray}} of a checkpoint after an epoch, or inside it: then every worker must ask."""
+        """{file name: {name: NDArray}} of a checkpoint after an epoch, or inside it: then every worker must ask.
+
+        `checkpoint.FILES` has the names.
+        """
         files = {'net.params': net_arrays(self.net, self.trainer),
                  'optimizer.params': get_states(self.trainer) or {'empty': mx.nd.zeros(1)},
                  'devices.params': device_statistics(self.net, self.workers if inside else None)}
         return {name: arrays for name, arrays in files.items() if arrays}
 
-    def figures(self, inside=False):
-        """The manifest's fields beside the arrays, JSON values; inside an epoch every worker must ask."""
-        figures = {'epoch': self.epoch, 'batch': None, 'rewinds': self.rewinds, 'monitor': self.monitor.state(),
-                   'scaler': self.scaler.state() if self.scaler else None}
+    def manifest_fields(self, inside=False):
+        """What the manifest holds of it, JSON values; inside an epoch every worker must ask."""
+        fields = {'epoch': self.epoch, 'batch': None, 'rewinds': self.rewinds, 'monitor': self.monitor.state(),
+                  'scaler': self.scaler.state() if self.scaler else None}
         if inside:
-            figures.update(batch=self.progress.batch, progress=self.progress.state(),
-                           sums=self.sums.of_workers(self.workers))
-        return figures
+            fields.update(batch=self.progress.batch, progress=self.progress.state(),
+                          sums=self.sums.of_workers(self.workers))
+        return fields
 
     def restore(self, path, manifest, rewinds=0):
         """Put back the checkpoint `path`, whose manifest `checkpoint.read` gave.

@@ -16,7 +16,10 @@ class Task:
         raise NotImplementedError
 
     def preprocess(self, batch, update):
-        """List of shards, one a device, each an argument of `loss`; draws depend on the seed and `update` alone."""
+        """List of shards, one a device, each an argument of `loss`.
+
+        Draws depend on the seed, `update` and the worker alone.
+        """
         raise NotImplementedError
 
     def loss(self, shard):

@@ -11,7 +11,8 @@
 * With others: commutes with label smoothing; the teacher of a distillation sees the mixed images; with CutMix one of
   the two is drawn for each batch.
 
-Draws come from the caller's ``numpy.random.RandomState``, once a batch, on the host.
+`tasks.classification.task` calls it (``draw``, ``_shard``): lam is drawn once for the batch of a worker, partners once
+for each of its devices, on the host, from a ``numpy.random.RandomState`` of the update.
 """
 from typing import Sequence
 
@@ -40,8 +41,8 @@ def sample_lam(alpha: float, rng: np.random.RandomState) -> float:
     return float(rng.beta(alpha, alpha)) if alpha > 0 else 1.0
 
 
-def sample_partner(batch_size: int, rng: np.random.RandomState, pairs: str = 'random') -> np.ndarray:
-    """The index of each image's partner in its batch, (B,) int.
+def sample_partner(size: int, rng: np.random.RandomState, pairs: str = 'random') -> np.ndarray:
+    """The index of each image's partner in its device's part of the batch, of `size` images: (size,) int.
 
     Paper: random pairs (``pairs`` 'random', a permutation). GluonCV: the reversed batch ('reverse'; nothing drawn).
     Raises `UsageError` for another ``pairs``.
@@ -54,9 +55,9 @@ def sample_partner(batch_size: int, rng: np.random.RandomState, pairs: str = 'ra
     [2, 1, 0]
     """
     if pairs == 'random':
-        return rng.permutation(batch_size)
+        return rng.permutation(size)
     if pairs == 'reverse':
-        return np.arange(batch_size)[::-1]
+        return np.arange(size)[::-1]
     raise UsageError(f'pairs (={pairs!r}) must be one of {", ".join(PAIRS)}: give --mixup-pairs one of them')
 
 

@@ -30,7 +30,7 @@ def test_images_are_seen_as_in_validation(tmp_path):
     path = tmp_path / 'a.jpg'
     path.write_bytes(make_jpeg(1, 3, size=60))
     pack([(path.read_bytes(), 1, 'a')], str(tmp_path / 'one'))
-    stream = EvalStream(str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx'), total_batch_size=1, input_size=32,
+    stream = EvalStream(str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx'), worker_batch_size=1, input_size=32,
                         crop_ratio=0.875, normalise=Normalise(MEAN, STD), threads=1)
     (batch, valid), = list(stream.batches())
     ours = preprocess(str(path), 32, 0.875, MEAN, STD).asnumpy()
@@ -72,11 +72,11 @@ def test_a_photograph_is_turned_as_in_training_and_validation(orientation, jfif,
     side = min(ours.shape[:2])
     top, left = (ours.shape[0] - side) // 2, (ours.shape[1] - side) // 2
     files, plain = (str(tmp_path / 'one.rec'), str(tmp_path / 'one.idx')), Normalise((0, 0, 0), (1, 1, 1))
-    (batch, _), = EvalStream(*files, total_batch_size=1, input_size=side, crop_ratio=1, normalise=plain).batches()
+    (batch, _), = EvalStream(*files, worker_batch_size=1, input_size=side, crop_ratio=1, normalise=plain).batches()
     np.testing.assert_array_equal(batch.data[0].asnumpy()[0].transpose(1, 2, 0),
                                   ours[top:top + side, left:left + side])
     # of a whole image and square crops there is none that fits: its centre is trained on
-    stream = TrainStream(*files, total_batch_size=1, input_size=side, seed=0, normalise=plain,
+    stream = TrainStream(*files, worker_batch_size=1, input_size=side, seed=0, normalise=plain,
                          augmentation=Augmentation(jitter=0, pca_noise=0, mirror=False, min_area=1, max_ratio=1.0))
     (trained,) = [each.data[0].asnumpy()[0].transpose(1, 2, 0).astype('int64') for each in stream.epoch(0)]
     assert np.abs(trained - ours[top:top + side, left:left + side]).max() <= 2

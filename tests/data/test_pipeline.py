@@ -48,7 +48,7 @@ def epoch_of(stream, epoch):
     """(images, labels) of an epoch as arrays, one row per image."""
     images, labels = [], []
     for batch in stream.epoch(epoch):
-        assert batch.size == stream.total_batch_size
+        assert batch.size == stream.worker_batch_size
         (x, y), = batch.shards(CPU)
         images.append(x.asnumpy())
         labels.append(y.asnumpy())
@@ -64,7 +64,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import TrainStream
 
 for rec, idx in (sys.argv[2:4], sys.argv[4:6]):
-    stream = TrainStream(rec, idx, total_batch_size=32, input_size=32, seed=0, threads=int(sys.argv[1]))
+    stream = TrainStream(rec, idx, worker_batch_size=32, input_size=32, seed=0, threads=int(sys.argv[1]))
     whole, crops, once = hashlib.sha256(), collections.defaultdict(list), True
     for epoch in range(4):
         seen = []
@@ -93,7 +93,7 @@ def test_the_stream(tmp_path):
 
 def test_an_epoch_does_not_depend_on_those_before(sets):
     def stream(seed):
-        return TrainStream(*sets(60), total_batch_size=12, input_size=24, seed=seed, threads=2)
+        return TrainStream(*sets(60), worker_batch_size=12, input_size=24, seed=seed, threads=2)
 
     first = stream(3)
     bytes_of = [hashlib.sha256(epoch_of(first, epoch)[0].tobytes()).hexdigest() for epoch in range(3)]
@@ -108,7 +108,7 @@ def test_an_epoch_does_not_depend_on_those_before(sets):
 @pytest.mark.parametrize('batch', [1, 7, 20, 64, 70])
 def test_an_epoch_from_within(batch, sets):
     """What a resumed run reads has the same bytes, wherever it begins, and whatever pieces the file is read in."""
-    stream = TrainStream(*sets(140), total_batch_size=batch, input_size=16, seed=1, threads=2)
+    stream = TrainStream(*sets(140), worker_batch_size=batch, input_size=16, seed=1, threads=2)
     x, y = epoch_of(stream, 3)
     for first in {0, 1, stream.updates_per_epoch // 2, stream.updates_per_epoch - 1, stream.updates_per_epoch}:
         found = [one.shards(CPU)[0] for one in stream.epoch(3, first)]
@@ -120,9 +120,9 @@ def test_an_epoch_from_within(batch, sets):
 
 def test_the_order_mixes_the_whole_file(sets):
     """The images of a first batch of 20 come from everywhere in a file of 140."""
-    first = [next(TrainStream(*sets(140), total_batch_size=20, input_size=16, seed=0).epoch(epoch)).label[0].asnumpy()
+    first = [next(TrainStream(*sets(140), worker_batch_size=20, input_size=16, seed=0).epoch(epoch)).label[0].asnumpy()
              for epoch in range(5)]
-    stream = EvalStream(*sets(140), total_batch_size=140, input_size=16)
+    stream = EvalStream(*sets(140), worker_batch_size=140, input_size=16)
     order = next(stream.batches())[0].shards(CPU)[0][1].asnumpy().tolist()
     for labels in first:
         rows = sorted(order.index(label) for label in labels)
@@ -135,7 +135,7 @@ def test_the_order_mixes_the_whole_file(sets):
     (60, 12, 1), (61, 12, 3), (60, 1, 4), (17, 8, 8), (60, 60, 4), (60, 7, 3), (7, 7, 7), (140, 65, 2), (140, 130, 64)])
 def test_an_epoch_is_exact(images, batch, threads, sets):
     """N // B batches, every image at most once, every image once where B divides N; rows are real images."""
-    stream = TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=5, threads=threads)
+    stream = TrainStream(*sets(images), worker_batch_size=batch, input_size=16, seed=5, threads=threads)
     assert (stream.num_images, stream.updates_per_epoch) == (images, images // batch)
     missed = collections.Counter()
     for epoch in range(2):
@@ -149,7 +149,7 @@ def test_an_epoch_is_exact(images, batch, threads, sets):
 @pytest.mark.parametrize('images, batch, workers', [(60, 6, 2), (61, 5, 3), (50, 4, 2), (61, 6, 4)])
 def test_workers_share_the_images(images, batch, workers, sets):
     """Disjoint shares, and the same number of updates for all: they wait for each other."""
-    streams = [TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=1, worker=worker,
+    streams = [TrainStream(*sets(images), worker_batch_size=batch, input_size=16, seed=1, worker=worker,
                            num_workers=workers) for worker in range(workers)]
     assert sum(stream.num_images for stream in streams) == images
     updates = min(stream.num_images for stream in streams) // batch
@@ -163,13 +163,13 @@ def test_workers_share_the_images(images, batch, workers, sets):
 @pytest.mark.parametrize('images, batch, workers', [(7, 8, 1), (17, 9, 2), (7, 1, 9)])
 def test_fewer_images_than_a_batch(images, batch, workers, sets):
     with pytest.raises(UsageError, match='--batch-size'):
-        TrainStream(*sets(images), total_batch_size=batch, input_size=16, seed=0, num_workers=workers)
+        TrainStream(*sets(images), worker_batch_size=batch, input_size=16, seed=0, num_workers=workers)
 
 
 @pytest.mark.parametrize('images, batch, threads', [(27, 8, 1), (27, 8, 2), (27, 27, 3), (27, 64, 4), (61, 6, 6), (1, 4, 2),
                                                     (60, 12, 4), (140, 70, 2), (140, 150, 3)])
 def test_evaluation_counts_every_image_once(images, batch, threads, sets):
-    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=16, threads=threads)
+    stream = EvalStream(*sets(images), worker_batch_size=batch, input_size=16, threads=threads)
     for _ in range(2):  # and again in the next evaluation
         labels = []
         for one, valid in stream.batches():
@@ -182,7 +182,7 @@ def test_evaluation_counts_every_image_once(images, batch, threads, sets):
 def test_evaluation_does_not_depend_on_the_threads(sets):
     def images(threads, batch):
         found = {}
-        for one, valid in EvalStream(*sets(111), total_batch_size=batch, input_size=24, threads=threads).batches():
+        for one, valid in EvalStream(*sets(111), worker_batch_size=batch, input_size=24, threads=threads).batches():
             x, y = (array.asnumpy()[:valid] for array in one.shards(CPU)[0])
             found.update((int(label), image.tobytes()) for image, label in zip(x, y))
         return found
@@ -195,7 +195,7 @@ def test_gluoncvs_padding_is_that_of_round_batch(images, batch, sets):
     theirs = mx.io.ImageRecordIter(path_imgrec=sets(images)[0], path_imgidx=sets(images)[1], data_shape=(3, 28, 28),
                                    batch_size=batch, resize=32, round_batch=True, preprocess_threads=1, verbose=False)
     expected = np.concatenate([one.label[0].asnumpy() for one in theirs])
-    stream = EvalStream(*sets(images), total_batch_size=batch, input_size=28, threads=2, gluoncv_padding=True)
+    stream = EvalStream(*sets(images), worker_batch_size=batch, input_size=28, threads=2, gluoncv_padding=True)
     counted = np.concatenate([one.shards(CPU)[0][1].asnumpy()[:valid] for one, valid in stream.batches()])
     assert counted.tolist() == expected.tolist()
     assert stream.num_images == len(expected)
@@ -214,7 +214,7 @@ def make_ramp(folder, images, side=200):
 
 def test_step_2_and_3_crop_and_flip(tmp_path):
     files = make_ramp(tmp_path, 600)
-    stream = TrainStream(*files, total_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
+    stream = TrainStream(*files, worker_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
                          augmentation=dataclasses.replace(PLAIN, mirror=True))
     x = np.concatenate([epoch_of(stream, epoch)[0] for epoch in range(2)])
     right, down = (x[:, 0, 25, 40] - x[:, 0, 25, 10]) / 30 * 50, (x[:, 1, 40, 25] - x[:, 1, 10, 25]) / 30 * 50
@@ -229,7 +229,7 @@ def test_step_2_and_3_crop_and_flip(tmp_path):
 
 def test_options_of_the_crop(tmp_path):
     files = make_ramp(tmp_path, 60)
-    x = epoch_of(TrainStream(*files, total_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
+    x = epoch_of(TrainStream(*files, worker_batch_size=60, input_size=50, seed=0, normalise=PIXELS,
                              augmentation=dataclasses.replace(PLAIN, min_area=0.8, max_ratio=1.0)), 1)[0]
     right, down = x[:, 0, 25, 40] - x[:, 0, 25, 10], x[:, 1, 40, 25] - x[:, 1, 10, 25]
     assert (np.abs(right - down) <= 2).all()  # squares, none of them flipped
@@ -238,7 +238,7 @@ def test_options_of_the_crop(tmp_path):
 
 def test_crops_that_never_fit_become_the_centre(tmp_path):
     """Ten times the whole area is drawn, which MXNet finds too large: it takes the centre, and does not shrink."""
-    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), total_batch_size=2, input_size=50, seed=0,
+    x, _ = epoch_of(TrainStream(*make_ramp(tmp_path, 2), worker_batch_size=2, input_size=50, seed=0,
                                 normalise=PIXELS,
                                 augmentation=dataclasses.replace(PLAIN, min_area=1, max_ratio=1.0)), 0)
     assert (x[:, 0, 25] == np.arange(75, 125)).all()
@@ -252,7 +252,7 @@ def test_step_4_and_5_colour(tmp_path):
     files = str(tmp_path / 'grey.rec'), str(tmp_path / 'grey.idx')
 
     def values(**options):
-        stream = TrainStream(*files, total_batch_size=100, input_size=16, seed=0, normalise=PIXELS,
+        stream = TrainStream(*files, worker_batch_size=100, input_size=16, seed=0, normalise=PIXELS,
                              augmentation=dataclasses.replace(PLAIN, **options))
         return epoch_of(stream, 0)[0][:, :, 8, 8]
 
@@ -268,8 +268,8 @@ def test_step_4_and_5_colour(tmp_path):
 
 def test_step_6_normalisation(sets):
     """(x - mean) / std with the paper's figures, channels R, G, B."""
-    plain = EvalStream(*sets(27), total_batch_size=27, input_size=28, normalise=PIXELS)
-    normal = EvalStream(*sets(27), total_batch_size=27, input_size=28)
+    plain = EvalStream(*sets(27), worker_batch_size=27, input_size=28, normalise=PIXELS)
+    normal = EvalStream(*sets(27), worker_batch_size=27, input_size=28)
     (x, _), (z, _) = [next(stream.batches())[0].shards(CPU)[0] for stream in (plain, normal)]
     mean = np.array([123.68, 116.779, 103.939]).reshape((1, 3, 1, 1))
     std = np.array([58.393, 57.12, 57.375]).reshape((1, 3, 1, 1))
@@ -280,7 +280,7 @@ def test_step_6_normalisation(sets):
 def test_pixels_are_those_of_image_record_iter(sets):
     """Its own step 6 is in float32, here the device's: the same bits, augmentations and all."""
     rec, idx = sets(27)
-    stream = TrainStream(rec, idx, total_batch_size=27, input_size=28, seed=3)
+    stream = TrainStream(rec, idx, worker_batch_size=27, input_size=28, seed=3)
     steps = dict(stream.reader.steps, mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12,
                  std_b=57.375)
     batch = mx.io.ImageRecordIter(path_imgrec=rec, path_imgidx=idx, batch_size=27, seed_aug=11, **steps).next()
@@ -292,11 +292,11 @@ def test_pixels_are_those_of_image_record_iter(sets):
 
 @pytest.mark.parametrize('size, resize', [(224, 256), (299, 342), (32, 37)])
 def test_validation_resizes_the_short_side(size, resize, sets):
-    assert EvalStream(*sets(7), total_batch_size=7, input_size=size).reader.steps['resize'] == resize
+    assert EvalStream(*sets(7), worker_batch_size=7, input_size=size).reader.steps['resize'] == resize
 
 
 def test_validation_takes_the_centre(tmp_path):
-    x = next(EvalStream(*make_ramp(tmp_path, 1), total_batch_size=1, input_size=175,
+    x = next(EvalStream(*make_ramp(tmp_path, 1), worker_batch_size=1, input_size=175,
                         normalise=PIXELS).batches())[0].shards(CPU)[0][0].asnumpy()[0]
     assert (x[0, 50] == np.arange(12, 187)).all() and (x[1, :, 50] == np.arange(12, 187)).all()
 
@@ -308,10 +308,10 @@ def test_images_of_every_shape_pass(tmp_path):
              for shape in shapes for suffix, channels in (('.jpg', (3,)), ('.jpg', ()), ('.png', (4,)))]
     pack(items, str(tmp_path / 'odd'))
     files = str(tmp_path / 'odd.rec'), str(tmp_path / 'odd.idx')
-    x, _ = epoch_of(TrainStream(*files, total_batch_size=12, input_size=24, seed=0, threads=2, augmentation=PLAIN,
+    x, _ = epoch_of(TrainStream(*files, worker_batch_size=12, input_size=24, seed=0, threads=2, augmentation=PLAIN,
                                 normalise=PIXELS), 0)
     assert x.shape == (12, 3, 24, 24) and (np.abs(x - 90) <= 1).all()
-    assert len(list(EvalStream(*files, total_batch_size=5, input_size=24).batches())) == 3
+    assert len(list(EvalStream(*files, worker_batch_size=5, input_size=24).batches())) == 3
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_a_batch_that_does_not_divide():
 
 def test_a_batch_that_was_used_is_not_overwritten(sets):
     """Operations that still wait in the engine see the images that were theirs."""
-    stream = TrainStream(*sets(64), total_batch_size=8, input_size=32, seed=0, threads=2)
+    stream = TrainStream(*sets(64), worker_batch_size=8, input_size=32, seed=0, threads=2)
     expected, labels = epoch_of(stream, 0)
     slow = mx.nd.random.normal(shape=(1200, 1200))
     kept = []
@@ -367,8 +367,8 @@ def test_keywords_are_known_to_mxnet(sets, monkeypatch):
     used = []
     real = mx.io.ImageRecordUInt8Iter
     monkeypatch.setattr(mx.io, 'ImageRecordUInt8Iter', lambda **options: used.append(options) or real(**options))
-    list(TrainStream(*sets(7), total_batch_size=7, input_size=16, seed=0).epoch(0))
-    list(EvalStream(*sets(7), total_batch_size=7, input_size=16).batches())
+    list(TrainStream(*sets(7), worker_batch_size=7, input_size=16, seed=0).epoch(0))
+    list(EvalStream(*sets(7), worker_batch_size=7, input_size=16).batches())
     assert len(used) == 2
     for options in used:
         assert all(f'{name} : ' in documented for name in options)
@@ -386,7 +386,7 @@ def resident():
 @pytest.mark.parametrize('stop', [None, 1], ids=['whole epochs', 'left early'])
 def test_epochs_do_not_leak(stop, sets):
     """A batch is 6 MB here: one that each epoch loses would be 120 MB."""
-    stream = TrainStream(*sets(64), total_batch_size=32, input_size=128, seed=0, threads=2)
+    stream = TrainStream(*sets(64), worker_batch_size=32, input_size=128, seed=0, threads=2)
 
     def run(epochs):
         for epoch in range(epochs):

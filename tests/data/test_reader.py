@@ -121,7 +121,7 @@ def damaged(folder, row, images=24):
 @pytest.mark.parametrize('row', [0, 5, 20])
 def test_a_damaged_image_is_named_in_training(row, tmp_path):
     files, offset = damaged(tmp_path, row)
-    stream = TrainStream(*files, total_batch_size=4, input_size=16, seed=0, threads=2)
+    stream = TrainStream(*files, worker_batch_size=4, input_size=16, seed=0, threads=2)
     for _ in range(2):
         with pytest.raises(UsageError, match=f'record {row} at offset {offset} .*cannot be decoded'):
             list(stream.epoch(0))
@@ -132,13 +132,13 @@ def test_a_failure_without_a_damaged_record(tmp_path, monkeypatch):
         raise mx.MXNetError('a stack\nof lines\nand the reason\n')
     monkeypatch.setattr(mx.io, 'ImageRecordUInt8Iter', fail)
     with pytest.raises(UsageError, match=r'each of them decodes \(and the reason\)'):
-        list(TrainStream(*packed(tmp_path), total_batch_size=7, input_size=16, seed=0).epoch(0))
+        list(TrainStream(*packed(tmp_path), worker_batch_size=7, input_size=16, seed=0).epoch(0))
 
 
 def test_a_file_that_became_shorter(tmp_path):
     pack([(make_jpeg(i % 4, i), i, str(i)) for i in range(24)], str(tmp_path / 'set'))
     files = str(tmp_path / 'set.rec'), str(tmp_path / 'set.idx')
-    stream = EvalStream(*files, total_batch_size=4, input_size=16)
+    stream = EvalStream(*files, worker_batch_size=4, input_size=16)
     offsets = read_index(files[1])[1]
     with open(files[0], 'r+b') as handle:
         handle.truncate(int(offsets[20]))
@@ -149,7 +149,7 @@ def test_a_file_that_became_shorter(tmp_path):
 def test_a_file_that_was_removed(tmp_path):
     """It is open: a run that has begun to read it goes on."""
     files = packed(tmp_path)
-    stream = TrainStream(*files, total_batch_size=12, input_size=16, seed=0)
+    stream = TrainStream(*files, worker_batch_size=12, input_size=16, seed=0)
     expected = labels_of(stream, 1)
     for path in files:
         os.remove(path)
@@ -162,9 +162,9 @@ def test_a_label_that_is_no_class_is_named(label, tmp_path):
     relabel(files[0], 5, label)
     sentence = 'record 5 at offset .* (has the label .*|does not have one label)'
     with pytest.raises(UsageError, match=sentence):
-        list(TrainStream(*files, total_batch_size=4, input_size=16, seed=0, num_classes=4).epoch(0))
+        list(TrainStream(*files, worker_batch_size=4, input_size=16, seed=0, num_classes=4).epoch(0))
     with pytest.raises(UsageError, match=sentence):
-        list(EvalStream(*files, total_batch_size=4, input_size=16, num_classes=4).batches())
+        list(EvalStream(*files, worker_batch_size=4, input_size=16, num_classes=4).batches())
 
 
 def test_a_label_list_of_im2rec(tmp_path):

@@ -40,7 +40,7 @@ def update(net, trainer, devices=(mx.cpu(0),), seed=1):
 def save(folder, epoch, net, trainer, manifest):
     """The checkpoint of an epoch; returns its path."""
     state = make_state(net, trainer, epoch)
-    return checkpoint.save(folder, checkpoint.name_of(epoch), state.arrays(), dict(state.figures(), **manifest))
+    return checkpoint.save(folder, checkpoint.name_of(epoch), state.arrays(), dict(state.manifest_fields(), **manifest))
 
 
 def make_state(net, trainer, epoch=0):

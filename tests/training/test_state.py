@@ -63,12 +63,12 @@ def inside_an_epoch():
 def test_what_it_says_is_put_back(tmp_path):
     """Figures and arrays of one state, put into another, are what that one says then, bit by bit."""
     state = inside_an_epoch()
-    figures = state.figures(inside=True)
+    figures = state.manifest_fields(inside=True)
     path = checkpoint.save(str(tmp_path), 'epoch-0002-batch-000004', state.arrays(inside=True), dict(figures, config={}))
     other = make_state(*make_net(seed=5))
     other.scaler = LossScaler()
     other.restore(path, checkpoint.read(path))
-    assert json.dumps(other.figures(inside=True), sort_keys=True) == json.dumps(figures, sort_keys=True)
+    assert json.dumps(other.manifest_fields(inside=True), sort_keys=True) == json.dumps(figures, sort_keys=True)
     for file_name, arrays in state.arrays(inside=True).items():
         restored = other.arrays(inside=True)[file_name]
         assert set(restored) == set(arrays)
@@ -80,7 +80,7 @@ def test_what_it_says_is_put_back(tmp_path):
 def test_after_a_rewind_an_epoch_begins_again_with_other_draws(tmp_path):
     state = inside_an_epoch()
     path = checkpoint.save(str(tmp_path), 'epoch-0002-batch-000004', state.arrays(inside=True),
-                           dict(state.figures(inside=True), config={}))
+                           dict(state.manifest_fields(inside=True), config={}))
     other = make_state(*make_net(seed=5))
     other.restore(path, dict(checkpoint.read(path), scaler=None), rewinds=2)
     assert (other.epoch, other.progress.batch, other.rewinds) == (2, 0, 2)

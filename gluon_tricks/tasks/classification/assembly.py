@@ -44,11 +44,11 @@ def resolve(config):
 
 def assemble(config, devices, workers, notices=()):
     """The Setup of a resolved configuration, in the paper's order. Raises UsageError."""
-    batch_size = config.batch_size * len(devices)
-    total_batch_size = batch_size * workers.number
+    worker_batch_size = config.batch_size * len(devices)
+    total_batch_size = worker_batch_size * workers.number
 
     # Section 2.1: the data
-    train_stream, eval_stream, data = open_data(config, batch_size, workers)
+    train_stream, eval_stream, data = open_data(config, worker_batch_size, workers)
     kept = {'classes': data.get('classes'),
             'data': {part: identity.of_records(*files) for part, files in data.get('files', {}).items()}}
 

@@ -55,7 +55,8 @@ class Classification(ClassificationLog, Task):
         return (config.mixup or config.cutmix) and self.epoch < config.num_epochs - config.mixup_off_epoch
 
     def draw(self, update):
-        """Draw what all devices share: lambda once a batch (as GluonCV does), and partners for each device."""
+        """Draw for one update of this worker: one lambda for all its devices, as GluonCV does; for each device partners
+        within its own part of the batch. Other workers draw others."""
         config = self.config
         rng = np.random.RandomState([self.seed, update, self.workers.rank])
         self.mixing = Mixing('none', 1.0, None, None)

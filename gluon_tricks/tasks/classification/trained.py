@@ -82,7 +82,7 @@ def score(facts, records, index, devices, dtype=None, batch_size=None, threads=N
     net, low_precision = load_net(facts, devices, dtype)
     found = []
     for padding in (False, True)[:1 + gluoncv_padding]:
-        stream = EvalStream(records, index, total_batch_size=(batch_size or config.batch_size) * len(devices),
+        stream = EvalStream(records, index, worker_batch_size=(batch_size or config.batch_size) * len(devices),
                             input_size=facts['input_size'], crop_ratio=facts['crop_ratio'],
                             normalise=Normalise(config.rgb_mean, config.rgb_std), threads=threads or available_cores(),
                             num_classes=facts['num_classes'], gluoncv_padding=padding)

@@ -52,7 +52,7 @@ def test_mixup_stops_for_the_last_epochs():
     np.testing.assert_array_equal(result.x.asnumpy(), x)
 
 
-def test_draws_depend_on_seed_and_update_alone():
+def test_draws_depend_on_seed_update_and_worker_alone():
     def draws(seed, update, worker=0):
         example = task(mixup=True, seed=seed)
         example.workers.rank = worker
