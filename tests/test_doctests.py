@@ -40,8 +40,9 @@ def test_every_public_name_has_an_example_and_its_types(of):
     with_example = {example.name for example in EXAMPLES}
     for name in set(of.__all__) - {'tricks'}:
         value = getattr(of, name)
-        assert f'{value.__module__}.{value.__qualname__}' in with_example, name
+        assert f'{value.__module__}.{value.__qualname__}' in with_example, \
+            f'{name}: add an example (>>>) to its docstring'
         if not isinstance(value, type):
             hints, code = value.__annotations__, value.__code__
             names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
-            assert set(names) | {'return'} <= set(hints), name
+            assert set(names) | {'return'} <= set(hints), f'{name}: give its parameters and its result types'

@@ -15,7 +15,8 @@ from gluon_tricks.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(options.Options):
-    """One classification run. An option left at None is resolved when the run is assembled (`train_imagenet.resolve`).
+    """One classification run. An option left at None is resolved before the run is assembled
+    (`tasks.classification.assembly.resolve`).
 
     Raises UsageError for a value outside its range or options that contradict each other.
 

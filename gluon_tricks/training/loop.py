@@ -53,5 +53,6 @@ def step(task, state, batch, schedule):
     shards = task.preprocess(batch, update)                 # X, y <- preprocess(images), one shard a device
     with mx.autograd.record():
         losses = [task.loss(shard) for shard in shards]     # z <- forward(net, X); l <- loss(z, y)
-    state.apply(losses, schedule(update))                   # grad <- backward(l); update(net, grad)
+    state.backward(losses)                                  # grad <- backward(l), summed over devices and workers
+    state.update_weights(schedule(update))                  # net <- update(net, grad)
     return losses

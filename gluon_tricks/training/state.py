@@ -51,25 +51,33 @@ class TrainState:
         """The seed of orders and draws, which all workers share: another one after each rewind."""
         return (self.seed + 15485863 * self.rewinds) % 2 ** 31
 
-    def apply(self, losses, lr):
-        """Differentiate the losses and update the weights.
+    def backward(self, losses):
+        """Differentiate the losses, one NDArray a device; sum the gradients over devices and workers.
 
         The loss is summed over the batch and the update divides by `total_batch_size`: for float16 that is already a
-        loss scale of `total_batch_size`. On top comes the dynamic scale of `scaler`; its overflow test reads one
-        number from the device, and skips the update when a gradient is not finite.
+        loss scale of `total_batch_size`. On top comes the dynamic scale of `scaler`.
         """
-        self.lr = lr
         scale = self.scaler.scale if self.scaler else 1.0
         for loss in losses:
             loss.backward(mx.nd.full(loss.shape, scale, ctx=loss.context) if scale != 1.0 else None)
         self.trainer.allreduce_grads()
-        overflow = self.scaler is not None and not all_finite(
-            [param.list_grad()[0] for param in self.trainer._params if param.grad_req != 'null'])
-        if self.scaler is not None:
+
+    def update_weights(self, lr):
+        """Update the weights by their gradients, at the learning rate `lr`.
+
+        The overflow test of `scaler` reads one number from the device, and skips the update when a gradient is not
+        finite.
+        """
+        self.lr, scale = lr, 1.0
+        if self.scaler:
+            scale = self.scaler.scale
+            gradients = [param.list_grad()[0] for param in self.trainer._params if param.grad_req != 'null']
+            overflow = not all_finite(gradients)
             self.scaler.update(overflow)
-        if not overflow:
-            self.trainer.set_learning_rate(lr)
-            self.trainer.update(self.total_batch_size * scale)
+            if overflow:
+                return
+        self.trainer.set_learning_rate(lr)
+        self.trainer.update(self.total_batch_size * scale)
 
     # -- an epoch ---------------------------------------------------------------------------------------------------
 

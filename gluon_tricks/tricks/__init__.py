@@ -10,8 +10,8 @@ In the paper's order:
 * 5.4 ``mixup``
 * beyond the paper: every other file
 
-A trick takes plain numbers and arrays, does one thing, and imports no other trick. The first docstring of each file is
-its card: the equation, what GluonCV does, the default, the cost, and how it goes with the others.
+A trick takes plain numbers and arrays, or a network, does one thing, and imports no other trick. The first docstring
+of each file is its card: the equation, what GluonCV does, the default, the cost, and how it goes with the others.
 """
 import importlib
 import pkgutil
