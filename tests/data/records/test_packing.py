@@ -24,7 +24,7 @@ def test_images_are_packed_untouched_and_shuffled(packed):
     assert order != sorted(order)
     lines = [line.split('\t') for line in open(packed + '.lst').read().splitlines()]
     assert [float(label) for _, label, _ in lines] == order
-    assert all(name == f'image{float(label)}' for _, label, name in lines)
+    assert all(name == f'image{float(label):.0f}' for _, label, name in lines)
     assert records.check_records(packed + '.rec', packed + '.idx') == len(records.read_index(packed + '.idx')[0]) == 12
 
 
