@@ -1,7 +1,7 @@
 # make demo               trains the demo on real images, prints its result and where it lies; make demo SEED=1
 # make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
 # make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
-# make test               runs the tests; make test ARGS="-m slow"
+# make test               runs the tests in two processes; make test ARGS="-m slow" others, in one
 # make lint               looks over the code with ruff and mypy
 # make .venv              only sets up .venv, as all do first; make .venv EXTRA=cu112 for GPUs
 # make constraints        writes .ci/constraints/pyXY.txt: the versions that make .venv installs, for one PYTHON
@@ -65,7 +65,7 @@ runs/demo-seed$(SEED)/best:
 	$(MAKE) demo ARGS=
 
 test: .venv
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadscope)
 
 lint: .venv
 	.venv/bin/python -m ruff check .

@@ -43,6 +43,6 @@ setup(
         'demo': ['scikit-learn'],
         'lint': ['mypy', 'ruff'],
         'tensorboard': ['tensorboardX'],
-        'test': ['hypothesis', 'pillow', 'pytest', 'scikit-learn', 'tensorboardX'],
+        'test': ['hypothesis', 'pillow', 'pytest', 'pytest-xdist', 'scikit-learn', 'tensorboardX'],
     },
 )
