@@ -1,4 +1,4 @@
-"""What C++ libraries write to the terminal though nothing is wrong, kept from it; whatever else they write gets there.
+"""Keeps from the terminal what C++ libraries write though nothing is wrong; whatever else they write gets there.
 
 MXNet tells of each average pooling that it trains, and libpng of colour profiles in PNGs. Both write to file descriptor
 2 by themselves, so their lines pass through a small process of its own, which copies all others: what is written in a

@@ -347,7 +347,7 @@ def _slides(b_standard):
 
 
 def _demo():
-    # A mirrored digit is no digit, and a twelfth of one is no image of it: hence no flips, and larger crops.
+    # A mirrored digit is not a digit, and a twelfth of one does not show it: hence no flips, and larger crops.
     config = TrainConfig(model='resnet10_v1d_demo', num_classes=10, data_dir='runs/demo-data', input_size=32,
                          batch_size=32, num_epochs=20, warmup_epochs=1, lr_mode='cosine', dtype='float16',
                          last_gamma=True, no_wd=True, label_smoothing=True, mixup=True, no_mirror=True, min_area=0.35,

@@ -24,7 +24,7 @@ _OWN_RESNET = {f'resnet{depth}_{variant}': (depth, variant)
                for variant in own.VARIANTS for depth in own.DEPTHS if depth != 10}
 _ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
 
-# What in GluonCV's zoo is no image classifier, told by its name: detection, segmentation, pose, tracking, depth, video.
+# Names in GluonCV's zoo that are not image classifiers: detection, segmentation, pose, tracking, depth, video.
 _OTHER_TASKS = re.compile(
     r'^(ssd|yolo3|faster_|mask_|doublehead_|custom_|center_net|fcn|psp|deeplab|icnet|fastscnn|danet)|^hrnet_.*_s$|'
     r'^(simple_pose|mobile_pose|alpha_pose|siamrpn|monodepth)|'

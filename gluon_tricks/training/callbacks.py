@@ -1,4 +1,4 @@
-"""What a run does around its updates: four callbacks, told in this order: divergence, log, checkpoint, stop."""
+"""The four things that a run does around its updates, in this order: divergence, log, checkpoint, stop."""
 import collections
 import contextlib
 import signal
@@ -14,7 +14,7 @@ MOST_SKIPPED = 200  # float16: updates in a row; a scale is halved at each
 
 
 class Callback:
-    """What `loop.fit` tells; state: `state.TrainState`. An exception ends the run."""
+    """The moments that `loop.fit` tells of; state: `state.TrainState`. An exception ends the run."""
 
     def before_epoch(self, state):
         """Before an epoch, or the rest of it after a resume."""

@@ -21,7 +21,7 @@ from gluon_tricks.tricks.low_precision import LossScaler
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a task puts together for a run.
+    """The parts of a run, which a task's assembly puts together.
 
     task: see `loop`; trainer: a gluon.Trainer; devices: list of mx.Context; schedule(update): the learning rate;
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers. notices:

@@ -1,4 +1,4 @@
-"""What an update changes: the one list of what a checkpoint keeps of it and a resume puts back."""
+"""The state that an update changes: the one list of what a checkpoint keeps of it and a resume puts back."""
 import os
 import re
 import time
@@ -111,7 +111,7 @@ class TrainState:
         return {name: arrays for name, arrays in files.items() if arrays}
 
     def manifest_fields(self, inside=False):
-        """What the manifest holds of it, JSON values; inside an epoch every worker must ask."""
+        """Its fields of the manifest, JSON values; inside an epoch every worker must ask."""
         fields = {'epoch': self.epoch, 'batch': None, 'rewinds': self.rewinds, 'monitor': self.monitor.state(),
                   'scaler': self.scaler.state() if self.scaler else None}
         if inside:

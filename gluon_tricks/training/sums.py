@@ -1,5 +1,4 @@
-"""What a task sums up on its devices over the updates of a log interval; the host waits for it only at the end of
-it."""
+"""Metric sums of each device, which the host reads once per log interval."""
 import numpy as np
 
 from gluon_tricks.compat import mx

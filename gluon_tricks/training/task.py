@@ -1,8 +1,8 @@
-"""What a task is: classification, detection and segmentation differ in these methods, and share everything else."""
+"""A task: classification, detection and segmentation differ in these methods, and share everything else."""
 
 
 class Task:
-    """What is trained, for `loop.fit`. A task supplies the five methods below that raise NotImplementedError.
+    """The base class of what `loop.fit` trains. A task supplies the five methods that raise NotImplementedError here.
 
     net: the network; sums: `sums.Sums`, to which `loss` adds on the devices, which `train_metrics` reads and a
     checkpoint keeps. A task also has ``headline``, the metric by which the best checkpoint is chosen (higher is

@@ -1,7 +1,7 @@
 """``python -m gluon_tricks prepare ade20k``: ADE20K's scene parsing set in the tree that GluonCV's loader reads.
 
-Segmentation trains on its 20,210 training images and tests on 2,000 (paper section 6.2). In a mask 0 is no class, which
-is ignored, and 1 to 150 are the classes of objectInfo150.txt.
+Segmentation trains on its 20,210 training images and tests on 2,000 (paper section 6.2). In a mask 1 to 150 are the
+classes of objectInfo150.txt; 0 is not a class, and ignored.
 """
 import collections
 import os
@@ -54,7 +54,7 @@ def check_pairs(folder, part, names, num_classes):
     """({class index from 0: number of images that show it}, [what is strange]) of many images.
 
     Strange: a mask of another size than its image, or with a value beyond the classes. Raises UsageError, naming the
-    file, for a missing mask and for what is no image.
+    file, for a missing mask and for a file that is not an image.
     """
     import numpy as np
     from PIL import Image

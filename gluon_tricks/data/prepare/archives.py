@@ -48,7 +48,7 @@ def read(source):
 
 
 def size_of(source):
-    """Number of bytes of a source. Raises OSError for a path that is no file."""
+    """Number of bytes of a source. Raises OSError for a path that is not a file."""
     if isinstance(source, bytes):
         return len(source)
     return source.size if isinstance(source, (Slice, ZipMember)) else regular(source).st_size
@@ -121,8 +121,8 @@ def check_name(path, name):
 def tar_members(path, begin=0, end=None):
     """[(name, Slice)] of the files in a plain tar, or in the one from `begin` to `end` of the file at `path`.
 
-    Raises UsageError for a file that is no plain tar, damaged or cut short, and for a member that is a link, a device
-    or sparse, or whose name would lead outside.
+    Raises UsageError for a file that is not a plain tar, damaged or cut short, and for a member that is a link, a
+    device or sparse, or whose name would lead outside.
     """
     members = []
     try:

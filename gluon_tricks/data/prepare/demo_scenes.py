@@ -18,7 +18,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import write_whole
 
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
-SEGMENTS = ('photograph',) + CLASSES  # 1 is the photograph; 0, the edges of the cards, is no class
+SEGMENTS = ('photograph',) + CLASSES  # 1 is the photograph; 0, the edges of the cards, is not a class
 WIDTH, HEIGHT = 160, 120
 DIGITS, SIDES = (1, 5), (44, 73)  # cards to try in a scene, and their sides in pixels; each from, below
 VOC = {'trainval07': ('VOCtrainval_06-Nov-2007.tar', 400), 'test07': ('VOCtest_06-Nov-2007.tar', 150),
@@ -93,7 +93,7 @@ class _Scenes:
                 continue  # no card covers another
             card = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
             scene[y:y + side, x:x + side] = (255 * card[:, :, None] * rng.uniform(0.7, 1.0)).astype('uint8')
-            mask[y:y + side, x:x + side] = 0  # the edge is no class
+            mask[y:y + side, x:x + side] = 0  # the edge is not a class
             mask[y + 1:y + side - 1, x + 1:x + side - 1] = label + 2
             boxes.append((label, box))
         return scene, mask, boxes

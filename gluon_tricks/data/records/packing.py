@@ -78,7 +78,8 @@ def pack(items, prefix, seed=0, shuffle=True, processes=1, resize=0, quality=0, 
     side that all images are brought to; quality: of the JPEGs that are then written (95), or written anew when it is
     given alone. With neither the bytes are copied as they are. classes: the label map, source: facts about the
     archives, for the certificate. What is there already, of the same items and options, is kept. Raises UsageError for
-    an empty list, for a file that is no image, for a name with a tab or a line's end, or where it cannot be written.
+    an empty list, for a file that is not an image, for a name with a tab or a line's end, or where it cannot be
+    written.
     """
     if not items:
         raise UsageError(f'{prefix}.rec would be empty: there is no image to pack')

@@ -54,7 +54,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a record is compared with.
+    """The facts that a record is compared with.
 
     published: the file is byte for byte what was packed from published archives, so what libjpeg warns of is no
     damage. labels: of the list. ids_are_keys: each record's id is its key in the index.
@@ -65,7 +65,7 @@ class Rules:
     ids_are_keys: bool
 
     def problem(self, looked, key, has_line=True):
-        """What is wrong with a record, or None. has_line: it has a line in the index, which gave the key."""
+        """The fault of a record, or None. has_line: it has a line in the index, which gave the key."""
         if looked.warning and not self.published:
             return f'is an image that libjpeg finds damaged ({looked.warning})'
         if looked.problem:
@@ -302,7 +302,7 @@ def _read_list(path, problems):
 
 
 def _quirks(old, records):
-    """What is strange about the records' images: {'png': [name], 'cmyk': [name]}, and 'warned' where libjpeg warns.
+    """The oddities of the records' images: {'png': [name], 'cmyk': [name]}, and 'warned' where libjpeg warns.
 
     Of images that were encoded anew, `prepare` noted what their sources were.
     """

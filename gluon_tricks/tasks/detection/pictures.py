@@ -30,7 +30,7 @@ def stored_classes(params):
 def load_image(path, short, max_size):
     """(photograph (H, W, 3) uint8, image (1, 3, h, w) as the detector takes it, pixels of one of its pixels).
 
-    Raises UsageError for what is no image.
+    Raises UsageError for a file that is not an image.
     """
     from gluoncv.data.transforms.presets.rcnn import transform_test
     photograph = read_image(path)

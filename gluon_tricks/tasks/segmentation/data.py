@@ -79,7 +79,7 @@ class Scenes:
 
 
 def read_image(path, mode='RGB'):
-    """A file as a Pillow image, wholly read; mode None: as it is. Raises UsageError for what is no image."""
+    """A file as a Pillow image, wholly read; mode None: as it is. Raises UsageError for another file."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # importing GluonCV switches it on: what is cut short would train silently
     try:
         with Image.open(path) as image:

@@ -26,7 +26,7 @@ class Confusion:
         self.counts, self.num_images = np.zeros((num_classes, num_classes), 'int64'), 0
 
     def add(self, label, predicted):
-        """Count (N, H, W) or (H, W) integers; a label below 0 is no class. predicted: 0 to num_classes - 1."""
+        """Count (N, H, W) or (H, W) integers; a label below 0 does not count. predicted: 0 to num_classes - 1."""
         number = len(self.counts)
         real = label >= 0
         pairs = label[real].astype('int64') * number + predicted[real].astype('int64')
