@@ -169,9 +169,9 @@ def _import_mxnet():
     except ModuleNotFoundError as error:
         if error.name not in ('mxnet', 'numpy'):
             raise
-        raise UsageError(f"{error.name} is not installed for {sys.executable}: in a checkout type `make .venv` and run "
-                         ".venv/bin/python, else install the extra, such as `pip install 'DIST.whl[cpu]'` "
-                         "(GPUs: EXTRA=cu112, [cu112])") from error
+        raise UsageError(f"{error.name} is not installed for {sys.executable}: type `make .venv` in a checkout and run "
+                         ".venv/bin/python, or install the extra, such as `pip install 'DIST.whl[cpu]'` (GPUs: "
+                         "EXTRA=cu112, [cu112])") from error
     except OSError as error:
         raise UsageError(f'mxnet cannot load a system library ({error}): {_library_remedy(str(error))}') from error
     return mxnet

@@ -14,8 +14,9 @@ def copy_tree(folder):
 
 
 def environment(*folders):
-    """This process's variables less those that choose a Python, and with folders in front of PATH."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'VIRTUAL_ENV'))}
+    """This process's variables with folders in front of PATH, less those that choose a Python or are of a make above."""
+    of_others = ('PYTHON', 'VIRTUAL_ENV', 'MAKE', 'MFLAGS', 'ARGS', 'SEED', 'EXTRA')
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(of_others)}
     return dict(kept, PATH=os.pathsep.join([*map(str, folders), kept['PATH']]))
 
 
