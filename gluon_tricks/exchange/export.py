@@ -22,7 +22,8 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import model_card, onnx_agreement, onnx_graph, onnx_image
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models import params_file
-from gluon_tricks.models.weights import stored_params
+from gluon_tricks.models.weights import load_params, stored_params
+from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tricks.low_precision import precision
 
 SUMS = 'SHA256SUMS'
@@ -262,7 +263,7 @@ def _probabilities(subject) -> Callable[[Any], Any]:
 def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[str, Any]]:
     """Write ``model.safetensors`` and ``config.json`` of a network that timm has; {file: facts}, {} for another.
 
-    The names of timm's arrays, and its network for ours, are `exchange.convert`'s.
+    The names of timm's arrays, and its network for ours, are `exchange.convert`'s. The file is loaded again, and run.
     """
     try:
         from gluon_tricks.exchange import convert
@@ -280,7 +281,11 @@ def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[st
                  'crop_pct': subject.crop_ratio, 'crop_mode': 'center', 'interpolation': 'bilinear',
                  'mean': [value / 255 for value in subject.mean], 'std': [value / 255 for value in subject.std]}}
     _write(config, json.dumps(facts, indent=1) + '\n')
-    return {'model.safetensors': {'about': f'weights with the names of timm\'s {network.name}'},
+    again = get_model(subject.model, classes=len(subject.classes))
+    again.initialize()
+    load_params(again, weights)
+    compared = _compared(subject, lambda x: onnx_agreement.outputs(again, x)[0])
+    return {'model.safetensors': dict(compared, about=f'weights with the names of timm\'s {network.name}'),
             'config.json': {'about': 'configuration for timm'}}
 
 
