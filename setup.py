@@ -42,7 +42,10 @@ setup(
         ],
         'demo': ['scikit-learn'],
         'lint': ['mypy', 'ruff'],
+        # 1.19 and later lack onnx.mapping, which MXNet's translation needs; 1.17 is the last for Python 3.8.
+        'onnx': ['onnx>=1.17,<1.19', 'onnxruntime'],
         'tensorboard': ['tensorboardX'],
-        'test': ['hypothesis', 'pillow', 'pytest', 'pytest-xdist', 'scikit-learn', 'tensorboardX'],
+        'test': ['hypothesis', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest', 'pytest-xdist', 'scikit-learn',
+                 'tensorboardX'],
     },
 )

@@ -14,6 +14,7 @@ COMMANDS = {
     'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file, write a certificate'),
     'evaluate': ('gluon_tricks.commands.evaluate', 'exact validation metrics of a run or a .params file'),
     'predict': ('gluon_tricks.commands.predict', 'classes, boxes or segments of images, by a run'),
+    'export': ('gluon_tricks.commands.export', 'one folder of a network: ONNX, MXNet, model card'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }

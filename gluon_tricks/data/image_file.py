@@ -38,7 +38,11 @@ def preprocess(path, input_size, crop_ratio, mean, std):
 
     Raises UsageError for a file that is missing or no image.
     """
-    image = read_image(path)
+    return prepare(read_image(path), input_size, crop_ratio, mean, std)
+
+
+def prepare(image, input_size, crop_ratio, mean, std):
+    """`preprocess` of a decoded image, (H, W, 3) uint8, an NDArray."""
     short = mx.image.resize_short(image, int(math.ceil(input_size / crop_ratio)), interp=1)
     crop, _ = mx.image.center_crop(short, (input_size, input_size), interp=1)
     normal = (crop.astype('float32') - mx.nd.array(mean)) / mx.nd.array(std)

@@ -1,0 +1,132 @@
+"""The model card of an exported network: README.md with Hugging Face's front matter, and `.eval_results/`.
+
+What it says comes from the run: recipe, row of the paper, figures with their protocol and number of images, digests of
+the data. What is not known is left out or said to be not known. Values of the YAML are JSON, which YAML contains.
+"""
+import json
+
+from gluon_tricks.config import recipes, recipes_transfer
+from gluon_tricks.models.zoo import default_input_size
+
+# Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
+# are, on what and how fast it runs. Batch size and learning rate are compared as totals.
+_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
+              'num_training_samples', 'mode', 'batch_size', 'lr', 'loader_processes', 'decode_parts',
+              'static_alloc', 'disable_hybridization', 'syncbn'}
+_PIPELINE = {'classification': 'image-classification', 'detection': 'object-detection',
+             'segmentation': 'image-segmentation'}
+_METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),
+                               'top5': ('accuracy', 'Top-5 accuracy, percent')},
+            'detection': {'map_voc07': ('mAP', 'mAP (VOC 2007, 11 points), percent')},
+            'segmentation': {'pix_acc': ('accuracy', 'Pixel accuracy, 0 to 1'),
+                             'miou': ('mean_iou', 'Mean intersection over union, 0 to 1')}}
+
+
+def rows_of(config, devices):
+    """Recipes whose configuration is that of a run on this many devices: rows of tables 1 to 9, and the demos."""
+    rows = list(recipes.RECIPES.values()) + list(recipes_transfer.RECIPES.values())
+    return [row for row in rows if type(row.config) is type(config) and _same(row, config, devices)]
+
+
+def _same(row, config, devices):
+    values, wanted = config.to_dict(), row.config.to_dict()
+    for name, value in wanted.items():
+        field = config.field(name)
+        if name in _ELSEWHERE or field.metadata['free_on_resume']:
+            continue
+        if name == 'total_batch_size' and value is None:
+            value = devices
+        if name == 'input_size' and value is None:
+            value = default_input_size(config.model)
+        if values[name] != value:
+            return False
+    if hasattr(row, 'lr'):
+        return config.batch_size * devices == row.total_batch_size and abs((config.lr or row.lr) - row.lr) < 1e-9
+    return values['lr'] == wanted['lr']
+
+
+def figures_of(task, metrics):
+    """{name of a metric: value} of a checkpoint's, those that a card shows."""
+    return {name: metrics[name] for name in _METRICS[task] if isinstance(metrics.get(name), (int, float))}
+
+
+def readme(facts):
+    """The text of README.md. facts: see `export.card_facts`."""
+    return '\n'.join(['---'] + _front_matter(facts) + ['---', ''] + _body(facts)) + '\n'
+
+
+def _json(value):
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _front_matter(facts):
+    lines = [f'license: {_json(facts["license"])}',
+             f'library_name: {_json("timm" if facts["timm"] else "mxnet")}',
+             f'pipeline_tag: {_json(_PIPELINE[facts["task"]])}',
+             f'tags: {_json([_PIPELINE[facts["task"]], "mxnet", "gluon", "onnx"] + ["timm"] * bool(facts["timm"]))}']
+    if not facts['figures']:
+        return lines
+    metrics = [{'type': _METRICS[facts['task']][name][0], 'name': _METRICS[facts['task']][name][1], 'value': value}
+               for name, value in facts['figures'].items()]
+    index = [{'name': facts['name'], 'results': [{
+        'task': {'type': _PIPELINE[facts['task']]}, 'dataset': {'name': facts['dataset'], 'type': facts['dataset']},
+        'metrics': metrics}]}]
+    return lines + [f'metrics: {_json(sorted({each["type"] for each in metrics}))}', f'model-index: {_json(index)}']
+
+
+def _body(facts):
+    lines = [f'# {facts["name"]}', '', _sentence(facts), '', '## Figures', '']
+    if facts['figures']:
+        lines += ['| metric | value |', '|---|---|']
+        lines += [f'| {_METRICS[facts["task"]][name][1]} | {value:.6g} |' for name, value in facts['figures'].items()]
+        lines += ['', f'Of {facts["num_images"]} images of {facts["dataset"]}, each counted once, after epoch '
+                  f'{facts["epoch"]} (counted from 0). {facts["protocol"]}']
+    else:
+        lines += ['Not measured: the weights came as a file, without their run.']
+    lines += ['', '## Training', ''] + _training(facts)
+    lines += ['', '## Input', '', facts['input'], '', '## Files', '', '| file | what | largest difference to MXNet |',
+              '|---|---|---|']
+    for name, artefact in facts['artefacts'].items():
+        compared = f'{artefact["difference"]:.2g}: {artefact["what"]}' if 'difference' in artefact else '-'
+        lines.append(f'| `{name}` | {artefact["about"]} | {compared} |')
+    return lines + ['', '`sha256sum -c SHA256SUMS` and `python -m gluon_tricks export --check DIR` find damage.', '',
+                    '## Licence', '', f'{facts["license"]}. The code that trained and wrote it is Apache-2.0.']
+
+
+def _sentence(facts):
+    what = {'classification': 'image classifier', 'detection': 'Faster-RCNN detector',
+            'segmentation': 'FCN segmentation network'}[facts['task']]
+    return (f'A {facts["model"]} {what} of {len(facts["classes"])} classes, written by gluon_tricks '
+            f'{facts["version"]}: *Bag of Tricks for Image Classification with Convolutional Neural Networks* (He et '
+            'al., 2018) on MXNet.')
+
+
+def _training(facts):
+    if not facts['command']:
+        return ['Not known: the weights came as a file, without their run.']
+    lines = []
+    if facts['rows']:
+        for row in facts['rows']:
+            paper = ', '.join(f'{name} {value}' for name, value in row['paper'].items() if value is not None)
+            lines.append(f'* Recipe `{row["name"]}`: {row["heading"]}. The paper\'s figures: {paper or "none"}.')
+    else:
+        lines.append('* Recipe: no row of the paper\'s tables.')
+    lines.append(f'* Command: `{facts["command"]}`')
+    for part, digests in facts['data'].items():
+        lines.append(f'* Data, {part}: ' + ', '.join(f'{name} {value}' for name, value in digests.items()
+                                                     if value is not None))
+    return lines
+
+
+def eval_results(facts):
+    """{file name: text} of `.eval_results/`, one entry for each figure; {} without figures."""
+    if not facts['figures']:
+        return {}
+    lines = []
+    for name, value in facts['figures'].items():
+        lines += ['- dataset:', f'    id: {_json(facts["dataset"])}', f'    task_id: {_json(name)}',
+                  f'  value: {_json(value)}']
+        lines += [f'  date: {_json(facts["date"])}'] if facts['date'] else []
+        notes = f'{_METRICS[facts["task"]][name][1]}, of {facts["num_images"]} images. {facts["protocol"]}'
+        lines += [f'  notes: {_json(notes)}']
+    return {f'{facts["task"]}.yaml': '\n'.join(lines) + '\n'}
