@@ -14,7 +14,7 @@ _NAMES = {
     'read_params': 'models.params_file', 'read_records': 'data.records.record_file',
     'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation',
 }
-_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'distributed', 'api')
+_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'distributed', 'api')
 __all__ = sorted(_NAMES) + ['tricks']
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -231,7 +231,7 @@ def read_records(rec: str, idx: Optional[str] = None) -> Iterator[Tuple[int, flo
     UsageError that names the record which is damaged, or does not have one label.
 
     >>> import gluon_tricks as gt
-    >>> key, label, image = next(gt.read_records('runs/demo-data/rec/val.rec'))
+    >>> key, label, image = next(gt.read_records('runs/demo-data/.gluon_tricks/val.rec'))
     >>> label < 10, image[:2]
     (True, b'\\xff\\xd8')
     """
