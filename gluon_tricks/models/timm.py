@@ -117,9 +117,9 @@ def computing(net: Any) -> Dict[str, Dict[str, int]]:
         elif kind in ('relu', 'sigmoid', 'tanh', 'clip', 'hard_sigmoid', 'erf'):
             activations[kind] += 1
         elif kind == 'Pooling' and attributes.get('pool_type') == 'max' and attributes.get('global_pool') != 'True':
-            sides = [int(re.search(r'\d+', attributes.get(name, default)).group())
-                     for name, default in (('kernel', '1'), ('stride', '1'), ('pad', '0'))]
-            poolings[pooling(*sides, attributes.get('pooling_convention') == 'full')] = 1
+            window, stride, padding = (int(re.findall(r'\d+', attributes.get(name, default))[0])
+                                       for name, default in (('kernel', '1'), ('stride', '1'), ('pad', '0')))
+            poolings[pooling(window, stride, padding, attributes.get('pooling_convention') == 'full')] = 1
     return {'activations': dict(activations), 'BatchNorm epsilons': dict(epsilons), 'max poolings': poolings}
 
 
