@@ -11,9 +11,10 @@ _NAMES = {
     'train': 'api', 'evaluate': 'api', 'predict': 'api', 'open_run': 'api', 'recipe': 'config.rows', 'Run': 'api',
     'Result': 'training.run', 'Diverged': 'training.divergence', 'Stopped': 'training.signals', 'UsageError': 'errors',
     'get_model': 'models.zoo', 'load_params': 'models.weights', 'TrainConfig': 'config.classification',
+    'read_params': 'models.params_file', 'read_records': 'data.records.record_file',
     'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation',
 }
-_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'distributed', 'api')
+_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'distributed', 'api')
 __all__ = sorted(_NAMES) + ['tricks']
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

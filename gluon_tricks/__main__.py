@@ -15,6 +15,8 @@ COMMANDS = {
     'evaluate': ('gluon_tricks.commands.evaluate', 'exact validation metrics of a run or a .params file'),
     'predict': ('gluon_tricks.commands.predict', 'classes, boxes or segments of images, by a run'),
     'export': ('gluon_tricks.commands.export', 'one folder of a network: ONNX, MXNet, model card'),
+    'published': ('gluon_tricks.commands.published', 'trained networks that can be had: figures, digests, hub ids'),
+    'import-weights': ('gluon_tricks.commands.import_weights', 'weights of timm, GluonCV or MXNet to a .params file'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }

@@ -30,7 +30,7 @@ PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').g
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
         'python -m gluon_tricks predict runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
-        'python -m gluon_tricks complexity', 'python -m gluon_tricks --help', 'printf ')
+        'python -m gluon_tricks complexity', 'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here
@@ -48,6 +48,11 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks launch -n 2', 'ImageNet'),
     ('pip install \'.[onnx]\'', 'it installs packages'),
     ('python -m gluon_tricks export', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
+    ('hf download', 'the hub'),
+    ('pip install \'.[interchange]\'', 'it installs a package'),
+    ('python -m gluon_tricks evaluate model.safetensors', 'the hub, and ImageNet'),
+    ('python -m gluon_tricks evaluate resnet50d/', 'the hub, and ImageNet'),
+    ('python -m gluon_tricks import-weights', 'the hub'),
     ('ssh', 'a second machine'),
     ('.venv/bin/python -m gluon_tricks launch', 'a second machine, and ImageNet'),
     ('.venv/bin/python -m pip install \'setuptools<70\'', 'Horovod is compiled'),

@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
     gt.train(gt.recipe('demo').config.replace(
         data_dir=str(data), num_epochs=1, warmup_epochs=0, num_gpus=0, log_interval=1,
         save_dir=str(folder / 'runs' / 'demo-seed0')))
+    (data / '.gluon_tricks').symlink_to('rec')  # where records made of a folder lie
     return folder
 
 

@@ -80,7 +80,8 @@ def run(words):
 def _parser():
     parser = Parser(prog='matrix.py', description=__doc__.splitlines()[0])
     parser.add_argument('--backbones', nargs='+', required=True, metavar='FILE', help='the rows: .params files of '
-                        'classifiers, or the SAVE_DIRs of their trainings; NETWORK=FILE names the network')
+                        'classifiers, timm\'s .safetensors, or the SAVE_DIRs of their trainings; NETWORK=FILE names '
+                        'the network')
     parser.add_argument('--tasks', default=','.join(TASKS), help=f'the columns (default: {",".join(TASKS)})')
     parser.add_argument('--out', default='runs/matrix', metavar='DIR', help='runs and tables go here (default: '
                         'runs/matrix)')
@@ -198,7 +199,7 @@ def _check(name, words, extra):
 
 
 def find_backbone(text):
-    """The Row of a .params file, a SAVE_DIR (its best) or a checkpoint's directory, or of NETWORK=FILE.
+    """The Row of a file of weights, a SAVE_DIR (its best) or a checkpoint's directory, or of NETWORK=FILE.
 
     The network is the one that a manifest.json or run.json beside the file tells, else the one in the file's name. The
     row is called after it and the run's directory, whatever other rows there are: so a finished cell is found again
@@ -208,13 +209,14 @@ def find_backbone(text):
     network, path = named.groups() if named else (None, text)
     path = os.path.abspath(os.path.expanduser(path))
     if os.path.isdir(path):
-        inside = [os.path.join(path, *parts) for parts in (('best', 'net.params'), ('net.params',))]
+        inside = [os.path.join(path, *parts) for parts in (('best', 'net.params'), ('net.params',),
+                                                           ('model.safetensors',))]
         path = next(filter(os.path.isfile, inside), inside[0])
     folder = os.path.dirname(path)
     run = os.path.dirname(folder) if re.match(r'(best|latest|epoch-\d+)$', os.path.basename(folder)) else folder
     records = [_read(os.path.join(*parts)) for parts in ((folder, 'manifest.json'), (run, 'run.json'))]
     sha256 = _digest(text, path)
-    in_name = re.search(r'(?:^|-)(resnet\d+_\w+)(?=-|\.params$)', os.path.basename(path))
+    in_name = re.search(r'(?:^|-)(resnet\d+_\w+)(?=-|\.(?:params|safetensors)$)', os.path.basename(path))
     found = [record['config'].get('model') for record in records if isinstance(record.get('config'), dict)]
     found = [name for name in found if isinstance(name, str) and re.fullmatch(r'[\w.]+', name)]
     network = network or next(iter(found + ([in_name.group(1)] if in_name else [])), None)

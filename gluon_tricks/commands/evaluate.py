@@ -11,8 +11,9 @@ from gluon_tricks.noise import quiet
 
 def parser():
     result = Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1])
-    result.add_argument('params', help='a .params file (with --model), or the SAVE_DIR of a run: its best checkpoint')
-    result.add_argument('--model', help='network of a .params file')
+    result.add_argument('params', help='a .params file, or timm\'s .safetensors (with --model), or the SAVE_DIR of a '
+                        'run: its best checkpoint')
+    result.add_argument('--model', help='network of a file of weights')
     result.add_argument('--rec-val', help='validation records (default: the run\'s)')
     result.add_argument('--rec-val-idx', help='their index (default: the same name, .idx)')
     result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')

@@ -7,7 +7,7 @@ import numpy as np
 
 from gluon_tricks.api import CONFIGS
 from gluon_tricks.errors import Parser, UsageError
-from gluon_tricks.models import params_file
+from gluon_tricks.models.params_file import read_params
 from gluon_tricks.noise import quiet
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training.run_log import finite
@@ -132,14 +132,13 @@ def _facts(one: Dict[str, Any], other: Dict[str, Any]) -> List[Tuple[str, Tuple[
 
 def _arrays(one: str, other: str, file_name: str) -> List[Dict[str, Any]]:
     """Of each array in the file of this name of two checkpoints, how it differs."""
-    both = [params_file.load(path) if os.path.lexists(path) else {}
+    both = [read_params(path) if os.path.lexists(path) else {}
             for path in (os.path.join(folder, file_name) for folder in (one, other))]
     return [dict(file=file_name, name=name, **_difference(*(arrays.get(name) for arrays in both)))
             for name in list(both[0]) + [name for name in both[1] if name not in both[0]]]
 
 
-def _difference(one: Any, other: Any) -> Dict[str, Any]:
-    values: List[Any] = [None if array is None else array.asnumpy() for array in (one, other)]
+def _difference(*values: Any) -> Dict[str, Any]:
     facts: Dict[str, Any] = {
         'shapes': [None if value is None else list(value.shape) for value in values],
         'dtypes': [None if value is None else str(value.dtype) for value in values], 'equal': False, 'largest': None}

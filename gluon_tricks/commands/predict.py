@@ -16,10 +16,11 @@ def parser():
     result.add_argument('images', nargs='*', metavar='IMAGE',
                         help='image files; without --params, the SAVE_DIR of a run '
                         'in front of them')
-    result.add_argument('--params', help='a .params file (with --model), or the SAVE_DIR of a run')
+    result.add_argument('--params', help='a .params file, or timm\'s .safetensors (with --model), or the SAVE_DIR of a '
+                        'run')
     result.add_argument('--out', metavar='DIR', help='of a detector or a segmentation network: write a '
                         'picture of each image there')
-    result.add_argument('--model', help='network of a .params file')
+    result.add_argument('--model', help='network of a file of weights')
     result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
     result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
     result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')

@@ -108,7 +108,8 @@ class TrainConfig(options.Options):
                             '(gluoncv)', choices=('paper', 'gluoncv'), group='advanced',
                             needs='label_smoothing', origin='fixed')
     teacher: str = option('', 'distillation: the teacher network\'s name', group='refinements')
-    teacher_params: str = option('', 'distillation: the teacher\'s .params file', group='refinements', origin='here')
+    teacher_params: str = option('', 'distillation: the teacher\'s weights, a .params file or timm\'s .safetensors',
+                                 group='refinements', origin='here')
     temperature: float = option(20.0, 'distillation: temperature T', group='refinements', above=0, needs='teacher')
     distill_loss: str = option('paper', 'distillation: hard + T^2 soft (paper) or w hard + (1-w) T^2 soft (gluoncv)',
                                choices=('paper', 'gluoncv'), group='advanced', needs='teacher', origin='fixed')
@@ -132,7 +133,7 @@ class TrainConfig(options.Options):
     save_frequency: int = option(10, 'keep the checkpoint of every N-th epoch (0: the latest and the best only)',
                                  at_least=0, free_on_resume=True)
     resume_epoch: int = option(0, 'start at this epoch (with --resume-params)', at_least=0, group='advanced')
-    resume_params: str = option('', 'start from the weights of this .params file')
+    resume_params: str = option('', 'start from the weights of this .params file, or timm\'s .safetensors')
     logging_file: str = option('train_imagenet.log', 'name of the log, in SAVE_DIR', group='advanced',
                               free_on_resume=True)
 

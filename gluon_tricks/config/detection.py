@@ -22,8 +22,8 @@ class RCNNConfig(options.Options):
 
     # The base network: the axis of Table 8
     network: str = option('resnet50_v1b', 'base network: a ResNet-B, -C or -D', group='network')
-    base_params: str = option('', 'the base network\'s weights: a .params file of its training as a classifier',
-                              group='network')
+    base_params: str = option('', 'the base network\'s weights: a .params file of its training as a classifier, '
+                              'or timm\'s .safetensors', group='network')
     train_layers: str = option('paper', 'paper: the stem, stage 1 and all batch normalisation are frozen; all: only '
                                'batch normalisation is', choices=('paper', 'all'), group='network')
     calibrate: int = option(0, 'set the base network\'s running statistics from N training images first (for new '

@@ -31,7 +31,7 @@ class FCNConfig(options.Options):
     backbone: str = option('resnet50', 'base network: a ResNet-B, -C or -D by its name, such as resnet50_v1d; a short '
                            'name such as resnet50 is resnet50_v1b', group='network')
     base_params: str = option('', 'the base network\'s weights: a .params file of its classifier, as train_imagenet.py '
-                              'writes it', group='network')
+                              'writes it, or timm\'s .safetensors', group='network')
     aux: bool = option(False, 'a second head on the third stage, with a loss of its own', group='network')
     aux_weight: float = option(0.5, 'weight of the second head\'s loss', group='advanced', at_least=0, needs='aux')
     syncbn: bool = option(False, 'batch statistics over all GPUs, not each GPU\'s own', group='network')

@@ -1,1 +1,2 @@
-"""Weights in and out: for other frameworks, and for people who have this project's networks from a folder."""
+"""Weights in and out: to and from other frameworks. The formats and timm's names are in ``models/``, where every
+``load_params`` reads them."""

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from gluon_tricks import __version__
 from gluon_tricks.compat import environment, mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.exchange import model_card, onnx_agreement, onnx_graph, onnx_image
+from gluon_tricks.exchange import convert, model_card, onnx_agreement, onnx_graph, onnx_image
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
 from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import load_params, stored_params
@@ -264,11 +264,8 @@ def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[st
     """Write ``model.safetensors`` and ``config.json`` of a network that timm has; {file: facts}, {} for another.
 
     The names of timm's arrays, and its network for ours, are `exchange.convert`'s. The file is loaded again, and run.
+    Raises UsageError where the package safetensors is missing.
     """
-    try:
-        from gluon_tricks.exchange import convert
-    except ImportError:
-        return {}
     try:
         network, _ = convert.timm_arrays(subject.net, subject.model)
     except UsageError:

@@ -1,8 +1,7 @@
 """The base network of a detector or a segmenter: a ResNet-B, -C or -D with a classifier's weights (paper section 6)."""
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models import params_file
-from gluon_tricks.models.weights import load_params
+from gluon_tricks.models.weights import load_params, read_weights
 from gluon_tricks.models.zoo import get_model, know_shapes, own_names
 
 MOST_CLASSES = 1 << 16  # a file could name any number, and a network of it would take all memory
@@ -11,9 +10,9 @@ MOST_CLASSES = 1 << 16  # a file could name any number, and a network of it woul
 def build_backbone(name, params='', input_size=64, **options):
     """The network `name` on the CPU, initialised; its output layer is whatever the classifier's was.
 
-    params: a .params file of the same network, of any number of classes, as training wrote it; without it the weights
-    are new (Xavier). options: dilated, use_global_stats, norm_layer and norm_kwargs of `models.resnet.resnet`.
-    Raises UsageError for another network and for a file that does not fit.
+    params: a file of the same network's weights, of any number of classes, as training wrote it or timm's safetensors;
+    without it the weights are new (Xavier). options: dilated, use_global_stats, norm_layer and norm_kwargs of
+    `models.resnet.resnet`. Raises UsageError for another network and for a file that does not fit.
     """
     if name.lower() not in own_names():
         raise UsageError(f'--network {name}: the base network is a ResNet-B, -C or -D, such as resnet50_v1d')
@@ -27,8 +26,8 @@ def build_backbone(name, params='', input_size=64, **options):
 
 
 def classes_of(params):
-    """Number of classes of the classifier whose .params file this is. Raises UsageError where there is none."""
-    arrays = params_file.load(params)
+    """Number of classes of the classifier whose weights a file holds. Raises UsageError where there is none."""
+    arrays, _ = read_weights(params)
     shape = arrays['fc.weight'].shape if 'fc.weight' in arrays else ()
     if len(shape) != 2 or not 0 < shape[0] <= MOST_CLASSES:
         raise UsageError('--base-params %s: not the weights of a ResNet-B, -C or -D classifier (it has %s fc.weight); '

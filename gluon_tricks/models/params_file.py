@@ -1,4 +1,5 @@
-"""MXNet's ``.params`` files, their headers checked against the file's size before MXNet's C++ loader reads a byte.
+"""MXNet's ``.params`` files: read with NumPy alone (`read_params`), or by MXNet's C++ loader (`load`), which sees no
+byte before the headers were checked against the file's size.
 
     file    u64 0x112, u64 0, u64 number of arrays, the arrays, u64 number of names, the names
     array   u32 version, i32 storage, i32 dimensions, i64 each of them, i32 device, i32 its number, i32 type, values
@@ -6,19 +7,24 @@
 
 Numbers are little-endian. The loader believes them: a damaged count has it ask for any amount of memory, and bytes
 after the last name go unnoticed. Version 1 of an array has no storage; before it the version was the number of
-dimensions, and each was a u32.
+dimensions, and each was a u32. MXNet is imported by `load` and `save` only.
 """
 import errno
+import math
 import os
 import re
 import struct
+from typing import Dict, Union
 
-from gluon_tricks.compat import mx
+import numpy as np
+
 from gluon_tricks.errors import UsageError
 
 _MAGIC = 0x112
 _VERSION_1, _VERSION_2, _VERSION_3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA  # 3: as 2, but a dimension may be 0
-_ITEM_BYTES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}  # of MXNet's type numbers; 12 is bfloat16
+_BFLOAT16 = 12
+# By MXNet's numbers of types.
+_DTYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: 'u1', 4: '<i4', 5: 'i1', 6: '<i8', 7: '?', _BFLOAT16: '<u2'}
 _DEVICES = (1, 2, 3, 5)  # CPU, GPU, CPU memory for a GPU's or for other processes' use
 _MOST_ARRAYS, _MOST_DIMENSIONS = 100000, 32  # networks have less than 5,000 and 8; an empty array costs memory as well
 
@@ -28,6 +34,7 @@ def load(path):
 
     The arrays are on the device they were saved from, where it exists. Raises UsageError as `check`.
     """
+    from gluon_tricks.compat import mx
     numpy_shapes = check(path)
     try:
         with mx.util.np_shape(numpy_shapes):
@@ -37,11 +44,47 @@ def load(path):
     return {_bare(name): array for name, array in arrays.items()}
 
 
+def read_params(path: Union[str, 'os.PathLike[str]']) -> Dict[str, np.ndarray]:
+    """{name: array} of a ``.params`` file, in the file's order, without the ``arg:`` and ``aux:`` of an export.
+
+    MXNet is not imported. bfloat16 values, which NumPy does not have, become float32. Raises UsageError for a file that
+    is missing, damaged, or has no names.
+
+    >>> import gluon_tricks as gt
+    >>> gt.read_params('runs/demo-seed0/best/net.params')['fc.weight'].shape
+    (10, 128)
+    """
+    headers = []
+    check(path, headers)
+    try:
+        with open(path, 'rb') as stream:
+            return {name: _values(stream, *header) for name, *header in headers}
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except _Fault as error:  # it was cut short meanwhile
+        raise _damaged(path, error) from error
+
+
+def widened(bits):
+    """float32 array of an array of bfloat16's bits: they are the upper half of a float32's."""
+    return (bits.astype('uint32') << 16).view('float32')
+
+
+def _values(stream, shape, item, place):
+    stream.seek(place)
+    count = int(np.prod(shape, dtype='int64'))
+    values = np.fromfile(stream, _DTYPES[item], count)
+    if values.size < count:
+        raise _Fault(f'it ends at byte {stream.tell()}')
+    return (widened(values) if item == _BFLOAT16 else values).reshape(shape)
+
+
 def save(path, arrays):
     """Write {name: NDArray} to a file, and see that it is whole. Raises OSError where it is not.
 
     MXNet says nothing when a disk has no room for the last 4096 bytes, which it writes while it closes the file.
     """
+    from gluon_tricks.compat import mx
     try:
         mx.nd.save(str(path), arrays)
     except mx.MXNetError as error:
@@ -54,11 +97,12 @@ def save(path, arrays):
         raise OSError(errno.EIO, 'it was cut short while it was written, as on a full disk') from error
 
 
-def check(path):
+def check(path, headers=None):
     """Read the headers of a ``.params`` file, not its values; returns whether its shapes are NumPy's (version 3).
 
-    Raises UsageError for what the loader must not see: files that are missing, cut short or longer than their headers
-    say, and sparse, nameless or very many arrays. Values cannot be checked: there is no digest in such a file.
+    headers: a list that takes (name, shape, type number, place of the values) of each array. Raises UsageError for what
+    the loader must not see: files that are missing, cut short or longer than their headers say, and sparse, nameless or
+    very many arrays. Values cannot be checked: there is no digest in such a file.
     """
     if not os.path.isfile(path):
         raise UsageError(f'{path}: no such file; give the path of a .params file')
@@ -67,14 +111,20 @@ def check(path):
             if stream.read(8) != struct.pack('<Q', _MAGIC):
                 raise UsageError(f'{path}: not a .params file (it begins with other bytes); give one written by '
                                  'MXNet, GluonCV or this project')
-            names, numpy_shapes = _check_arrays(_Headers(stream))
+            names, arrays, numpy_shapes = _check_arrays(_Headers(stream))
     except OSError as error:
-        raise UsageError(f'{path}: cannot be read ({error.strerror}); give a file you may read') from error
+        raise _unreadable(path, error) from error
     except _Fault as error:
         raise _damaged(path, error) from error
     if not names:
         raise UsageError(f'{path}: the file has no named arrays; give a .params file of a network')
+    if headers is not None:
+        headers += [(name, *array) for name, array in zip(names, arrays)]
     return numpy_shapes
+
+
+def _unreadable(path, error):
+    return UsageError(f'{path}: cannot be read ({error.strerror}); give a file you may read')
 
 
 def _damaged(path, fault):
@@ -117,31 +167,33 @@ class _Headers:
 
 
 def _check_arrays(headers):
-    """(number of named arrays, whether they are of version 3), after a walk over all headers."""
+    """(names, [(shape, type number, place of the values)], whether they are of version 3), after a walk over all
+    headers."""
     reserved, count = headers.take('QQ')
     if reserved or count > _MOST_ARRAYS:
         raise _Fault(f'its header says {count} arrays')
-    versions = set()
+    versions, arrays = set(), []
     for number in range(count):
         try:
-            version, length = _version_and_length(headers)
-            headers.skip(length)
+            version, shape, item = _array_header(headers)
+            arrays.append((shape, item, headers.stream.tell()))
+            headers.skip(math.prod(shape) * np.dtype(_DTYPES[item]).itemsize)
         except _Fault as error:
             raise _Fault(f'array {number + 1} of {count}: {error}') from error
         versions.add(version)
     if _VERSION_3 in versions and len(versions) > 1:  # MXNet reads either under NumPy's shapes, or without
         raise _Fault('arrays of version 3 stand beside others')
-    names, = headers.take('Q')
-    if names not in (0, count):
-        raise _Fault(f'{names} names for {count} arrays')
-    _check_names(headers, names)
+    number, = headers.take('Q')
+    if number not in (0, count):
+        raise _Fault(f'{number} names for {count} arrays')
+    names = _read_names(headers, number)
     if headers.left:
         raise _Fault(f'{headers.left} bytes follow the last name')
-    return names, _VERSION_3 in versions
+    return names, arrays, _VERSION_3 in versions
 
 
-def _version_and_length(headers):
-    """(version, number of bytes of the values) of an array, from its header."""
+def _array_header(headers):
+    """(version, shape, type number) of an array."""
     version, = headers.take('I')
     if version in (_VERSION_2, _VERSION_3):
         storage, = headers.take('i')
@@ -157,16 +209,14 @@ def _version_and_length(headers):
     device, device_number, item = headers.take('iii')
     if device not in _DEVICES or not 0 <= device_number < 1024:
         raise _Fault(f'device {device_number} of type {device}')
-    if item not in _ITEM_BYTES:
+    if item not in _DTYPES:
         raise _Fault(f'type {item} of its values is unknown')
-    total = _ITEM_BYTES[item]
-    for length in shape:
-        total *= length
-    return version, total
+    return version, shape, item
 
 
-def _check_names(headers, count):
-    seen = set()
+def _read_names(headers, count):
+    """The names, bare, a dict's keys in their order."""
+    seen = {}
     for _ in range(count):
         try:
             name = _bare(headers.bytes(headers.take('Q')[0]).decode())
@@ -176,4 +226,5 @@ def _check_names(headers, count):
             raise _Fault(f'the name {name!r}')
         if name in seen:
             raise _Fault(f'two arrays are called {name!r}')
-        seen.add(name)
+        seen[name] = True
+    return seen

@@ -1,17 +1,31 @@
-"""Weights of a file into a network: all or none."""
+"""Weights of a file into a network: all or none. Wherever weights are taken, this module reads them.
+
+A file is a ``.params`` of MXNet, GluonCV or ours, or a ``.safetensors`` of a network that timm has too.
+"""
+import os
+import re
+import shlex
 from typing import Any, Dict, List, Optional, Tuple
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models import params_file
+from gluon_tricks.files import open_file
+from gluon_tricks.models import params_file, safetensors_file, timm
+
+_PICKLES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.tar')
+# The first bytes of what torch.save writes, today and before version 1.6. A safetensors file, which begins with the
+# length of its header, may begin with the last of them too; its header begins with a brace.
+_PICKLED = re.compile(rb'PK\x03\x04|\x80.{7}[^{]|\x80.{0,7}\Z', re.DOTALL)
 
 
 def load_params(net: mx.gluon.Block, path: str, ctx: Optional[Any] = None) -> None:
-    """Load the weights of a ``.params`` file into ``net``, all or none, cast to the network's types.
+    """Load the weights of a file into ``net``, all or none, cast to the network's types.
 
-    The file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or an export's (``arg:``, ``aux:`` and
-    full names). float16 files go into float32 networks. ctx: as for ``Block.load_parameters``.
-    Raises UsageError for a file that is missing, damaged, of another network or of another number of classes.
+    A ``.params`` file may be GluonCV's or ours (structural names, ``conv1.0.weight``), or have full names
+    (``resnetv1d0_conv0_weight``), as an export has them behind ``arg:`` and ``aux:``. A ``.safetensors`` file has
+    timm's names, of a network that computes the same. float16 files go into float32 networks. ctx: as for
+    ``Block.load_parameters``. Raises UsageError for a file that is missing, damaged, of another network or of another
+    number of classes, and for a pickle.
 
     >>> import gluon_tricks as gt
     >>> net = gt.get_model('resnet10_v1d_demo', classes=10)
@@ -23,12 +37,76 @@ def load_params(net: mx.gluon.Block, path: str, ctx: Optional[Any] = None) -> No
 
 def matched_params(net: mx.gluon.Block, path: str) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
     """[(Parameter, its array in the file)]; UsageError as `load_params`."""
-    arrays = params_file.load(path)
-    structural = any('.' in name for name in arrays)
-    params = stored_params(net) if structural else dict(net.collect_params().items())
-    _check_names(net, path, list(arrays), list(params))
+    arrays, params = _matched(net, path)
     _check_shapes(path, arrays, params)
     return [(param, arrays[name]) for name, param in params.items()]
+
+
+def classes_in(net: mx.gluon.Block, path: str) -> int:
+    """The number of classes that a file of this classifier has, whatever the network's is. UsageError as
+    `load_params`."""
+    arrays, params = _matched(net, path)
+    return arrays[list(params)[-1]].shape[0]
+
+
+def _matched(net, path):
+    """({name: array}, {name: Parameter}) of the same names; shapes are not compared."""
+    arrays, network = read_weights(path)
+    params = stored_params(net)
+    if network is not None:
+        _check_network(net, path, network, params)
+    elif not any('.' in name for name in arrays):
+        params = dict(net.collect_params().items())
+        if _prefix(arrays).rstrip('0123456789_') == _prefix(params).rstrip('0123456789_'):
+            arrays, params = ({name[len(_prefix(named)):]: value for name, value in named.items()}
+                              for named in (arrays, params))
+    _check_names(net, path, list(arrays), list(params))
+    return arrays, params
+
+
+def _prefix(names):
+    """The beginning of all full names, such as ``resnetv1d0_``: Gluon counts the networks that a process makes."""
+    return re.sub('[^_]*$', '', os.path.commonprefix(list(names)))
+
+
+def read_weights(path: str) -> Tuple[Dict[str, mx.nd.NDArray], Optional[timm.Network]]:
+    """({name: NDArray}, network) of a file of weights.
+
+    network: timm's, whose names are then ours, structural; None for a ``.params`` file, whose names are the file's own.
+    Raises UsageError as `load_params`.
+    """
+    path = str(path)
+    refuse_pickle(path)
+    if not path.endswith('.safetensors'):
+        return params_file.load(path), None
+    arrays, _ = timm.split_counters(safetensors_file.read(path))
+    network, _ = timm.recognise(path, {name: array.shape for name, array in arrays.items()})
+    return {ours: mx.nd.array(arrays[name], dtype=arrays[name].dtype) for name, ours, _ in network.arrays}, network
+
+
+def refuse_pickle(path: str) -> None:
+    """Raise UsageError for a file of PyTorch's that is a pickle: to read one is to run what it says."""
+    try:
+        with open_file(path) as stream:
+            pickled = _PICKLED.match(stream.read(9)) is not None
+    except OSError:
+        pickled = False
+    if pickled or path.endswith(_PICKLES):
+        stem = re.sub(r'(\.pth)?\.\w+$', '', path) or path
+        code = ('import torch, safetensors.torch as s; '
+                f'w = torch.load({path!r}, map_location="cpu", weights_only=True); '
+                's.save_file({k: v.contiguous() for k, v in w.get("state_dict", w).items()}, '
+                f'{stem + ".safetensors"!r})')
+        raise UsageError(f'{path}: a pickle, which may run any code when it is read, so that none is read here; where '
+                         f'torch and safetensors are, type: python -c {shlex.quote(code)}')
+
+
+def _check_network(net, path, network, params):
+    """Raise UsageError unless a Gluon network is the one that timm's is here, and computes the same."""
+    if {ours for _, ours, _ in network.arrays} != set(params):
+        raise UsageError(f"{path}: the weights of another network: the file is timm's {network.name}, {network.model} "
+                         f'here, and not of {net.name}; give --model {network.model}, or the file of the same model')
+    timm.check_computing(path, network, net)
 
 
 def stored_params(net: mx.gluon.Block) -> Dict[str, mx.gluon.Parameter]:

@@ -64,6 +64,18 @@ def test_what_mxnet_saves_comes_back(tmp_path_factory, wanted):
     for name, value in loaded.items():
         assert value.dtype == saved[name].dtype and value.shape == saved[name].shape
         np.testing.assert_array_equal(value.asnumpy(), saved[name].asnumpy())
+    assert_read_as_mxnet_reads(path)
+
+
+def assert_read_as_mxnet_reads(path):
+    """`read_params` gives names, order, types, shapes and bits of `load`; bfloat16, which NumPy lacks, as float32."""
+    read, loaded = params_file.read_params(path), params_file.load(path)
+    assert list(read) == list(loaded)
+    for name, value in loaded.items():
+        wide = value.dtype == TYPES[-1]
+        wanted = (value.astype('float32') if wide else value).asnumpy()
+        assert read[name].dtype == wanted.dtype and read[name].shape == wanted.shape
+        assert read[name].tobytes() == wanted.tobytes()
 
 
 @settings(max_examples=30, deadline=None)
@@ -80,6 +92,8 @@ def test_numpy_shapes_come_back(tmp_path_factory, wanted):
     assert not mx.util.is_np_shape()
     for value in loaded.values():
         assert (value.asnumpy() == 1).all()
+    with mx.util.np_shape(True):
+        assert_read_as_mxnet_reads(path)
 
 
 @pytest.mark.parametrize('version', [None, V1, V2, V3])
@@ -87,6 +101,15 @@ def test_every_version_is_read(tmp_path, version):
     loaded = params_file.load(write(tmp_path, content(array(version), array(version), names=[b'arg:b', b'aux:a'])))
     assert list(loaded) == ['b', 'a']
     np.testing.assert_array_equal(loaded['a'].asnumpy(), [[0, 1, 2], [3, 4, 5]])
+    assert_read_as_mxnet_reads(str(tmp_path / 'a.params'))
+
+
+def test_reading_needs_no_mxnet(tmp_path, packed):
+    path = write(tmp_path, content(array(), names=[b'arg:a']))
+    code = ('import sys; sys.modules["mxnet"] = None; import gluon_tricks as gt; '
+            f'print(gt.read_params({path!r})["a"].sum(), sum(1 for _ in gt.read_records({packed + ".rec"!r})))')
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), capture_output=True, text=True)
+    assert done.stdout == '15.0 12\n', done.stderr
 
 
 def test_an_array_of_a_gpu_comes_to_the_cpu_where_there_is_none(tmp_path):
@@ -171,7 +194,7 @@ def test_a_file_that_could_not_be_written_to_its_end_is_an_error(tmp_path, lengt
 ])
 def test_what_is_wrong_is_named(tmp_path, data, words):
     path = write(tmp_path, data)
-    for function in (params_file.check, params_file.load):
+    for function in (params_file.check, params_file.load, params_file.read_params):
         with pytest.raises(UsageError) as caught:
             function(path)
         sentence = str(caught.value)
@@ -237,6 +260,8 @@ def attempt(source, data):
     except UsageError:
         return 'refused'
     with mx.util.np_shape(True):
+        read = params_file.read_params(source + '.damaged')
+        assert [value.shape for value in read.values()] == [value.shape for value in arrays.values()]
         return 'loaded', sum(value.asnumpy().size for value in arrays.values())
 
 for source in sources:

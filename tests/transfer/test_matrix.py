@@ -277,10 +277,17 @@ def test_a_run_is_known_by_its_directory_and_by_every_file_in_it(tmp_path):
     assert matrix.find_backbone(f'resnet50_v1b={path}').network == 'resnet50_v1b'
 
 
+def test_a_folder_of_timms(tmp_path):
+    path = weights(tmp_path / 'resnet50d', name='model.safetensors')
+    for text in (path, tmp_path / 'resnet50d'):
+        row = matrix.find_backbone(f'resnet50_v1d={text}')
+        assert (row.name, row.params) == ('resnet50_v1d-resnet50d', str(path))
+
+
 @pytest.mark.parametrize('file, network', [
     ('0.7717-imagenet-resnet50_v1d-119-best.params', 'resnet50_v1d'),
     ('resnet101_v1b-a455932a.params', 'resnet101_v1b'), ('imagenet-resnet50_v1d-9.params', 'resnet50_v1d'),
-    ('resnet10_v1d_demo.params', 'resnet10_v1d_demo'),
+    ('resnet10_v1d_demo.params', 'resnet10_v1d_demo'), ('resnet50_v1d.safetensors', 'resnet50_v1d'),
     ('faster_rcnn_resnet50_v1b_voc_best.params', None), ('0.7-imagenet-mobilenet1.0-9.params', None)])
 def test_the_network_in_a_files_name(file, network, tmp_path):
     path = weights(tmp_path / 'folder', name=file)

@@ -10,6 +10,7 @@ import io
 import os
 import struct
 import sys
+from typing import Iterator, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from gluon_tricks.config.options import MOST_CLASSES
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.records.images import frame, is_image, size_problem
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import open_file
 
 MAGIC = 0xced7230a
 _MAGIC = struct.pack('<I', MAGIC)
@@ -206,10 +208,7 @@ def content_of(block):
 
     Raises ValueError, with what is wrong.
     """
-    content, end = read_record(io.BytesIO(block), 0, len(block))
-    if end != len(block):
-        raise ValueError(NO_END)
-    return content
+    return read_exactly(io.BytesIO(block), 0, len(block))
 
 
 def read_record(stream, begin, limit):
@@ -223,6 +222,43 @@ def read_record(stream, begin, limit):
         stream.seek(piece)
         pieces.append(stream.read(length))
     return pieces[0] if len(pieces) == 1 else _MAGIC.join(pieces), place
+
+
+def read_records(rec: str, idx: Optional[str] = None) -> Iterator[Tuple[int, float, bytes]]:
+    """Generator of (key, label, image) of a file's records, in its order; the image is the bytes of a JPEG or PNG.
+
+    idx: the index (default: NAME.idx beside it). One record at a time is in memory, and MXNet is not imported. Raises
+    UsageError that names the record which is damaged, or does not have one label.
+
+    >>> import gluon_tricks as gt
+    >>> key, label, image = next(gt.read_records('runs/demo-data/.gluon_tricks/val.rec'))
+    >>> label < 10, image[:2]
+    (True, b'\\xff\\xd8')
+    """
+    rec = os.fspath(rec)
+    try:
+        with open_file(rec) as stream:
+            keys, begins, ends = in_file_order(rec, idx or os.path.splitext(rec)[0] + '.idx')
+            for row, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist())):
+                try:
+                    content = read_exactly(stream, begin, end)
+                    head = head_of(content)
+                except ValueError as error:
+                    raise damaged(rec, keys, begins, row, error) from error
+                yield int(keys[row]), head.label, content[head.start:]
+    except OSError as error:
+        raise UsageError(f'{rec} cannot be read ({error.strerror or error}): give a record file') from error
+
+
+def read_exactly(stream, begin, end):
+    """The content of the record that reaches from byte `begin` of an open file to `end`.
+
+    Raises ValueError, with what is wrong.
+    """
+    content, own_end = read_record(stream, begin, end)
+    if own_end != end:
+        raise ValueError(NO_END)
+    return content
 
 
 def walk(stream, begin, limit):

@@ -19,7 +19,7 @@ from gluoncv.data import ImageNet1kAttr
 
 
 def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False):
-    """The facts of a .params file or a run's directory: a dict with params, model, classes, sizes, mean and std.
+    """The facts of a file of weights or a run's directory: a dict with params, model, classes, sizes, mean and std.
 
     A run's own configuration stands behind what is not given. Raises UsageError.
     """
@@ -30,7 +30,7 @@ def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
         config = TrainConfig.from_dict(manifest.get('config'))
         facts['params'], model = os.path.join(path, 'net.params'), model or config.model
     elif not os.path.isfile(path):
-        raise UsageError(f'{path} is not there: give a .params file, or the SAVE_DIR of a run')
+        raise UsageError(f'{path} is not there: give a .params or .safetensors file, or the SAVE_DIR of a run')
     if not model:
         raise UsageError(f'{path} does not say its network: give --model NAME')
     return dict(facts, model=model, num_classes=num_classes or config.num_classes, config=config,

@@ -8,7 +8,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.data.records import packing, verify
 from gluon_tricks.data.records import record_file as records
 from gluon_tricks.errors import UsageError
-from support.records import HUGE, make_jpeg, relabel
+from support.records import HUGE, change, make_jpeg, relabel
 
 
 @pytest.mark.parametrize('place', [None, 0, 4, 8, 11, 12])
@@ -134,6 +134,38 @@ def test_records_of_im2rec_pass(tmp_path):
         writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, [float(key)], key, 0), make_jpeg(key, key)))
     writer.close()
     assert records.check_records(str(tmp_path / 'a.rec'), str(tmp_path / 'a.idx')) == 3
+
+
+@pytest.mark.parametrize('label', [float, lambda key: [float(key)]], ids=['number', 'list'])
+def test_records_are_read_as_mxnet_reads_them(tmp_path, label):
+    """Among them one that holds the magic number, which MXNet cuts out; the list of keys may have any order."""
+    path = str(tmp_path / 'a')
+    writer = mx.recordio.MXIndexedRecordIO(path + '.idx', path + '.rec', 'w')
+    magic = struct.pack('<I', records.MAGIC)
+    for key in (5, 3, 8):
+        image = make_jpeg(key, key) + b'\0' * (-len(make_jpeg(key, key)) % 4) + magic * (key % 3)
+        writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label(key), key, 0), image))
+    writer.close()
+    found = list(records.read_records(path + '.rec'))
+    assert [key for key, _, _ in found] == [5, 3, 8]
+    reader = mx.recordio.MXIndexedRecordIO(path + '.idx', path + '.rec', 'r')
+    for key, label, image in found:
+        header, content = mx.recordio.unpack(reader.read_idx(key))
+        assert image == content and label == header.label
+    assert list(records.read_records(path + '.rec', path + '.idx')) == found
+
+
+def test_reading_names_what_is_damaged(packed):
+    offset = sorted(records.read_index(packed + '.idx')[1])[3]
+    change(packed + '.rec', offset, b'nonsense')
+    reading = records.read_records(packed + '.rec')
+    assert [next(reading)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(UsageError, match='record 3 at offset %d does not begin as a record does' % offset):
+        next(reading)
+    os.remove(packed + '.idx')
+    for path in (packed + '.rec', packed + '.none', '/dev/zero'):
+        with pytest.raises(UsageError, match='cannot be read'):
+            next(records.read_records(path))
 
 
 def test_of_many_records_a_sample_is_opened(packed, monkeypatch):
