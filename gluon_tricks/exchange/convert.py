@@ -87,9 +87,14 @@ def write_timm(net: Any, model: str, path: str) -> timm.Network:
     where the file cannot be written.
     """
     network, arrays = timm_arrays(net, model)
+    save_timm(path, arrays)
+    return network
+
+
+def save_timm(path: str, arrays: Dict[str, np.ndarray]) -> None:
+    """Write {timm's name: array} as safetensors, whole or not at all. Raises UsageError."""
     content = safetensors_file.content(path, arrays, {'format': 'pt'})  # which timm and transformers ask for
     try:
         write_whole(path, content)
     except OSError as error:
         raise unwritable(path, error, remedy_for(error)) from error
-    return network

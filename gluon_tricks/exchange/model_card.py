@@ -11,8 +11,8 @@ from gluon_tricks.models.zoo import default_input_size
 # Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
 # are, on what and how fast it runs. Batch size and learning rate are compared as totals.
 _ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
-              'num_training_samples', 'mode', 'batch_size', 'lr', 'loader_processes', 'decode_parts',
-              'static_alloc', 'disable_hybridization', 'syncbn'}
+              'num_training_samples', 'mode', 'batch_size', 'lr', 'static_alloc', 'disable_hybridization',
+              'syncbn'}
 _PIPELINE = {'classification': 'image-classification', 'detection': 'object-detection',
              'segmentation': 'image-segmentation'}
 _METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),

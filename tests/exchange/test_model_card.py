@@ -4,6 +4,7 @@ import json
 import pytest
 import yaml
 
+from gluon_tricks.api import CONFIGS
 from gluon_tricks.config import recipes, recipes_transfer
 from gluon_tricks.exchange import model_card
 from gluon_tricks.models.zoo import default_input_size
@@ -51,6 +52,11 @@ def test_eval_results_are_entries_of_yaml():
     assert name == 'classification.yaml' and [each['value'] for each in entries] == [79.15, 94.58]
     assert entries[0]['dataset'] == {'id': 'set: "x"', 'task_id': 'top1'} and entries[0]['date'] == '2026-01-02'
     assert '50000 images' in entries[0]['notes']
+
+
+def test_what_a_row_may_differ_in_are_options_that_a_resume_may_not():
+    fields = [field for cls in CONFIGS.values() for field in cls.fields()]
+    assert model_card._ELSEWHERE <= {field.name for field in fields if not field.metadata['free_on_resume']}
 
 
 @pytest.mark.parametrize('name', sorted(recipes.RECIPES))
