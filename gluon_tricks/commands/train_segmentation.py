@@ -117,7 +117,5 @@ def predict(config, weights, images, out):
 
 
 def predict_run(run, images, out):
-    """`predict` with the best checkpoint of a run's directory."""
-    from gluon_tricks import api
-    found = api.open_run(run)
-    return predict(found.config.replace(devices=str(found.devices()[0]), num_gpus=None), Weights(run), images, out)
+    """`predict` with the best checkpoint of an api.Run."""
+    return predict(run.config.replace(devices=str(run.devices()[0]), num_gpus=None), Weights(run.path), images, out)
