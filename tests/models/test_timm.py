@@ -80,16 +80,6 @@ def test_a_network_that_timm_lacks():
 # ---------------------------------------------------------------------------------------------------------------------
 # Where torch and timm are
 
-@pytest.fixture(scope='module')
-def theirs():
-    """(torch, timm)."""
-    pytest.importorskip('safetensors', reason='needs the package safetensors')
-    try:
-        return timm_networks.import_timm()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f'needs torch and timm: {error}')
-
-
 @pytest.mark.parametrize('name', sorted(NETWORKS))
 def test_the_list_is_timms(name, theirs):
     network = NETWORKS[name]

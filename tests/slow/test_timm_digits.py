@@ -8,19 +8,8 @@ import gluon_tricks as gt
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
-from support import timm_networks
 
 SIDE = 32
-
-
-@pytest.fixture(scope='module')
-def theirs():
-    """(torch, timm)."""
-    pytest.importorskip('safetensors', reason='needs the package safetensors')
-    try:
-        return timm_networks.import_timm()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f'needs torch and timm: {error}')
 
 
 def tensors(prefix):
