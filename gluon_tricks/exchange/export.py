@@ -81,7 +81,7 @@ def subject_of(path: str, model: Optional[str] = None, num_classes: Optional[int
 
 def _classifier(path, run, model, num_classes, input_size, crop_ratio, use_se):
     from gluon_tricks.tasks.classification import trained
-    facts = trained.facts_of(path, model, num_classes, input_size, crop_ratio, use_se)
+    facts = trained.facts_of(path, model, num_classes, input_size, crop_ratio, use_se, run and run.manifest)
     config, side, ratio = facts['config'], facts['input_size'], facts['crop_ratio']
     net, _ = trained.load_net(facts, [mx.cpu()], hybridize=False)
     resize = -int(-side // ratio)
