@@ -16,8 +16,11 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import numpy as np
+
 from gluon_tricks import __version__
 from gluon_tricks.compat import environment, mx
+from gluon_tricks.data.image_file import prepare, short_side
 from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import convert, model_card, onnx_agreement, onnx_graph, onnx_image
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
@@ -84,7 +87,7 @@ def _classifier(path, run, model, num_classes, input_size, crop_ratio, use_se):
     facts = trained.facts_of(path, model, num_classes, input_size, crop_ratio, use_se, run and run.manifest)
     config, side, ratio = facts['config'], facts['input_size'], facts['crop_ratio']
     net, _ = trained.load_net(facts, [mx.cpu()], hybridize=False)
-    resize = -int(-side // ratio)
+    resize = short_side(side, ratio)
     return Subject(
         'classification', ('se_' if facts['use_se'] and facts['model'].startswith('resnext') else '') + facts['model'],
         net, list(trained.class_names(facts)), config.rgb_mean, config.rgb_std, config, run, (side, side), ratio,
@@ -251,8 +254,6 @@ def _graph(subject, params, symbol_file):
 
 def _probabilities(subject) -> Callable[[Any], Any]:
     """The function of an image (H, W, 3), uint8, that gives MXNet's probabilities after validation's preprocessing."""
-    from gluon_tricks.data.image_file import prepare
-
     def probabilities(picture):
         x = prepare(mx.nd.array(picture, dtype='uint8'), subject.size[0], subject.crop_ratio, subject.mean,
                     subject.std)
@@ -272,18 +273,29 @@ def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[st
         return {}
     convert.save_timm(weights, arrays)
     side = subject.size[0]
-    facts = {'architecture': network.name, 'num_classes': len(subject.classes), 'label_names': subject.classes,
+    facts = {'architecture': network.architecture, 'num_classes': len(subject.classes), 'model_args': network.options,
+             'label_names': subject.classes,
              'pretrained_cfg': {
                  'input_size': [3, side, side], 'fixed_input_size': False, 'num_classes': len(subject.classes),
-                 'crop_pct': subject.crop_ratio, 'crop_mode': 'center', 'interpolation': 'bilinear',
+                 'crop_pct': crop_pct(side, subject.crop_ratio), 'crop_mode': 'center', 'interpolation': 'bilinear',
                  'mean': [value / 255 for value in subject.mean], 'std': [value / 255 for value in subject.std]}}
     _write(config, json.dumps(facts, indent=1) + '\n')
     again = get_model(subject.model, classes=len(subject.classes))
     again.initialize()
     load_params(again, weights)
     compared = _compared(subject, lambda x: onnx_agreement.outputs(again, x)[0])
-    return {'model.safetensors': dict(compared, about=f'weights with the names of timm\'s {network.name}'),
+    return {'model.safetensors': dict(compared, about=f'weights with the names of timm\'s {network.architecture}'),
             'config.json': {'about': 'configuration for timm'}}
+
+
+def crop_pct(side: int, ratio: float) -> float:
+    """The crop_pct by which timm resizes the short side to what `short_side` gives, in floats too.
+
+    timm takes the integer part of side / crop_pct, and here side / ratio is rounded up: 36 and 37 for 32 / 0.875.
+    """
+    resize = short_side(side, ratio)
+    found = side / resize
+    return found if int(side / found) == resize else float(np.nextafter(found, 0))
 
 
 def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: str,
