@@ -24,7 +24,7 @@ from gluon_tricks.data.image_file import prepare, short_side
 from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import convert, model_card, onnx_agreement, onnx_graph, onnx_image
 from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritable
-from gluon_tricks.models import params_file
+from gluon_tricks.models import params_file, safetensors_file, timm
 from gluon_tricks.models.weights import load_params, stored_params
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tasks.segmentation.metrics import MEAN, STD, protocol
@@ -144,13 +144,16 @@ def export(subject: Subject, out: str, license: str = 'apache-2.0', dataset: Opt
     """Write the folder OUT of a Subject, whole or not at all; returns what export.json holds.
 
     license: of the weights, as Hugging Face names it; dataset: the name of the images that the figures are of. Every
-    artefact is run beside MXNet. Raises UsageError without the extra ``onnx``, for a folder that is there, one that
-    cannot be written, and a network that an artefact does not give again.
+    artefact is run beside MXNet. Raises UsageError without the extra ``onnx`` (of a network that timm has,
+    ``interchange`` too), for a folder that is there, one that cannot be written, and a network that an artefact does
+    not give again.
     """
-    onnx_graph.require('onnx', 'onnxruntime')
     out = os.path.normpath(os.path.expanduser(out))
     if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):
         raise UsageError(f'{out} is there already: give a folder that is new or empty')
+    onnx_graph.require('onnx', 'onnxruntime')
+    if subject.task == 'classification' and subject.model in {each.model for each in timm.networks().values()}:
+        safetensors_file.package(os.path.join(out, 'model.safetensors'))
     parent, name = os.path.split(os.path.abspath(out))
     partial = os.path.join(parent, f'.partial-{name}-{os.getpid()}')
     try:
@@ -265,7 +268,6 @@ def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[st
     """Write ``model.safetensors`` and ``config.json`` of a network that timm has; {file: facts}, {} for another.
 
     The names of timm's arrays, and its network for ours, are `exchange.convert`'s. The file is loaded again, and run.
-    Raises UsageError where the package safetensors is missing.
     """
     try:
         network, arrays = convert.timm_arrays(subject.net, subject.model)

@@ -1,8 +1,10 @@
 """Exported folders: what MXNet, onnxruntime, GluonCV's names and the sums say of them."""
 import json
+import math
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from gluon_tricks.api import open_run
 from gluon_tricks.compat import mx
+from gluon_tricks.data.image_file import short_side
 from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import export, onnx_agreement, onnx_graph
 from gluon_tricks.models.weights import load_params
@@ -18,6 +21,7 @@ from support.exported import TASKS, write_run
 
 onnx = pytest.importorskip('onnx', reason="pip install '.[onnx]'")
 pytest.importorskip('onnxruntime', reason="pip install '.[onnx]'")
+pytest.importorskip('safetensors', reason="pip install '.[interchange]'")
 
 BOTH = {'net.params', 'net-symbol.json', 'model.onnx', 'README.md', 'export.json', 'SHA256SUMS'}
 
@@ -37,8 +41,8 @@ def folders(tmp_path_factory):
 def test_the_folder_is_whole(task, folders):
     _, folder = folders[task]
     names = {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
-    images = {'model-from-image.onnx'} if task == 'classification' else set()
-    assert names - {'model.safetensors', 'config.json'} == BOTH | images | {f'.eval_results/{task}.yaml'}
+    more = {'model-from-image.onnx', 'model.safetensors', 'config.json'} if task == 'classification' else set()
+    assert names == BOTH | more | {f'.eval_results/{task}.yaml'}
     assert export.check(str(folder)) == len(names) - 1
     assert subprocess.run(['sha256sum', '--check', '--quiet', 'SHA256SUMS'], cwd=str(folder)).returncode == 0
     stored = json.loads((folder / 'export.json').read_text())
@@ -83,27 +87,78 @@ def test_a_bare_file_is_exported_and_says_what_is_not_known(folders, tmp_path):
     assert 'Not measured' in text and 'license: "mit"' in text and not (tmp_path / 'out' / '.eval_results').exists()
 
 
-@pytest.mark.parametrize('kind', ['changed', 'cut', 'removed', 'added', 'empty'])
-def test_a_folder_damaged_in_any_file_is_refused(kind, folders, tmp_path):
-    source = folders['classification'][1]
-    for number, path in enumerate(sorted(path for path in source.rglob('*') if path.is_file())):
-        copy = tmp_path / str(number)
-        shutil.copytree(str(source), str(copy))
-        place = copy / path.relative_to(source)
-        content = bytearray(place.read_bytes())
-        if kind == 'changed':
-            content[len(content) // 2] ^= 1
-            place.write_bytes(bytes(content))
-        elif kind == 'cut':
-            place.write_bytes(bytes(content[:-1]))
-        elif kind == 'removed':
-            place.unlink()
-        elif kind == 'added':
-            (place.parent / 'more').write_bytes(b'')
-        else:
-            place.write_bytes(b'')
-        with pytest.raises(UsageError, match=place.name if kind in ('changed', 'cut') and place.name != 'SHA256SUMS' else None):
+def files_of(folder):
+    return sorted(path for path in folder.rglob('*') if path.is_file())
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_a_folder_damaged_in_any_file_is_refused(task, folders, tmp_path):
+    """Each file in turn changed by a bit, cut short, emptied, removed; the sentence names it."""
+    copy = tmp_path / 'copy'
+    shutil.copytree(str(folders[task][1]), str(copy))
+    for path in files_of(copy):
+        content = path.read_bytes()
+        places = {0, len(content) // 2, len(content) - 1}
+        changed = [content[:place] + bytes([content[place] ^ 1]) + content[place + 1:] for place in places]
+        for damaged in changed + [content[:-1], content[:len(content) // 2], content + b'\n', b'', None]:
+            if damaged is None:
+                path.unlink()
+            else:
+                path.write_bytes(damaged)
+            with pytest.raises(UsageError, match=None if path.name == 'SHA256SUMS' else path.name):
+                export.check(str(copy))
+        path.write_bytes(content)
+    assert export.check(str(copy)) == len(files_of(copy)) - 1
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_a_folder_with_a_file_more_or_two_exchanged_is_refused(task, folders, tmp_path):
+    copy = tmp_path / 'copy'
+    shutil.copytree(str(folders[task][1]), str(copy))
+    for name in ('more', '.more', '.eval_results/more', 'new/more', 'net.params~'):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_bytes(b'')
+        with pytest.raises(UsageError, match=f'{name} is not in SHA256SUMS'):
             export.check(str(copy))
+        (copy / name).unlink()
+    assert export.check(str(copy))
+    first, second = copy / 'net.params', copy / 'model.onnx'
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    with pytest.raises(UsageError, match='model.onnx is damaged'):
+        export.check(str(copy))
+
+
+def test_timm_opens_the_folder(theirs, folders):
+    """By the line that the documentation gives: the logits of MXNet, the names of the classes, the size of images."""
+    torch, timm = theirs
+    run, folder = folders['classification']
+    opened = timm.create_model(f'local-dir:{folder}', pretrained=True).eval()
+    x = onnx_agreement.batch(7, 32, 32, (120,) * 3, (60,) * 3)
+    with torch.no_grad():
+        found = opened(torch.from_numpy(x)).numpy()
+    expected = onnx_agreement.outputs(open_run(run).net(), x)[0]
+    assert found.shape == (7, 4) and onnx_graph.relative_difference(found, expected) < 1e-5
+    assert opened.pretrained_cfg['label_names'] == ['red', 'grün', 'blue', 'white']
+    resize = timm.data.create_transform(**timm.data.resolve_model_data_config(opened)).transforms[0]
+    assert resize.size == short_side(32, 0.875) == 37
+
+
+@pytest.mark.parametrize('ratio', [0.875, 0.9, 0.95, 1.0, 2 / 3, 0.1])
+def test_timm_s_crop_resizes_as_here(ratio):
+    for side in range(1, 600):
+        assert math.floor(side / export.crop_pct(side, ratio)) == short_side(side, ratio)
+    assert export.crop_pct(224, 0.875) == 0.875
+
+
+def test_without_safetensors_there_is_one_sentence_and_no_folder(folders, tmp_path, monkeypatch):
+    subjects = [export.subject_of(str(folders[task][0])) for task in ('classification', 'segmentation')]
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    with pytest.raises(UsageError, match=r"out/model.safetensors: .*type `pip install '.\[interchange\]'`"):
+        export.export(subjects[0], str(tmp_path / 'out'))
+    assert os.listdir(str(tmp_path)) == []
+    export.export(subjects[1], str(tmp_path / 'out'))
 
 
 def test_an_artefact_that_differs_leaves_no_folder(folders, tmp_path, monkeypatch):
