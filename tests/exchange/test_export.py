@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,6 +144,23 @@ def test_timm_opens_the_folder(theirs, folders):
     assert opened.pretrained_cfg['label_names'] == ['red', 'grün', 'blue', 'white']
     resize = timm.data.create_transform(**timm.data.resolve_model_data_config(opened)).transforms[0]
     assert resize.size == short_side(32, 0.875) == 37
+
+
+def test_the_card_s_lines_open_the_folder(folders):
+    import onnxruntime
+
+    import mxnet
+    run, folder = folders['classification']
+    text = (folder / 'README.md').read_text(encoding='utf-8')
+    lines = {name: line for name, line in re.findall('^\\* (.+), DIR being this folder: `(.+)`$', text, re.M)}
+    assert set(lines) == {'ONNX Runtime', 'MXNet', 'timm'}  # the last is run above
+    images = onnx_agreement.batch(2, 32, 32, (120,) * 3, (60,) * 3)
+    names = {'onnxruntime': onnxruntime, 'mxnet': mxnet, 'images': images}
+    expected = onnx_agreement.outputs(open_run(run).net(), images)[0]
+    found = [eval(lines['ONNX Runtime'].replace('DIR', str(folder)), names)[0],
+             onnx_agreement.outputs(eval(lines['MXNet'].replace('DIR', str(folder)), names), images)[0]]
+    for each in found:
+        assert onnx_graph.relative_difference(each, expected) < 1e-5
 
 
 @pytest.mark.parametrize('ratio', [0.875, 0.9, 0.95, 1.0, 2 / 3, 0.1])
