@@ -19,7 +19,7 @@ def add_classifier_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def classifier_values(arguments: argparse.Namespace) -> Dict[str, Any]:
-    """The values of these flags, by the names of `classification.trained.facts_of` and `export.subject_of`."""
+    """The values of these flags, by the names of `trained.facts_of` and `subject.subject_of`."""
     return {name: getattr(arguments, name) for name in ('model', 'use_se') + RANGED}
 
 

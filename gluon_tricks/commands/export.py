@@ -39,9 +39,10 @@ def main(argv):
     if arguments.model and not arguments.params:
         raise UsageError('--model is for a file, and a run knows its network: drop it, or give --params FILE')
     from gluon_tricks.exchange import export, onnx_graph
+    from gluon_tricks.exchange.subject import subject_of
     onnx_graph.require('onnx', 'onnxruntime')
-    subject = export.subject_of(os.path.expanduser(arguments.params or arguments.folders[0]), size=arguments.size,
-                                **classifier_values(arguments))
+    subject = subject_of(os.path.expanduser(arguments.params or arguments.folders[0]), size=arguments.size,
+                         **classifier_values(arguments))
     out = arguments.folders[-1]
     stored = export.export(subject, out, arguments.license or 'apache-2.0', arguments.dataset)
     print(json.dumps(stored, indent=1) if arguments.json else _text(out, stored))
@@ -52,7 +53,7 @@ def _check(arguments):
     wrong = [name for name, value in vars(arguments).items() if value and name not in ('check', 'json')]
     if wrong:
         raise UsageError(f'--check looks at a folder and writes none: drop {wrong[0].replace("_", "-")}')
-    from gluon_tricks.exchange.export import check
+    from gluon_tricks.exchange.sha256sums import check
     number = check(arguments.check)
     print(json.dumps({'folder': arguments.check, 'files': number}) if arguments.json else
           f'{arguments.check}: {number} files, all of them whole')
