@@ -36,7 +36,7 @@ def photograph(number):
 def test_tensors_are_timms_bit_for_bit(name, size, timms_filter):
     try:
         torch, timm = timm_networks.import_timm()
-        import timm.data
+        import timm.data  # noqa: F811
     except (ImportError, RuntimeError) as error:
         pytest.skip(f'needs torch and timm: {error}')
     import io
