@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.errors import UsageError
 
+PROTOCOLS = ('opencv', 'timm', 'torchvision')  # how images are prepared; `exchange.protocols` has them
 Pair = Tuple[Optional[float], Optional[float]]  # top-1 and top-5 in percent
 
 
@@ -33,8 +34,7 @@ class Published(NamedTuple):
 
     def figures(self) -> Dict[str, Optional[float]]:
         """{protocol: its top-1, None where none was published}; torchvision's protocol is timm's with its filter."""
-        return {'opencv': self.zoo[0], 'timm': self.timm[0],
-                'torchvision': self.timm[0] if self.filter == 'bilinear' else None}
+        return dict(zip(PROTOCOLS, (self.zoo[0], self.timm[0], self.timm[0] if self.filter == 'bilinear' else None)))
 
     def expected(self, protocol: str) -> float:
         """The top-1 of a protocol; where none was published, the nearest: the zoo's, else timm's."""

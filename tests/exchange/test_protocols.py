@@ -8,7 +8,7 @@ from gluon_tricks.data.reader import Reader
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import protocols
-from support import timm_networks
+from gluon_tricks.exchange.published import PROTOCOLS
 from support.records import damaged_records, relabel
 
 SIZES = [(500, 375), (375, 500), (333, 500), (500, 334), (256, 256), (224, 224), (640, 427), (1, 1), (257, 341), (90, 61),
@@ -33,24 +33,20 @@ def photograph(number):
 
 @pytest.mark.parametrize('name, size, timms_filter', [('timm', 224, 'bicubic'), ('timm', 299, 'bicubic'),
                                                       ('torchvision', 224, 'bilinear')])
-def test_tensors_are_timms_bit_for_bit(name, size, timms_filter):
-    try:
-        torch, timm = timm_networks.import_timm()
-        import timm.data  # noqa: F811
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f'needs torch and timm: {error}')
+def test_tensors_are_timms_bit_for_bit(name, size, timms_filter, theirs):
     import io
 
     from PIL import Image
+    timm = theirs[1]
     config = timm.models.get_pretrained_cfg('resnet50d.gluon_in1k')
     transform = timm.data.create_transform((3, size, size), is_training=False, interpolation=timms_filter,
                                            crop_pct=config.crop_pct, mean=config.mean, std=config.std)
     protocol = protocols.get(name, size, filter=config.interpolation)
     for number in range(50):
         content = photograph(number)
-        theirs = transform(Image.open(io.BytesIO(content)).convert('RGB')).numpy()
-        ours = protocols.input_of(protocol, content)
-        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), number
+        wanted = transform(Image.open(io.BytesIO(content)).convert('RGB')).numpy()
+        found = protocols.input_of(protocol, content)
+        assert found.dtype == wanted.dtype and np.array_equal(found, wanted), number
 
 
 def packed(folder, images=18):
@@ -97,7 +93,7 @@ def test_the_words_of_a_protocol():
     assert protocols.get('torchvision', 224).words() == 'short side to 256 (Pillow, bilinear), centre crop 224'
 
 
-@pytest.mark.parametrize('name', protocols.NAMES)
+@pytest.mark.parametrize('name', PROTOCOLS)
 def test_a_damaged_image_is_named(name, tmp_path):
     rec = damaged_records(tmp_path)
     reader = Reader(rec, rec[:-4] + '.idx')
