@@ -59,15 +59,15 @@ def run(arguments):
     if arguments.devkit:
         from gluon_tricks.data.prepare.imagenet import read_devkit
         by_id = read_devkit(os.path.expanduser(arguments.devkit))[0]
-    subject, classes = _subject(arguments, network, rec, idx)
-    answer = known_answer.examine(subject, network.expected(subject.protocol.name), arguments.quick, by_id, classes)
-    result = _result(arguments, network, subject, answer)
+    scorer, classes = _scorer(arguments, network, rec, idx)
+    answer = known_answer.examine(scorer, network.expected(scorer.protocol.name), arguments.quick, by_id, classes)
+    result = _result(arguments, network, scorer, answer)
     print(json.dumps(result, indent=1) if arguments.json else _text(result))
     return 0 if answer.verdict == 'as expected' else 1
 
 
-def _subject(arguments, network, rec, idx):
-    """(Subject, names of the records' classes or None)."""
+def _scorer(arguments, network, rec, idx):
+    """(Scorer, names of the records' classes or None)."""
     from gluon_tricks.data.records import certificate
     from gluon_tricks.data.records.crash import watch
     from gluon_tricks.data.records.record_file import check_records
@@ -88,16 +88,16 @@ def _subject(arguments, network, rec, idx):
     net, precision = load_net(facts, devices, dtype)
     protocol = protocols.get(arguments.protocol or 'opencv', facts['input_size'], facts['crop_ratio'], network.filter,
                              facts['config'].rgb_mean, facts['config'].rgb_std)
-    return known_answer.Subject(net, rec, idx, protocol, known_answer.imagenet_classes(), devices, precision,
+    return known_answer.Scorer(net, rec, idx, protocol, known_answer.imagenet_classes(), devices, precision,
                                 arguments.batch_size or facts['config'].batch_size,
                                 arguments.decode_threads), certified and certified['classes']
 
 
-def _result(arguments, network, subject, answer):
+def _result(arguments, network, scorer, answer):
     """What is printed, as JSON has it."""
     result = {'published': network.name, 'model': network.model, 'params': arguments.params,
-              'records': arguments.rec_val, 'protocol': subject.protocol.name, 'prepared': subject.protocol.words(),
-              'dtype': arguments.dtype or 'float32', **answer.metrics, 'of': len(subject.labels),
+              'records': arguments.rec_val, 'protocol': scorer.protocol.name, 'prepared': scorer.protocol.words(),
+              'dtype': arguments.dtype or 'float32', **answer.metrics, 'of': len(scorer.labels),
               'gluoncv_padding': answer.padded, 'expected': answer.expected, 'figures': network.figures(),
               'standard_error': answer.error, 'verdict': answer.verdict, 'cause': None, 'remedy': None, 'tried': []}
     if answer.sampled:

@@ -78,7 +78,7 @@ def sample(labels: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
     return np.sort(order[np.argsort(turn, kind='stable')][:number])
 
 
-class Subject:
+class Scorer:
     """A network and the records that it is scored on.
 
     net: in inference on `devices`; precision: of tricks.low_precision. rec, idx: files that `check_records` has passed.
@@ -100,7 +100,7 @@ class Subject:
                           normalise=Normalise(protocol.mean, protocol.std))
 
     def score(self, rows: np.ndarray, protocol: Optional[Protocol] = None) -> Tuple[Dict[str, Any], np.ndarray]:
-        """(`evaluation.evaluate`'s metrics, (n, 5) the likeliest classes first) of the rows, by the subject's protocol
+        """(`evaluation.evaluate`'s metrics, (n, 5) the likeliest classes first) of the rows, by the scorer's protocol
         or another."""
         protocol = protocol or self.protocol
         plain = protocol.name == 'opencv' and not (protocol.bgr or protocol.square or protocol.ratio)
@@ -149,25 +149,25 @@ class Answer(NamedTuple):
     cause: Optional[Trial] = None
 
 
-def examine(subject: Subject, expected: float, quick: Optional[int] = None, by_id: Optional[Dict[int, str]] = None,
+def examine(scorer: Scorer, expected: float, quick: Optional[int] = None, by_id: Optional[Dict[int, str]] = None,
             of_records: Optional[Sequence[str]] = None) -> Answer:
-    """The Answer of a subject whose top-1 should be `expected`.
+    """The Answer of a scorer whose top-1 should be `expected`.
 
     quick: images of a sample that is scored instead of all, and on which faults are tried. by_id, of_records: as of
     `known_orders`.
     """
-    labels = subject.labels
+    labels = scorer.labels
     rows = np.arange(len(labels)) if quick is None or quick >= len(labels) else sample(labels, quick)
-    metrics, best = subject.score(rows)
+    metrics, best = scorer.score(rows)
     metrics = {name: metrics[name] for name in ('top1', 'top5', 'num_images', 'loss')}
     error = standard_error(expected, len(rows))
-    answer = Answer(metrics, padded(best, labels[rows], subject.batch_size), expected, error,
-                    verdict(metrics['top1'], expected, error, len(subject.classes), len(rows)))
+    answer = Answer(metrics, padded(best, labels[rows], scorer.batch_size), expected, error,
+                    verdict(metrics['top1'], expected, error, len(scorer.classes), len(rows)))
     if answer.verdict in ('as expected', 'too high'):
         return answer
     kept = np.arange(len(rows)) if quick or len(rows) <= SAMPLE else sample(labels, SAMPLE)
-    orders = known_orders(subject.classes, by_id, of_records)
-    return _diagnosed(answer, subject, rows[kept], best[kept, 0], orders)
+    orders = known_orders(scorer.classes, by_id, of_records)
+    return _diagnosed(answer, scorer, rows[kept], best[kept, 0], orders)
 
 
 def padded(best: np.ndarray, labels: np.ndarray, batch_size: int) -> Dict[str, Any]:
@@ -188,18 +188,18 @@ def verdict(top1: float, expected: float, error: float, classes: int, number: in
     return 'at chance' if top1 <= chance + GAINS * standard_error(chance, number) else 'too low'
 
 
-def _diagnosed(answer: Answer, subject: Subject, rows: np.ndarray, predicted: np.ndarray,
+def _diagnosed(answer: Answer, scorer: Scorer, rows: np.ndarray, predicted: np.ndarray,
                orders: Sequence[Order]) -> Answer:
     """The Answer with what was tried on the rows, and what it says."""
-    labels = subject.labels[rows]
+    labels = scorer.labels[rows]
     before = predicted == labels
     top1 = 100 * float(before.mean())
     half = (answer.expected - top1) / 2  # of the points that are missing
-    trials = _label_trials(labels, predicted, before, orders, subject.classes)
+    trials = _label_trials(labels, predicted, before, orders, scorer.classes)
     best, shape = max(trials, key=lambda each: each.top1), None
     if top1 > _LOST * answer.expected or not best.gains or best.gain < half:
-        square = subject.square(rows)
-        trials += _image_trials(subject, rows, before, square)
+        square = scorer.square(rows)
+        trials += _image_trials(scorer, rows, before, square)
         best = max(trials, key=lambda each: each.top1)
         shape = next(each for each in trials if each.kind == 'shape') if square >= _SQUARE else None
     cause = best if best.gains and (best.gain > half or not shape) else shape
@@ -217,9 +217,9 @@ def _label_trials(labels: np.ndarray, predicted: np.ndarray, before: np.ndarray,
     return found
 
 
-def _image_trials(subject: Subject, rows: np.ndarray, before: np.ndarray, square: float) -> List[Trial]:
+def _image_trials(scorer: Scorer, rows: np.ndarray, before: np.ndarray, square: float) -> List[Trial]:
     """One for each fault of the images, each of which takes a pass over the rows. square: the share of squares."""
-    now, labels = subject.protocol, subject.labels[rows]
+    now, labels = scorer.protocol, scorer.labels[rows]
     others = [('channels', _BGR, now._replace(bgr=not now.bgr))]
     if square >= _SQUARE:
         others.append(('shape', _PACKED % (100 * square), now._replace(ratio=4 / 3)))
@@ -229,7 +229,7 @@ def _image_trials(subject: Subject, rows: np.ndarray, before: np.ndarray, square
         mean, std = np.array(mean) / now.unit, np.array(std) / now.unit
         if np.abs(mean - now.mean).max() * now.unit > 1 or np.abs(std / now.std - 1).max() > 0.02:
             others.append(('normalisation', _NORMALISED % words, now._replace(mean=tuple(mean), std=tuple(std))))
-    return [trial(kind, fault, before, subject.score(rows, protocol)[1][:, 0] == labels)
+    return [trial(kind, fault, before, scorer.score(rows, protocol)[1][:, 0] == labels)
             for kind, fault, protocol in others]
 
 

@@ -16,6 +16,7 @@ from typing import Any, Iterator, NamedTuple, Optional, Tuple
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.data.image_file import short_side
 from gluon_tricks.data.pipeline import MEAN, STD, Batch, whole_batches
 from gluon_tricks.data.reader import Reader
 from gluon_tricks.data.records.images import open_whole, orientation, turn
@@ -45,7 +46,9 @@ class Protocol(NamedTuple):
     @property
     def short(self) -> int:
         """What the short side is resized to."""
-        return int((math.ceil if self.name == 'opencv' else math.floor)(self.size / self.crop_ratio))
+        if self.name == 'opencv':
+            return short_side(self.size, self.crop_ratio)
+        return int(math.floor(self.size / self.crop_ratio))
 
     def words(self) -> str:
         """The protocol in a few words."""

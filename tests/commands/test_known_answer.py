@@ -27,9 +27,9 @@ def given(tmp_path_factory):
     net(mx.nd.zeros((1, 3, 32, 32)))
     net.save_parameters(str(folder / 'net.params'))
     pack([(content, 0, str(number)) for number, content in enumerate(IMAGES)], str(folder / 'all'), shuffle=False)
-    subject = known_answer.Subject(net, str(folder / 'all.rec'), str(folder / 'all.idx'), protocols.get('opencv', 32),
+    scorer = known_answer.Scorer(net, str(folder / 'all.rec'), str(folder / 'all.idx'), protocols.get('opencv', 32),
                                    known_answer.imagenet_classes(), CPU, precision('float32', CPU))
-    predicted = subject.score(np.arange(len(IMAGES)))[1][:, 0]
+    predicted = scorer.score(np.arange(len(IMAGES)))[1][:, 0]
     assert len(set(predicted.tolist())) > 2
     return str(folder / 'net.params'), predicted.tolist()
 

@@ -6,7 +6,7 @@ import pytest
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import EvalStream
 from gluon_tricks.exchange import known_answer
-from gluon_tricks.exchange.known_answer import Subject, examine, sample, standard_error, trial, verdict
+from gluon_tricks.exchange.known_answer import Scorer, examine, sample, standard_error, trial, verdict
 from gluon_tricks.tasks.classification import evaluation
 from support import tinted
 
@@ -22,8 +22,8 @@ def net(images):
     return tinted.trained(images)
 
 
-def subject(net, files, protocol=tinted.PROTOCOL, batch_size=32):
-    return Subject(net, *files, protocol, tinted.CLASSES, tinted.CPU, tinted.plain_precision(), batch_size)
+def scorer(net, files, protocol=tinted.PROTOCOL, batch_size=32):
+    return Scorer(net, *files, protocol, tinted.CLASSES, tinted.CPU, tinted.plain_precision(), batch_size)
 
 
 @pytest.fixture(scope='module')
@@ -47,11 +47,11 @@ def named(answer, kind, words):
 
 
 def test_a_clean_set_passes(net, clean, figure):
-    answer = examine(subject(net, clean), figure)
+    answer = examine(scorer(net, clean), figure)
     assert answer.metrics['top1'] == figure and answer.metrics['num_images'] == 364
     assert answer.verdict == 'as expected' and not answer.trials and answer.cause is None
     assert answer.error == standard_error(figure, 364)
-    quick = examine(subject(net, clean), figure, quick=100)
+    quick = examine(scorer(net, clean), figure, quick=100)
     assert quick.verdict == 'as expected' and quick.metrics['num_images'] == 100
 
 
@@ -59,7 +59,7 @@ def test_gluoncvs_count(net, clean):
     """As `evaluate --gluoncv-padding`."""
     stream = EvalStream(*clean, worker_batch_size=100, input_size=tinted.SIZE, gluoncv_padding=True)
     theirs = evaluation.evaluate(net, stream, tinted.CPU, tinted.plain_precision())
-    found = examine(subject(net, clean, batch_size=100), 99.0).padded
+    found = examine(scorer(net, clean, batch_size=100), 99.0).padded
     assert found['num_images'] == theirs['num_images'] == 400
     assert (found['top1'], found['top5']) == (pytest.approx(theirs['top1']), pytest.approx(theirs['top5']))
 
@@ -78,7 +78,7 @@ MOVED = np.array([7, 3, 9, 0, 2, 8, 1, 4, 5, 6])  # no folder stays
      'resized to a square before they were packed: 100 % of them'),
 ], ids=['folders permuted', 'two folders exchanged', 'shifted', 'shifted round', 'BGR', 'squares'])
 def test_a_fault_of_the_records_is_named(fault, verdict, kind, words, net, images, figure, tmp_path):
-    answer = examine(subject(net, tinted.packed(tmp_path, images, **fault)), figure)
+    answer = examine(scorer(net, tinted.packed(tmp_path, images, **fault)), figure)
     assert answer.verdict == verdict and answer.sampled == 364
     assert named(answer, kind, words)
     if kind != 'shape':  # the shape is lost for good
@@ -91,7 +91,7 @@ def test_a_fault_of_the_records_is_named(fault, verdict, kind, words, net, image
     (dict(mean=(70,) * 3, std=(105,) * 3), 'normalisation', 'pixels normalised by the mean and deviation of ImageNet')],
     ids=['squares', 'not normalised', 'a mean and deviation that cost few points'])
 def test_a_fault_of_the_preparation_is_named(changes, kind, words, net, clean, figure):
-    answer = examine(subject(net, clean, tinted.PROTOCOL._replace(**changes)), figure)
+    answer = examine(scorer(net, clean, tinted.PROTOCOL._replace(**changes)), figure)
     assert answer.verdict == 'too low' and named(answer, kind, words)
     assert answer.cause.top1 == pytest.approx(figure, abs=0.3)
 
@@ -116,7 +116,7 @@ def of_pixels(x):
     (lambda x: x.flip(axis=1), 'channels', 'or by the network'),
     (of_pixels, 'normalisation', 'missing, or another: the network was trained on pixels from 0 to 255')])
 def test_weights_that_want_another_preparation_are_named(change, kind, words, net, clean, figure):
-    answer = examine(subject(Prepared(net, change), clean), figure)
+    answer = examine(scorer(Prepared(net, change), clean), figure)
     assert named(answer, kind, words)
     assert answer.cause.top1 == pytest.approx(figure, abs=2.5)  # the means of red and blue are exchanged too
 
@@ -125,20 +125,20 @@ def test_wordnet_against_ilsvrc_ids_on_a_synthetic_map(net, images, figure, tmp_
     by_id = {number + 1: tinted.CLASSES[index] for number, index in enumerate(MOVED)}
     number = {name: each for each, name in by_id.items()}
     files = tinted.packed(tmp_path, images, relabel=lambda k: number[tinted.CLASSES[k]] - 1)
-    answer = examine(subject(net, files), figure, by_id=by_id)
+    answer = examine(scorer(net, files), figure, by_id=by_id)
     assert 'ILSVRC2012 ids less one' in answer.cause.fault and answer.cause.top1 == figure
 
 
 def test_a_network_of_noise_has_no_cause(images, clean, figure):
     net = tinted.network()
     net.initialize(mx.init.Normal(0.05))
-    answer = examine(subject(net, clean), figure, quick=200)
+    answer = examine(scorer(net, clean), figure, quick=200)
     assert answer.verdict in ('at chance', 'too low')
     assert answer.cause is None or answer.cause.top1 < 40
 
 
 def test_a_figure_that_is_too_good_is_said(net, clean, figure):
-    assert examine(subject(net, clean), figure - 20).verdict == 'too high'
+    assert examine(scorer(net, clean), figure - 20).verdict == 'too high'
 
 
 def test_a_sample_is_of_all_labels_and_always_the_same():
@@ -172,6 +172,6 @@ def test_a_gain_is_measured_on_pairs():
 
 def test_all_were_scored_and_faults_are_tried_on_a_sample(net, images, figure, tmp_path, monkeypatch):
     monkeypatch.setattr(known_answer, 'SAMPLE', 120)
-    answer = examine(subject(net, tinted.packed(tmp_path, images, relabel=lambda k: k + 1)), figure)
+    answer = examine(scorer(net, tinted.packed(tmp_path, images, relabel=lambda k: k + 1)), figure)
     assert answer.metrics['num_images'] == 364 and answer.sampled == 120
     assert 'one too high' in answer.cause.fault
