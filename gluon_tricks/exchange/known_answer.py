@@ -154,9 +154,9 @@ def examine(scorer: Scorer, expected: float, quick: Optional[int] = None, by_id:
     """The Answer of a scorer whose top-1 should be `expected`.
 
     quick: images of a sample that is scored instead of all, and on which faults are tried. by_id, of_records: as of
-    `known_orders`.
+    `known_orders`, which may raise UsageError.
     """
-    labels = scorer.labels
+    labels, orders = scorer.labels, known_orders(scorer.classes, by_id, of_records)
     rows = np.arange(len(labels)) if quick is None or quick >= len(labels) else sample(labels, quick)
     metrics, best = scorer.score(rows)
     metrics = {name: metrics[name] for name in ('top1', 'top5', 'num_images', 'loss')}
@@ -166,7 +166,6 @@ def examine(scorer: Scorer, expected: float, quick: Optional[int] = None, by_id:
     if answer.verdict in ('as expected', 'too high'):
         return answer
     kept = np.arange(len(rows)) if quick or len(rows) <= SAMPLE else sample(labels, SAMPLE)
-    orders = known_orders(scorer.classes, by_id, of_records)
     return _diagnosed(answer, scorer, rows[kept], best[kept, 0], orders)
 
 

@@ -35,7 +35,8 @@ def known_orders(classes: Sequence[str], by_id: Optional[Dict[int, str]] = None,
     classes: names of the network's classes, in its order. by_id: {ILSVRC2012_ID: name}, the devkit's. of_records: the
     names that the records' certificate has, in their order.
     """
-    number, place = len(classes), {name: index for index, name in enumerate(classes)}
+    number = len(classes)
+    place = {name: index for index, name in enumerate(classes)}
     orders = [Order('one too high: the first class has label 1, and not 0', {k + 1: k for k in range(number)}),
               Order('one too low: the second class has label 0', {k: k + 1 for k in range(number - 1)}),
               Order('one too high, and the last class has label 0', {(k + 1) % number: k for k in range(number)}),

@@ -78,6 +78,13 @@ def test_ilsvrc_ids_by_a_devkit(given, network, tmp_path, capsys):
     assert result['cause'].startswith('the labels are ILSVRC2012 ids less one') and result['tried'][0]['top1'] == 100
 
 
+def test_a_devkit_of_other_classes_is_refused(given, network, tmp_path, capsys):
+    """Also where nothing is wrong with the records."""
+    (tmp_path / 'devkit.tar.gz').write_bytes(devkit({1: 'n00000001', 2: 'n00000002'}, [1], {}))
+    code, err = evaluate(given, tmp_path, capsys, '--devkit', str(tmp_path / 'devkit.tar.gz'))
+    assert code == 2 and '--devkit names 2 classes' in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize('name, words, expected', [
     ('timm', 'short side to 36 (Pillow, bicubic), centre crop 32', '99.9 % (opencv'),
     ('torchvision', 'short side to 36 (Pillow, bilinear), centre crop 32', '100.0 %, the nearest that was published')])
