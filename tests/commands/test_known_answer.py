@@ -24,7 +24,7 @@ def given(tmp_path_factory):
     mx.random.seed(0)
     net = get_model('resnet10_v1d_demo', classes=1000)
     net.initialize(mx.init.Xavier(magnitude=6))
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     net.save_parameters(str(folder / 'net.params'))
     pack([(content, 0, str(number)) for number, content in enumerate(IMAGES)], str(folder / 'all'), shuffle=False)
     scorer = known_answer.Scorer(net, str(folder / 'all.rec'), str(folder / 'all.idx'), protocols.get('opencv', 32),
