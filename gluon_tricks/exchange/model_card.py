@@ -9,8 +9,9 @@ from gluon_tricks.config import recipes, recipes_transfer
 from gluon_tricks.models.zoo import default_input_size
 
 # Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
-# are, on what and how fast it runs. Batch size and learning rate are compared as totals.
-_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
+# are, on what and how fast it runs. Batch size and learning rate are compared as totals. --base-params belongs to each
+# row of tables 8 and 9, and to none of a classifier.
+_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'teacher_params',
               'num_training_samples', 'mode', 'batch_size', 'lr', 'static_alloc', 'disable_hybridization',
               'syncbn'}
 _PIPELINE = {'classification': 'image-classification', 'detection': 'object-detection',
@@ -32,7 +33,8 @@ def _same(row, config, devices):
     values, wanted = config.to_dict(), row.config.to_dict()
     for name, value in wanted.items():
         field = config.field(name)
-        if name in _ELSEWHERE or field.metadata['free_on_resume']:
+        if name in _ELSEWHERE or field.metadata['free_on_resume'] or (
+                name == 'base_params' and config.TASK != 'classification'):
             continue
         if name == 'total_batch_size' and value is None:
             value = devices
@@ -121,6 +123,8 @@ def _training(facts):
     else:
         lines.append('* Recipe: no row of the paper\'s tables.')
     lines.append(f'* Command: `{facts["command"]}`')
+    if facts['base']:
+        lines.append(f'* Start: the weights of a file, sha256 {facts["base"]}')
     for part, digests in facts['data'].items():
         lines.append(f'* Data, {part}: ' + ', '.join(f'{name} {value}' for name, value in digests.items()
                                                      if value is not None))

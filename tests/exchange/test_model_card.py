@@ -15,7 +15,7 @@ FACTS = {
     'input': 'Images.', 'timm': False, 'dataset': 'set: "x"', 'figures': {'top1': 79.15, 'top5': 94.58}, 'num_images': 50000,
     'epoch': 199, 'protocol': 'Short side to 256.', 'command': 'python train_imagenet.py', 'date': '2026-01-02',
     'rows': [{'name': 'table6/x', 'heading': '+ mixup', 'paper': {'top1': 79.15, 'top5': None}}],
-    'data': {'val': {'images': 50000, 'sha256': None, 'certificate': 'ab' * 32}}}
+    'data': {'val': {'images': 50000, 'sha256': None, 'certificate': 'ab' * 32}}, 'base': 'cd' * 32}
 
 
 def front_matter(text):
@@ -34,7 +34,7 @@ def test_the_front_matter_is_hugging_face_s():
 
 def test_the_text_has_the_figures_their_protocol_and_the_run():
     text = model_card.readme(FACTS)
-    for part in ('79.15', '50000 images', 'Short side to 256.', 'table6/x', 'ab' * 32, '4.2e-07', 'apache-2.0', 'SHA256SUMS'):
+    for part in ('79.15', '50000 images', 'Short side to 256.', 'table6/x', 'ab' * 32, 'cd' * 32, '4.2e-07', 'apache-2.0', 'SHA256SUMS'):
         assert part in text
     assert 'sha256 None' not in text
 
@@ -68,6 +68,7 @@ def test_a_recipe_s_configuration_is_its_row(name):
     assert all(each.config.mixup == config.mixup and each.config.model == config.model for each in found)
     assert name not in [each.name for each in model_card.rows_of(config.replace(wd=0.123), max(1, config.num_gpus or 1))]
     assert name not in [each.name for each in model_card.rows_of(config, 999)]
+    assert not model_card.rows_of(config.replace(base_params='x.params'), max(1, config.num_gpus or 1))
 
 
 @pytest.mark.parametrize('name', sorted(recipes_transfer.RECIPES))

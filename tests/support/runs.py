@@ -80,7 +80,7 @@ class Task(training_task.Task):
 def train(tmp_path, fails=None, task=None, **options):
     task = task or Task(fails)
 
-    def assemble(config, devices, workers, notices):
+    def assemble(config, devices, workers, notices, resumed):
         trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
         connect(trainer)
         return Setup(task, task.net, trainer, devices, lambda update: 0.05, 5, 4, ('a notice',),
