@@ -183,7 +183,7 @@ def check_fits(config, path, manifest, setup, workers, facts):
     batch = manifest['batch']
     if batch is not None:
         interval = manifest['progress']['interval']
-        rows = [len(setup.devices)] * workers if interval else [0] * workers
+        rows = [len(task.devices)] * workers if interval else [0] * workers
         tests.update(
             batch=lambda value: value <= updates_per_epoch,
             progress=lambda value: value['counted'] + value['interval'] == batch * setup.total_batch_size

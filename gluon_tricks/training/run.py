@@ -4,8 +4,9 @@ import dataclasses
 import os
 import signal
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
+from gluon_tricks.compat import mx
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.errors import UsageError
@@ -17,6 +18,7 @@ from gluon_tricks.training.retention import Keeper, is_good
 from gluon_tricks.training.run_log import Record, Silence
 from gluon_tricks.training.signals import Guard, Stopped
 from gluon_tricks.training.state import TrainState
+from gluon_tricks.training.task import Task
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -24,18 +26,16 @@ from gluon_tricks.tricks.low_precision import LossScaler
 class Setup:
     """The parts of a run, which a task's assembly puts together.
 
-    task: see `loop`; trainer: a gluon.Trainer; devices: list of mx.Context; schedule(update): the learning rate;
+    task: has the network and its devices; trainer: a gluon.Trainer; schedule(update): the learning rate;
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers. notices:
     lines for the log; start_epoch: where a run begins that is not resumed; manifest: JSON values for every checkpoint,
     such as `resume.check_fits` compares; facts: for run.json; frozen: {structural name: float32 array} of what no
     update changes.
     """
 
-    task: object
-    net: object
-    trainer: object
-    devices: list
-    schedule: object
+    task: Task
+    trainer: mx.gluon.Trainer
+    schedule: Callable[[int], float]
     updates_per_epoch: int
     total_batch_size: int
     notices: tuple = ()
@@ -157,7 +157,7 @@ class Run:
         record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(self.config.to_dict().items())))
         for line in list(setup.notices) + self.notices:
             record.line(line)
-        record.facts(devices=[str(device) for device in setup.devices], workers=self.workers.number,
+        record.facts(devices=[str(device) for device in setup.task.devices], workers=self.workers.number,
                      updates_per_epoch=setup.updates_per_epoch, **base, **setup.facts)
 
     @contextlib.contextmanager
@@ -190,7 +190,7 @@ class Run:
     def _fit(self, setup, record, keeper, guard, kept):
         """Train from the beginning or from the checkpoint; after a divergence as --on-divergence says."""
         config, task, resumed, rewinds = self.config, setup.task, self.resumed, 0
-        state = TrainState(setup.net, setup.trainer, task.sums, setup.devices, setup.updates_per_epoch,
+        state = TrainState(task.net, setup.trainer, task.sums, task.devices, setup.updates_per_epoch,
                            setup.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
                            self.workers, setup.start_epoch, setup.frozen)
         divergence = callbacks.Divergence(

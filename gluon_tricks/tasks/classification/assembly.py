@@ -86,9 +86,8 @@ def assemble(config, devices, workers, notices=(), resumed=False):
     # Sections 5.2 to 5.4: label smoothing, distillation, mixup
     task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher, workers)
 
-    return Setup(task, net, trainer, devices, schedule, train_stream.updates_per_epoch, total_batch_size,
-                 tuple(notices), config.resume_epoch, kept, dict(data=data, precision=low_precision.description),
-                 frozen)
+    return Setup(task, trainer, schedule, train_stream.updates_per_epoch, total_batch_size, tuple(notices),
+                 config.resume_epoch, kept, dict(data=data, precision=low_precision.description), frozen)
 
 
 def build_net(config, devices, low_precision, resumed=False):

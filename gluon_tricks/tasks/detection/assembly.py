@@ -60,7 +60,7 @@ def assemble(config, devices, workers, notices=(), resumed=False):
                 'data': {'train': identity_of(train_set), 'val': identity_of(test_set)}}
     facts = {'data': {'train': len(train_set), 'test': len(test_set), 'classes': list(train_set.classes)},
              'precision': low_precision.description}
-    return Setup(task, net, trainer, devices, schedule, stream.updates_per_epoch, config.total_batch_size,
+    return Setup(task, trainer, schedule, stream.updates_per_epoch, config.total_batch_size,
                  tuple(notices), manifest=manifest, facts=facts)
 
 

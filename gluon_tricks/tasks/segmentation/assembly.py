@@ -61,7 +61,7 @@ def assemble(config, devices, workers, notices=(), resumed=False):
 
     task = Segmentation(net, config, devices, train_stream, eval_stream, low_precision)
     manifest = {'classes': facts['classes'], 'data': facts.pop('identity')}
-    return Setup(task, net, trainer, devices, schedule, train_stream.updates_per_epoch, config.total_batch_size,
+    return Setup(task, trainer, schedule, train_stream.updates_per_epoch, config.total_batch_size,
                  tuple(line for line in notices if line), manifest=manifest,
                  facts=dict(data=facts, precision=low_precision.description))
 
