@@ -1,8 +1,10 @@
 """Flags of `evaluate`, `predict` and `export` that tell of a classifier; a run of another task refuses them."""
 import argparse
+import dataclasses
 import os
 from typing import Any, Dict
 
+from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.errors import UsageError
 
 RANGED = ('num_classes', 'input_size', 'crop_ratio')  # options of TrainConfig too, for `options.check_ranges`
@@ -36,6 +38,7 @@ def other_task(arguments: argparse.Namespace, *taken: str) -> str:
         return ''
     wrong = [name for name, value in vars(arguments).items() if value and name not in taken + ('params',)]
     if wrong:
-        raise UsageError(f'--{wrong[0].replace("_", "-")} is for a classifier, and {arguments.params} is a run of '
-                         f'{task}: drop it')
+        options = [field.name for field in dataclasses.fields(TrainConfig)]
+        flag = TrainConfig.flag(wrong[0]) if wrong[0] in options else '--' + wrong[0].replace('_', '-')
+        raise UsageError(f'{flag} is for a classifier, and {arguments.params} is a run of {task}: drop it')
     return task

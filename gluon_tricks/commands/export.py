@@ -52,7 +52,8 @@ def main(argv):
 def _check(arguments):
     wrong = [name for name, value in vars(arguments).items() if value and name not in ('check', 'json')]
     if wrong:
-        raise UsageError(f'--check looks at a folder and writes none: drop {wrong[0].replace("_", "-")}')
+        dropped = ' '.join(arguments.folders) if wrong[0] == 'folders' else f'--{wrong[0].replace("_", "-")}'
+        raise UsageError(f'--check looks at a folder and writes none: drop {dropped}')
     from gluon_tricks.exchange.sha256sums import check
     number = check(arguments.check)
     print(json.dumps({'folder': arguments.check, 'files': number}) if arguments.json else

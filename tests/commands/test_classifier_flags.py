@@ -33,7 +33,8 @@ def test_a_file_and_a_classifiers_run_are_of_no_other_task(tmp_path):
 
 @pytest.mark.parametrize('task', ['detection', 'segmentation'])
 @pytest.mark.parametrize('words', [['--model', 'resnet50_v1d'], ['--num-classes', '7'], ['--use-se'], ['--input-size', '96'],
-                                   ['--crop-ratio', '0.5'], ['--batch-size', '8']])
+                                   ['--crop-ratio', '0.5'], ['--batch-size', '8'],
+                                   ['--num-data-workers', '2']])
 def test_a_run_of_another_task_refuses_them(words, task, tmp_path, capsys):
     run = run_of(tmp_path, task)
     assert other_task(evaluate.parser().parse_args([run, '--json']), 'json') == task

@@ -45,7 +45,8 @@ def test_a_bare_file_as_json(run_dir, tmp_path, capsys):
 @pytest.mark.parametrize('arguments, words', [
     ([], 'give the SAVE_DIR'), (['a'], 'give the SAVE_DIR'), (['a', 'b', 'c'], 'give the SAVE_DIR'),
     (['--params', 'a.params', 'b', 'c'], 'give the SAVE_DIR'), (['a', 'b', '--model', 'resnet50_v1d'], '--model is for a file'),
-    (['--check', 'a', 'b'], '--check looks at a folder'), (['--check', 'a', '--size', '3', '4'], 'drop size'),
+    (['--check', 'a', 'b'], '--check looks at a folder and writes none: drop b'),
+    (['--check', 'a', '--size', '3', '4'], 'drop --size'),
     (['--check', 'nowhere'], 'cannot be read'), (['a', 'b', '--crop-ratio', '2'], '--crop-ratio'),
     (['nowhere', 'b'], 'nowhere')])
 def test_wrong_usage_is_one_sentence(arguments, words, capsys):
