@@ -24,6 +24,7 @@ from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritabl
 from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import load_params, stored_params
 from gluon_tricks.models.zoo import get_model
+from gluon_tricks.tasks.rows import rows_of
 from gluon_tricks.tricks.low_precision import precision
 
 SUMS = 'SHA256SUMS'
@@ -306,7 +307,7 @@ def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: 
                 figures=model_card.figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
                 epoch=run.manifest['epoch'], command=config.command(), data=data,
                 date=str(record.get('started', ''))[:10],
-                rows=[row.to_dict() for row in model_card.rows_of(config, devices)])
+                rows=[row.to_dict() for row in rows_of(config, devices)])
 
 
 def _table(value):

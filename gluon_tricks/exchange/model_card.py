@@ -5,14 +5,6 @@ the data. What is not known is left out or said to be not known. Values of the Y
 """
 import json
 
-from gluon_tricks.config import recipes, recipes_transfer
-from gluon_tricks.models.zoo import default_input_size
-
-# Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
-# are, on what and how fast it runs. Batch size and learning rate are compared as totals.
-_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
-              'num_training_samples', 'mode', 'batch_size', 'lr', 'loader_processes', 'decode_parts',
-              'static_alloc', 'disable_hybridization', 'syncbn'}
 _PIPELINE = {'classification': 'image-classification', 'detection': 'object-detection',
              'segmentation': 'image-segmentation'}
 _METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),
@@ -20,29 +12,6 @@ _METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),
             'detection': {'map_voc07': ('mAP', 'mAP (VOC 2007, 11 points), percent')},
             'segmentation': {'pix_acc': ('accuracy', 'Pixel accuracy, 0 to 1'),
                              'miou': ('mean_iou', 'Mean intersection over union, 0 to 1')}}
-
-
-def rows_of(config, devices):
-    """Recipes whose configuration is that of a run on this many devices: rows of tables 1 to 9, and the demos."""
-    rows = list(recipes.RECIPES.values()) + list(recipes_transfer.RECIPES.values())
-    return [row for row in rows if type(row.config) is type(config) and _same(row, config, devices)]
-
-
-def _same(row, config, devices):
-    values, wanted = config.to_dict(), row.config.to_dict()
-    for name, value in wanted.items():
-        field = config.field(name)
-        if name in _ELSEWHERE or field.metadata['free_on_resume']:
-            continue
-        if name == 'total_batch_size' and value is None:
-            value = devices
-        if name == 'input_size' and value is None:
-            value = default_input_size(config.model)
-        if values[name] != value:
-            return False
-    if hasattr(row, 'lr'):
-        return config.batch_size * devices == row.total_batch_size and abs((config.lr or row.lr) - row.lr) < 1e-9
-    return values['lr'] == wanted['lr']
 
 
 def figures_of(task, metrics):

@@ -154,7 +154,7 @@ def read(path):
 
     Raises Damaged that names the file which is missing or damaged, and UsageError for what cannot be read now.
     """
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     for name, facts in manifest['files'].items():
         with _reading(path, name):
             if file_digest(os.path.join(path, name)) != facts['sha256']:
@@ -187,7 +187,9 @@ def _reading(path, name):
                       ) from error
 
 
-def _read_manifest(path):
+def read_manifest(path):
+    """The manifest of a checkpoint, whose own digest agrees; of its files nothing is read. Raises UsageError as `read`.
+    """
     content, whole = b'', False
     with _reading(path, 'manifest.json'):
         with open(os.path.join(path, 'manifest.json'), 'rb') as stream:

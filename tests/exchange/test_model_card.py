@@ -1,12 +1,10 @@
-"""The card's sentences and its YAML, and the rows of the paper that a configuration is."""
+"""The card's sentences and its YAML."""
 import json
 
 import pytest
 import yaml
 
-from gluon_tricks.config import recipes, recipes_transfer
 from gluon_tricks.exchange import model_card
-from gluon_tricks.models.zoo import default_input_size
 
 FACTS = {
     'name': 'mine', 'task': 'classification', 'model': 'resnet50_v1d', 'classes': ['a', 'b: "c"', 'é'], 'version': '1',
@@ -51,25 +49,6 @@ def test_eval_results_are_entries_of_yaml():
     assert name == 'classification.yaml' and [each['value'] for each in entries] == [79.15, 94.58]
     assert entries[0]['dataset'] == {'id': 'set: "x"', 'task_id': 'top1'} and entries[0]['date'] == '2026-01-02'
     assert '50000 images' in entries[0]['notes']
-
-
-@pytest.mark.parametrize('name', sorted(recipes.RECIPES))
-def test_a_recipe_s_configuration_is_its_row(name):
-    row = recipes.RECIPES[name]
-    config = row.config.replace(save_dir='elsewhere', seed=7, lr=row.lr, input_size=row.config.input_size or default_input_size(row.config.model))
-    found = model_card.rows_of(config, max(1, config.num_gpus or 1))
-    assert name in [each.name for each in found]
-    assert all(each.config.mixup == config.mixup and each.config.model == config.model for each in found)
-    assert name not in [each.name for each in model_card.rows_of(config.replace(wd=0.123), max(1, config.num_gpus or 1))]
-    assert name not in [each.name for each in model_card.rows_of(config, 999)]
-
-
-@pytest.mark.parametrize('name', sorted(recipes_transfer.RECIPES))
-def test_so_is_one_of_tables_8_and_9(name):
-    config = recipes_transfer.RECIPES[name].config
-    config = config.replace(base_params='x.params', total_batch_size=config.total_batch_size or 4)
-    assert name in [each.name for each in model_card.rows_of(config, 4)]
-    assert name not in [each.name for each in model_card.rows_of(config.replace(lr=0.123), 4)]
 
 
 @pytest.mark.parametrize('task, metrics', [('classification', {'top1': 1.0, 'top5': 2.0, 'gap_histogram': [1]}),
