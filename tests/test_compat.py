@@ -144,7 +144,7 @@ def test_stub_stands_in_where_distutils_is_gone():
 
 # -- GluonCV beside PyTorch -------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('version', ['1.13.1', '2.13.0'])
+@pytest.mark.parametrize('version', [pytest.param('1.13.1', marks=pytest.mark.slow), '2.13.0'])
 def test_gluoncv_beside_pytorch(tmp_path, version):
     """GluonCV raises RuntimeError for PyTorch 2, and warns of 1; here PyTorch is not even imported."""
     (tmp_path / 'torch.py').write_text(f'__version__ = {version!r}\nprint("PyTorch is imported")')

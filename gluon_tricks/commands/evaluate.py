@@ -42,7 +42,7 @@ def main(argv):
     run = os.path.expanduser(arguments.params)
     if os.path.isdir(run):
         from gluon_tricks.training import checkpoint
-        task = checkpoint.task_of(checkpoint.read(checkpoint.best_of(run)))
+        task = checkpoint.task_of(checkpoint.read_manifest(checkpoint.best_of(run)))
         if task != 'classification':
             return _other_task(task, arguments)
     from gluon_tricks.distributed.devices import find_devices

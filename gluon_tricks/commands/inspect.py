@@ -100,7 +100,7 @@ def compare(one: Optional[str], other: Optional[str]) -> Optional[Dict[str, Any]
     """
     if one is None or other is None:
         return None
-    manifests = checkpoint.read(one), checkpoint.read(other)
+    manifests = checkpoint.read_manifest(one), checkpoint.read_manifest(other)
     options = _options(*manifests)
     facts = [[name, *values] for name, values in _facts(*manifests) if values[0] != values[1]]
     arrays = [each for name in sorted({name for manifest in manifests for name in manifest['files']})

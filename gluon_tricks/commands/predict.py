@@ -95,7 +95,7 @@ def main(argv):
         raise UsageError('give image files, or --places-submission FILE together with --rec-test FILE.rec')
     if os.path.isdir(arguments.params):
         from gluon_tricks.training import checkpoint
-        task = checkpoint.task_of(checkpoint.read(checkpoint.best_of(arguments.params)))
+        task = checkpoint.task_of(checkpoint.read_manifest(checkpoint.best_of(arguments.params)))
         if task != 'classification':
             return _other_task(task, arguments)
     from gluon_tricks.compat import mx

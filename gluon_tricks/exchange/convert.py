@@ -8,7 +8,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import check_writable, file_digest, remedy_for, unwritable, write_whole
 from gluon_tricks.models import params_file, safetensors_file, timm
 from gluon_tricks.models.backbone import MOST_CLASSES
-from gluon_tricks.models.weights import classes_in, load_params, stored_params
+from gluon_tricks.models.weights import classes_in, load_weights, read_weights, stored_params
 from gluon_tricks.models.zoo import get_model
 
 
@@ -43,13 +43,15 @@ def import_weights(source: str, out: str, model: str, classes: Optional[int] = N
     if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
         raise UsageError(f'{out} is the file that is read: give another name')
     check_writable(out, 'give a file in a directory that is there and can be written')
-    number = classes_in(get_model(model), source)
+    outline = get_model(model)
+    weights = read_weights(source)
+    number = classes_in(outline, weights)
     if number != classes and (classes or not 0 < number <= MOST_CLASSES):
         raise UsageError(f'{source}: the file has {number} classes, and must have {classes or f"1 to {MOST_CLASSES}"}; '
                          'give another file, or --classes K as it is')
     net = get_model(model, classes=number)
     net.initialize(mx.init.Zero())
-    load_params(net, source)
+    load_weights(net, weights)
     arrays = {name: param.data().astype('float32') for name, param in stored_params(net).items()}
     partial = f'{out}.{os.getpid()}.partial'
     try:
@@ -62,15 +64,7 @@ def import_weights(source: str, out: str, model: str, classes: Optional[int] = N
         if os.path.exists(partial):
             os.remove(partial)
     return Imported(model, number, len(arrays), sum(each.size for each in arrays.values()), file_digest(source), digest,
-                    *_timm_facts(source))
-
-
-def _timm_facts(source):
-    """(timm's name, number of counters) of a file, ('', 0) for a ``.params`` file."""
-    if not source.endswith('.safetensors'):
-        return '', 0
-    arrays, counters = timm.split_counters(safetensors_file.read(source))
-    return timm.recognise(source, {name: array.shape for name, array in arrays.items()})[0].name, len(counters)
+                    weights.network.name if weights.network else '', weights.counters)
 
 
 def timm_arrays(net: Any, model: str) -> Tuple[timm.Network, Dict[str, np.ndarray]]:
@@ -93,9 +87,14 @@ def write_timm(net: Any, model: str, path: str) -> timm.Network:
     where the file cannot be written.
     """
     network, arrays = timm_arrays(net, model)
+    save_timm(path, arrays)
+    return network
+
+
+def save_timm(path: str, arrays: Dict[str, np.ndarray]) -> None:
+    """Write {timm's name: array} as safetensors, whole or not at all. Raises UsageError."""
     content = safetensors_file.content(path, arrays, {'format': 'pt'})  # which timm and transformers ask for
     try:
         write_whole(path, content)
     except OSError as error:
         raise unwritable(path, error, remedy_for(error)) from error
-    return network

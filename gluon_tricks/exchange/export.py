@@ -25,10 +25,10 @@ from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import load_params, stored_params
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tasks.rows import rows_of
+from gluon_tricks.tasks.segmentation.metrics import MEAN, STD, protocol
 from gluon_tricks.tricks.low_precision import precision
 
 SUMS = 'SHA256SUMS'
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of GluonCV's detectors and segmenters, in 0 to 1
 
 
 @dataclasses.dataclass
@@ -106,33 +106,33 @@ def _detector(run, size):
     if min(height, width) < config.image_short or max(height, width) > config.image_max_size:
         raise UsageError(f'--size {height} {width} must lie within {config.image_short} and {config.image_max_size}, '
                          'the short and the long side that the detector was trained with')
-    return Subject(
-        'detection', config.network, net, list(classes), _times_255(0), _times_255(1), config, run, (height, width),
+    return Subject(  # GluonCV's detectors have the mean and deviation of its segmentation networks
+        'detection', config.network, net, list(classes), _times_255(MEAN), _times_255(STD), config, run,
+        (height, width),
         figures_by=f'Short side to {config.image_short}, long side at most {config.image_max_size}, {config.dtype}; '
                    'overlap of 0.5, 11 points.',
         input=f'`model.onnx` takes one RGB image of one size, (1, 3, {height}, {width}) float32: values 0 to 1 less '
-              f'{list(_IMAGENET[0])}, over {list(_IMAGENET[1])}, a smaller image in the upper left corner with zeros '
+              f'{list(MEAN)}, over {list(STD)}, a smaller image in the upper left corner with zeros '
               'beside it; batch and size are fixed, for the number of anchors is part of the graph. It gives ids (-1: '
               'none), scores, and boxes in pixels, which may reach beyond the image.')
 
 
 def _segmenter(run, size):
-    from gluon_tricks.tasks.segmentation import metrics
     from gluon_tricks.tasks.segmentation.network import load_fcn
     from gluon_tricks.tasks.segmentation.pictures import names_of
     net, number = load_fcn(run.params, run.config.backbone)
     names = run.manifest.get('classes')
     names = names if isinstance(names, list) and len(names) == number else list(names_of(number))
-    measured = metrics.protocol('crop', crop_size=run.config.crop_size)
+    measured = protocol('crop', crop_size=run.config.crop_size)
     return Subject(
-        'segmentation', run.config.backbone, net, names, _times_255(0), _times_255(1), run.config, run,
+        'segmentation', run.config.backbone, net, names, _times_255(MEAN), _times_255(STD), run.config, run,
         figures_by=measured[len('protocol: '):].capitalize() + f', {run.config.dtype}.',
         input='`model.onnx` takes RGB images of any batch, height and width, (batch, 3, height, width) float32: values '
-              f'0 to 1 less {list(_IMAGENET[0])}, over {list(_IMAGENET[1])}; it gives the logits of each pixel.')
+              f'0 to 1 less {list(MEAN)}, over {list(STD)}; it gives the logits of each pixel.')
 
 
-def _times_255(place):
-    return tuple(255 * value for value in _IMAGENET[place])
+def _times_255(values):
+    return tuple(255 * value for value in values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,10 +268,10 @@ def timm_files(subject: Subject, weights: str, config: str) -> Dict[str, Dict[st
     Raises UsageError where the package safetensors is missing.
     """
     try:
-        network, _ = convert.timm_arrays(subject.net, subject.model)
+        network, arrays = convert.timm_arrays(subject.net, subject.model)
     except UsageError:
         return {}
-    convert.write_timm(subject.net, subject.model, weights)
+    convert.save_timm(weights, arrays)
     side = subject.size[0]
     facts = {'architecture': network.name, 'num_classes': len(subject.classes), 'label_names': subject.classes,
              'pretrained_cfg': {

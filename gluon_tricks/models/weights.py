@@ -5,7 +5,7 @@ A file is a ``.params`` of MXNet, GluonCV or ours, or a ``.safetensors`` of a ne
 import os
 import re
 import shlex
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
@@ -31,30 +31,59 @@ def load_params(net: mx.gluon.Block, path: str, ctx: Optional[Any] = None) -> No
     >>> net = gt.get_model('resnet10_v1d_demo', classes=10)
     >>> gt.load_params(net, 'runs/demo-seed0/best/net.params')
     """
-    for param, array in matched_params(net, path):
+    load_weights(net, read_weights(path), ctx)
+
+
+class Weights(NamedTuple):
+    """The content of a file of weights, once read.
+
+    arrays: {name: NDArray}. network: timm's, whose names are then ours, structural; None for a ``.params`` file, whose
+    names are the file's own. counters: how many of PyTorch's counters were left out.
+    """
+
+    path: str
+    arrays: Dict[str, mx.nd.NDArray]
+    network: Optional[timm.Network] = None
+    counters: int = 0
+
+
+def read_weights(path: str) -> Weights:
+    """The Weights of a file. Raises UsageError for one that is missing or damaged, of no network, and for a pickle."""
+    path = str(path)
+    refuse_pickle(path)
+    if not path.endswith('.safetensors'):
+        return Weights(path, params_file.load(path))
+    arrays, counters = timm.split_counters(safetensors_file.read(path))
+    network, _ = timm.recognise(path, {name: array.shape for name, array in arrays.items()})
+    ours = {our: mx.nd.array(arrays[name], dtype=arrays[name].dtype) for name, our, _ in network.arrays}
+    return Weights(path, ours, network, len(counters))
+
+
+def load_weights(net: mx.gluon.Block, weights: Weights, ctx: Optional[Any] = None) -> None:
+    """`load_params` of what `read_weights` gave."""
+    for param, array in matched_params(net, weights):
         param._load_init(array, ctx, cast_dtype=True, dtype_source='current')
 
 
-def matched_params(net: mx.gluon.Block, path: str) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
+def matched_params(net: mx.gluon.Block, weights: Weights) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
     """[(Parameter, its array in the file)]; UsageError as `load_params`."""
-    arrays, params = _matched(net, path)
-    _check_shapes(path, arrays, params)
+    arrays, params = _matched(net, weights)
+    _check_shapes(weights.path, arrays, params)
     return [(param, arrays[name]) for name, param in params.items()]
 
 
-def classes_in(net: mx.gluon.Block, path: str) -> int:
-    """The number of classes that a file of this classifier has, whatever the network's is. UsageError as
+def classes_in(net: mx.gluon.Block, weights: Weights) -> int:
+    """The number of classes that the weights of this classifier have, whatever the network's is. UsageError as
     `load_params`."""
-    arrays, params = _matched(net, path)
+    arrays, params = _matched(net, weights)
     return arrays[list(params)[-1]].shape[0]
 
 
-def _matched(net, path):
+def _matched(net, weights):
     """({name: array}, {name: Parameter}) of the same names; shapes are not compared."""
-    arrays, network = read_weights(path)
-    params = stored_params(net)
-    if network is not None:
-        _check_network(net, path, network, params)
+    path, arrays, params = weights.path, weights.arrays, stored_params(net)
+    if weights.network is not None:
+        _check_network(net, path, weights.network, params)
     elif not any('.' in name for name in arrays):
         params = dict(net.collect_params().items())
         if _prefix(arrays).rstrip('0123456789_') == _prefix(params).rstrip('0123456789_'):
@@ -67,21 +96,6 @@ def _matched(net, path):
 def _prefix(names):
     """The beginning of all full names, such as ``resnetv1d0_``: Gluon counts the networks that a process makes."""
     return re.sub('[^_]*$', '', os.path.commonprefix(list(names)))
-
-
-def read_weights(path: str) -> Tuple[Dict[str, mx.nd.NDArray], Optional[timm.Network]]:
-    """({name: NDArray}, network) of a file of weights.
-
-    network: timm's, whose names are then ours, structural; None for a ``.params`` file, whose names are the file's own.
-    Raises UsageError as `load_params`.
-    """
-    path = str(path)
-    refuse_pickle(path)
-    if not path.endswith('.safetensors'):
-        return params_file.load(path), None
-    arrays, _ = timm.split_counters(safetensors_file.read(path))
-    network, _ = timm.recognise(path, {name: array.shape for name, array in arrays.items()})
-    return {ours: mx.nd.array(arrays[name], dtype=arrays[name].dtype) for name, ours, _ in network.arrays}, network
 
 
 def refuse_pickle(path: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, List, Optional, Union
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import resnet as own
-from gluon_tricks.models.weights import load_params, matched_params
+from gluon_tricks.models.weights import load_params, load_weights, matched_params, read_weights
 
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
 DEMO = 'resnet10_v1d_demo'
@@ -219,10 +219,11 @@ def trained_net(name, params, classes, input_size, devices, low_precision, hybri
     devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
     """
     net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
-    matched_params(net, params)  # before a number of classes, which a run's file may say, takes memory
+    weights = read_weights(params)
+    matched_params(net, weights)  # before a number of classes, which a run's file may say, takes memory
     net.initialize()
     know_shapes(net, input_size, name)
-    load_params(net, params)
+    load_weights(net, weights)
     net.collect_params().setattr('grad_req', 'null')
     place(net, devices, low_precision, hybridize)
     return net

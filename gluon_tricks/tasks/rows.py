@@ -1,29 +1,35 @@
 """Which rows of the paper's tables a run is: the recipes whose configuration is its own, wherever and however fast it
 ran."""
-from typing import Any, List
+from typing import Any, List, Optional
 
 from gluon_tricks.config import recipes, recipes_transfer
 from gluon_tricks.models.zoo import default_input_size
+from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
 # Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
 # are, on what and how fast it runs. Batch size and learning rate are compared as totals.
 _ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
-              'num_training_samples', 'mode', 'batch_size', 'lr', 'loader_processes', 'decode_parts',
-              'static_alloc', 'disable_hybridization', 'syncbn'}
+              'num_training_samples', 'mode', 'batch_size', 'lr', 'static_alloc', 'disable_hybridization',
+              'syncbn'}
 
 
-def rows_of(config: Any, devices: int) -> List[Any]:
+def rows_of(config: Any, devices: int, scale: Optional[Any] = None) -> List[Any]:
     """Recipes whose configuration is that of a run on this many devices: rows of tables 1 to 9, and the demos.
 
-    config: resolved, as a run stores it.
+    config: resolved, as a run stores it. scale: one whose ``config(row)`` is what stands for a row of tables 1 to 7
+    there, None where the row has no place; without one the rows as the paper has them.
     """
-    rows = list(recipes.RECIPES.values()) + list(recipes_transfer.RECIPES.values())
-    return [row for row in rows if type(row.config) is type(config) and _same(row, config, devices)]
+    found = []
+    for row in list(recipes.RECIPES.values()) + ([] if scale else list(recipes_transfer.RECIPES.values())):
+        wanted = scale.config(row) if scale else row.config
+        if wanted is not None and type(wanted) is type(config) and _same(config, wanted, devices):
+            found.append(row)
+    return found
 
 
-def _same(row, config, devices):
-    values, wanted = config.to_dict(), row.config.to_dict()
-    for name, value in wanted.items():
+def _same(config, wanted, devices):
+    values = config.to_dict()
+    for name, value in wanted.to_dict().items():
         field = config.field(name)
         if name in _ELSEWHERE or field.metadata['free_on_resume']:
             continue
@@ -33,6 +39,8 @@ def _same(row, config, devices):
             value = default_input_size(config.model)
         if value is not None and values[name] != value:  # None: as the data have it
             return False
-    if hasattr(row, 'lr'):
-        return config.batch_size * devices == row.total_batch_size and abs((config.lr or row.lr) - row.lr) < 1e-9
-    return values['lr'] == wanted['lr']
+    if config.TASK != 'classification':
+        return config.lr == wanted.lr
+    total = wanted.batch_size * max(1, wanted.num_gpus or 1)
+    lr = linear_scaling_lr(total) if wanted.lr is None else wanted.lr
+    return config.batch_size * devices == total and abs((config.lr or lr) - lr) < 1e-9

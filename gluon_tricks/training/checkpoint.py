@@ -188,8 +188,7 @@ def _reading(path, name):
 
 
 def read_manifest(path):
-    """The manifest of a checkpoint, whose own digest agrees; of its files nothing is read. Raises UsageError as `read`.
-    """
+    """The manifest of a checkpoint, whose own digest agrees; its files are not read. Raises as `read`."""
     content, whole = b'', False
     with _reading(path, 'manifest.json'):
         with open(os.path.join(path, 'manifest.json'), 'rb') as stream:

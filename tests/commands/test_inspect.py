@@ -43,6 +43,18 @@ def everything(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob('*') if path.is_file()}
 
 
+@pytest.mark.parametrize('words', [['inspect', 'epoch-0000', 'epoch-0001'], ['evaluate', 'best', '--num-gpus', '0']])
+def test_a_checkpoints_files_are_hashed_once(words, run_dir, monkeypatch):
+    hashed, digest = [], checkpoint.file_digest
+
+    def counted(path):
+        hashed.append(path)
+        return digest(path)
+    monkeypatch.setattr(checkpoint, 'file_digest', counted)
+    main([str(run_dir / word) if (run_dir / word).exists() else word for word in words])
+    assert hashed and len(hashed) == len(set(hashed))
+
+
 def test_a_runs_checkpoints_are_listed_and_nothing_is_written(run_dir, capsys):
     before = everything(run_dir)
     with Lock(str(run_dir), 'the run', 'wait'):  # a run that writes there meanwhile

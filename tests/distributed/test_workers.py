@@ -229,8 +229,10 @@ def test_a_training_with_two_workers_and_its_resumption(kv_store, tiny_arguments
     assert resume.find_to_resume(config, 2)[0]
 
 
-@pytest.mark.parametrize('kv_store', ['', 'dist_sync', pytest.param('horovod', marks=with_horovod)])
-@pytest.mark.parametrize('devices, dtype', [(2, 'float32'), (4, 'float16')])
+@pytest.mark.parametrize('devices, dtype, kv_store', [
+    (2, 'float32', ''), (4, 'float16', 'dist_sync'), pytest.param(4, 'float16', '', marks=pytest.mark.slow),
+    pytest.param(2, 'float32', 'dist_sync', marks=pytest.mark.slow),
+    pytest.param(4, 'float16', 'horovod', marks=with_horovod)])
 def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_arguments, tmp_path, capsys):
     """run.json's, the log's, the file's name's and that of `evaluate`: each device had its own running statistics."""
     place = tiny_arguments.index('--num-gpus')

@@ -36,7 +36,9 @@ def test_a_classifier_gives_mxnet_s_logits_at_any_batch_and_without_a_warning(na
         difference = onnx_graph.relative_difference(run(x), expected)
         print(f'{name} batch {batch}: {difference:.2g}')
         assert difference < 1e-5
-    assert capfd.readouterr().err == ''
+    captured = capfd.readouterr()
+    print(captured.out)  # which -s shows
+    assert captured.err == ''
 
 
 def test_the_form_of_the_model():

@@ -8,10 +8,12 @@ import pytest
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models import timm, zoo
+from gluon_tricks.exchange.convert import import_weights
+from gluon_tricks.models import params_file, timm, zoo
 from gluon_tricks.models.backbone import build_backbone
 from gluon_tricks.models.weights import load_params
 from gluon_tricks.models.zoo import get_model
+from gluon_tricks.tricks.low_precision import precision
 from support.networks import initialised, saved
 
 import gluoncv
@@ -135,6 +137,20 @@ def test_a_run_cannot_ask_for_any_number_of_classes(demo, tmp_path):
     path = saved(demo, tmp_path / 'net.params')
     with pytest.raises(UsageError, match='--num-classes 4'):
         zoo.trained_net(zoo.DEMO, path, 2 ** 40, 32, [mx.cpu()], None)
+
+
+@pytest.mark.parametrize('take', [
+    lambda path, out: zoo.trained_net(zoo.DEMO, path, 4, 32, [mx.cpu()], precision('float32', [mx.cpu()])),
+    lambda path, out: build_backbone(zoo.DEMO, path), lambda path, out: import_weights(path, out, zoo.DEMO)])
+def test_a_file_is_read_once(take, demo, tmp_path, monkeypatch):
+    path, read, load = saved(demo, tmp_path / 'net.params'), [], params_file.load
+
+    def counted(path):
+        read.append(path)
+        return load(path)
+    monkeypatch.setattr(params_file, 'load', counted)
+    take(path, str(tmp_path / 'out.params'))
+    assert read == [path]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

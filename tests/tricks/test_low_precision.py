@@ -348,8 +348,9 @@ def test_bfloat16_trains_with_dropout_and_odd_channels(hybrid):
     trains_in_bfloat16(SMALL, 12, 15, hybrid)
 
 
-@pytest.mark.parametrize('name, size', [('resnet18_v1b', 32), ('mobilenet1.0', 32), ('se_resnext50_32x4d', 32),
-                                        ('inceptionv3', 299)])
+@pytest.mark.parametrize('name, size', [('resnet18_v1b', 32), ('mobilenet1.0', 32),
+                                        pytest.param('se_resnext50_32x4d', 32, marks=pytest.mark.slow),
+                                        pytest.param('inceptionv3', 299, marks=pytest.mark.slow)])
 def test_bfloat16_takes_the_papers_networks(name, size):
     build = f'import gluoncv\nnet = gluoncv.model_zoo.get_model({name!r}, pretrained=False, classes=10)'
     trains_in_bfloat16(build, size, 1, True)

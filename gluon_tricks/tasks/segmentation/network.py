@@ -8,10 +8,9 @@ a wider stem only (resnet50_v1s); Table 9 compares ResNet-B and ResNet-D. The he
 """
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.models import params_file
 from gluon_tricks.models.backbone import MOST_CLASSES, build_backbone
 from gluon_tricks.models.resnet import ResNet
-from gluon_tricks.models.weights import load_params
+from gluon_tricks.models.weights import load_weights, read_weights
 
 nn = mx.gluon.nn
 
@@ -105,14 +104,15 @@ def load_fcn(path, backbone):
 
     The file may be GluonCV's, where the base networks agree. Raises UsageError for a file that does not fit.
     """
-    arrays = params_file.load(path)
+    weights = read_weights(path)
+    arrays = weights.arrays
     shape = arrays['head.block.4.weight'].shape if 'head.block.4.weight' in arrays else ()
     if len(shape) != 4 or not 0 < shape[0] <= MOST_CLASSES:
         raise UsageError('--params %s: not the weights of an FCN (it has %s head.block.4.weight); give SAVE_DIR/best/'
                          'net.params of a segmentation run' % (path, 'a wrong' if shape else 'no'))
     classes = shape[0]
     net = build_fcn(backbone, classes, aux='auxlayer.block.4.weight' in arrays)
-    load_params(net, path)
+    load_weights(net, weights)
     net.collect_params().setattr('grad_req', 'null')
     return net, classes
 

@@ -39,7 +39,7 @@ def evaluate(folder, config, devices):
 def predict(folder, config, images, devices, top=5):
     """[{'image', 'classes': [{'name', 'index', 'share'}]}] of image files, the largest segments first."""
     net, low_precision, classes = load_net(config, os.path.join(folder, 'net.params'), devices[:1])
-    names, found = checkpoint.read(folder).get('classes') or names_of(classes), []
+    names, found = checkpoint.read_manifest(folder).get('classes') or names_of(classes), []
     for path in images:
         _, labels = segments(net, path, devices[0], low_precision)
         found.append({'image': path, 'classes': [{'name': names[label], 'index': label, 'share': float(share)}
