@@ -24,8 +24,9 @@ from gluon_tricks.files import file_digest, regular, remedy_for, sync, unwritabl
 from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import load_params, stored_params
 from gluon_tricks.models.zoo import get_model
+from gluon_tricks.tasks.eval_results import figures_of, protocol
 from gluon_tricks.tasks.rows import rows_of
-from gluon_tricks.tasks.segmentation.metrics import MEAN, STD, protocol
+from gluon_tricks.tasks.segmentation.metrics import MEAN, STD
 from gluon_tricks.tricks.low_precision import precision
 
 SUMS = 'SHA256SUMS'
@@ -89,7 +90,7 @@ def _classifier(path, run, model, num_classes, input_size, crop_ratio, use_se):
     return Subject(
         'classification', ('se_' if facts['use_se'] and facts['model'].startswith('resnext') else '') + facts['model'],
         net, list(trained.class_names(facts)), config.rgb_mean, config.rgb_std, config, run, (side, side), ratio,
-        f'Short side to {resize} (bilinear), centre crop {side}, {config.dtype}, one crop an image.',
+        protocol(config.replace(input_size=side, crop_ratio=ratio)),
         f'`model.onnx` takes RGB images, (batch, 3, {side}, {side}) float32: short side to {resize}, bilinear, centre '
         f'crop {side}, values 0 to 255 less {list(config.rgb_mean)}, over {list(config.rgb_std)}; it gives logits. '
         '`model-from-image.onnx` takes an upright RGB image of any size, (height, width, 3) uint8, does all of this, '
@@ -109,8 +110,7 @@ def _detector(run, size):
     return Subject(  # GluonCV's detectors have the mean and deviation of its segmentation networks
         'detection', config.network, net, list(classes), _times_255(MEAN), _times_255(STD), config, run,
         (height, width),
-        figures_by=f'Short side to {config.image_short}, long side at most {config.image_max_size}, {config.dtype}; '
-                   'overlap of 0.5, 11 points.',
+        figures_by=protocol(config),
         input=f'`model.onnx` takes one RGB image of one size, (1, 3, {height}, {width}) float32: values 0 to 1 less '
               f'{list(MEAN)}, over {list(STD)}, a smaller image in the upper left corner with zeros '
               'beside it; batch and size are fixed, for the number of anchors is part of the graph. It gives ids (-1: '
@@ -123,10 +123,9 @@ def _segmenter(run, size):
     net, number = load_fcn(run.params, run.config.backbone)
     names = run.manifest.get('classes')
     names = names if isinstance(names, list) and len(names) == number else list(names_of(number))
-    measured = protocol('crop', crop_size=run.config.crop_size)
     return Subject(
         'segmentation', run.config.backbone, net, names, _times_255(MEAN), _times_255(STD), run.config, run,
-        figures_by=measured[len('protocol: '):].capitalize() + f', {run.config.dtype}.',
+        figures_by=protocol(run.config),
         input='`model.onnx` takes RGB images of any batch, height and width, (batch, 3, height, width) float32: values '
               f'0 to 1 less {list(MEAN)}, over {list(STD)}; it gives the logits of each pixel.')
 
@@ -304,7 +303,7 @@ def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: 
     data = {part: dict(digests, certificate=certificates.get(part))
             for part, digests in _table(run.manifest.get('data')).items() if _table(digests)}
     return dict(facts, dataset=dataset or os.path.basename(os.path.normpath(config.data_dir)),
-                figures=model_card.figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
+                figures=figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
                 epoch=run.manifest['epoch'], command=config.command(), data=data,
                 date=str(record.get('started', ''))[:10],
                 rows=[row.to_dict() for row in rows_of(config, devices)])

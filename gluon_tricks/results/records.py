@@ -13,11 +13,13 @@ import os
 from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from gluon_tricks.api import CONFIGS
+from gluon_tricks.config import recipes
 from gluon_tricks.config.options import Options
 from gluon_tricks.data.prepare import ade20k, imagenet, places365, voc
 from gluon_tricks.data.records.certificate import classes_sha256
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import open_file
+from gluon_tricks.models import published
 from gluon_tricks.tasks.rows import rows_of
 from gluon_tricks.training import checkpoint
 
@@ -28,6 +30,7 @@ FIGURES = {'classification': {'top1': 1, 'top5': 1}, 'detection': {'map_voc07': 
 # SHA-256 of ImageNet's 1000 WordNet ids, sorted, a line each.
 _IMAGENET_CLASSES = '385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd'
 _LARGEST = 1 << 28  # bytes of run.json and of log.jsonl
+_LONGEST = 1e9  # seconds of an epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,20 +79,23 @@ class _LeftOut(Exception):
     """Why a directory is no record."""
 
 
-def records(paths: Iterable[Path]) -> Tuple[List[Record], List[Tuple[str, str]]]:
+def records(paths: Iterable[Path], scales: Iterable[Any] = ()) -> Tuple[List[Record], List[Tuple[str, str]]]:
     """(Records, [(path, reason)]) of the SAVE_DIRs of runs, in their order; the others are those that are left out.
 
     Left out are directories that are no run's, runs that did not end as they should, damaged ones, and one that was
-    given twice or is a copy. Raises nothing for what is on the disk.
+    given twice or is a copy. scales: of which a run may be a row, beside the paper's (`tasks.rows.rows_of`). Raises
+    nothing for what is on the disk.
     """
     found: List[Record] = []
     left_out: List[Tuple[str, str]] = []
-    seen: Dict[Any, str] = {}
+    seen: Dict[str, str] = {}
+    scales = list(scales)
     for given in paths:
         path = os.path.expanduser(os.fspath(given))
         try:
-            record = _read(path)
-            identity = record.facts.get('started'), record.config.replace(save_dir='x'), str(record.last)
+            record = _read(path, scales)
+            identity = repr((record.facts.get('started'), record.config.replace(save_dir='x'), record.last,
+                             record.data_digest))
             if identity in seen:
                 raise _LeftOut(f'it is the same run as {seen[identity]}')
             seen[identity] = path
@@ -99,7 +105,7 @@ def records(paths: Iterable[Path]) -> Tuple[List[Record], List[Tuple[str, str]]]
     return found, left_out
 
 
-def _read(path):
+def _read(path, scales):
     if not os.path.isdir(path):
         raise _LeftOut('it is not a directory: give the SAVE_DIR of a run' if os.path.lexists(path) else
                        'there is no such directory')
@@ -109,21 +115,25 @@ def _read(path):
     if facts.get('status') != 'finished':
         raise _LeftOut(f'the run is not finished: its status is {facts.get("status")!r:.40}')
     manifest = _last_manifest(path)
-    task = checkpoint.task_of(manifest)
-    if task not in CONFIGS:
-        raise _LeftOut(f'its task {task!r:.40} is not one of {", ".join(CONFIGS)}')
-    config = CONFIGS[task].from_dict(manifest['config'])
+    task, config = _configuration(manifest)
     if manifest['batch'] is not None or manifest['epoch'] != config.num_epochs - 1:
         raise _LeftOut(f'its last checkpoint is not of the last epoch, {config.num_epochs - 1}')
     last = _figures(task, facts.get('result'), manifest.get('metrics'), manifest['epoch'])
     best = _figures(task, facts.get('best'), manifest.get('best'))
     events = _events(os.path.join(path, 'log.jsonl'))
     devices, workers = _devices(facts, manifest)
-    data = _data(facts, manifest)
-    classes = _names(manifest.get('classes'))
-    return Record(path, task, config, tuple(row.name for row in rows_of(config, len(devices) * workers)), 'finished',
-                  last, best, _whole(_table(facts['result']).get('num_images'), 'num_images'), classes, data,
-                  _dataset(task, classes, data), _kept(events, task, last), _seconds(events), devices, workers, facts)
+    data, classes = _data(facts, manifest), _names(manifest.get('classes'))
+    return Record(path=path, task=task, config=config, rows=_rows(config, len(devices) * workers, scales),
+                  status='finished', last=last, best=best, num_images=_number(facts['result'], 'num_images'),
+                  classes=classes, data=data, dataset=_dataset(task, classes, data), epochs=_kept(events, task, last),
+                  seconds=_seconds(events), devices=devices, workers=workers, facts=facts)
+
+
+def _configuration(manifest):
+    task = checkpoint.task_of(manifest)
+    if task not in CONFIGS:
+        raise _LeftOut(f'its task {task!r:.40} is not one of {", ".join(CONFIGS)}')
+    return task, CONFIGS[task].from_dict(manifest['config'])
 
 
 def _json(path):
@@ -152,7 +162,8 @@ def _table(value):
     return value if isinstance(value, dict) else {}
 
 
-def _whole(value, name):
+def _number(table, name, default=None):
+    value = _table(table).get(name, default)
     if type(value) is not int or value < 1:
         raise _LeftOut(f'its {name} is {value!r:.40}, not a number')
     return value
@@ -176,14 +187,48 @@ def _figures(task, told, stored, epoch=None):
 
 
 def _devices(facts, manifest):
-    devices, workers = facts.get('devices'), manifest.get('workers', 1)
+    devices = facts.get('devices')
     if not isinstance(devices, list) or not devices or not all(isinstance(name, str) for name in devices):
         raise _LeftOut('run.json does not name its devices')
-    return tuple(devices), _whole(workers, 'number of workers')
+    return tuple(devices), _number(manifest, 'workers', 1)
 
 
 def _names(value):
     return value if isinstance(value, list) and all(isinstance(name, str) for name in value) else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Its rows
+
+def _rows(config, devices, scales):
+    """Names of the recipes; of tables 8 and 9, whose rows differ in the base network alone, by the run of its weights.
+    """
+    rows = rows_of(config, devices) + [row for scale in scales for row in rows_of(config, devices, scale)]
+    if config.TASK != 'classification':
+        known = base_rows(config.base_params)
+        if known or len(rows) > 1:
+            rows = [row for row in rows if row.base in known]
+    return tuple(dict.fromkeys(row.name for row in rows))
+
+
+def base_rows(path: str) -> Tuple[str, ...]:
+    """Names of the recipes whose run wrote these weights, () where that is not known.
+
+    By the checkpoint around them, where it is still there; else by the name of its SAVE_DIR, where that is a recipe's;
+    else by the name of a published network.
+    """
+    folder, path = os.path.dirname(os.path.expanduser(path)), path.replace(os.sep, '/')
+    with contextlib.suppress(_LeftOut, UsageError):
+        config = _configuration(checkpoint.read_manifest(folder))[1]
+        facts = _json(os.path.join(os.path.dirname(folder), 'run.json'))
+        return _rows(config, len(_devices(facts, {})[0]), ())
+    for row in recipes.RECIPES.values():
+        if f'/{path}'.find(f'/{row.config.save_dir}/') >= 0:
+            return tuple(other.name for other in recipes.RECIPES.values() if other.config == row.config)
+    for network in published.table():
+        if network.name in path.split('/') or network.sha1 and f'{network.model}-{network.sha1}.params' in path:
+            return network.rows
+    return ()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,8 +262,7 @@ def _kept(events, task, last):
 
 def _seconds(events):
     times = [event.get(name) for event in events for name in ('time', 'evaluation_time')]
-    return sum(float(value) for value in times
-               if type(value) in (int, float) and math.isfinite(value) and value >= 0)
+    return sum(float(value) for value in times if type(value) in (int, float) and 0 <= value < _LONGEST)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from gluon_tricks.exchange import model_card
+from gluon_tricks.tasks.eval_results import figures_of
 
 FACTS = {
     'name': 'mine', 'task': 'classification', 'model': 'resnet50_v1d', 'classes': ['a', 'b: "c"', 'é'], 'version': '1',
@@ -55,7 +56,7 @@ def test_eval_results_are_entries_of_yaml():
                                            ('detection', {'map_voc07': 3.0, 'ap': {}}),
                                            ('segmentation', {'pix_acc': 0.5, 'miou': 0.25, 'class_iou': []})])
 def test_figures_of_every_task_can_be_written(task, metrics):
-    figures = model_card.figures_of(task, metrics)
+    figures = figures_of(task, metrics)
     assert figures == {name: value for name, value in metrics.items() if isinstance(value, float)}
     facts = front_matter(model_card.readme(dict(FACTS, task=task, figures=figures)))
     assert [each['value'] for each in facts['model-index'][0]['results'][0]['metrics']] == list(figures.values())

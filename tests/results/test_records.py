@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from gluon_tricks.config import recipes
+from gluon_tricks.config.recipes_transfer import RECIPES
 from gluon_tricks.results.records import records
 from gluon_tricks.training import checkpoint
 from support.finished import finished
@@ -48,6 +50,37 @@ def test_rows_with_equal_configurations_are_one_run(tmp_path):
 def test_figures_are_in_percent(tmp_path):
     record = only(finished(tmp_path / 'run', 'table9/mixup', {'pix_acc': 0.7847, 'miou': 0.3799}))
     assert record.last == {'pix_acc': pytest.approx(78.47), 'miou': pytest.approx(37.99), 'epoch': 119}
+
+
+@pytest.mark.parametrize('base, rows', [
+    ('runs/table6/resnet50_v1d/mixup/best/net.params', ['mixup']), ('elsewhere/net.params', []), ('', []),
+    ('/x/runs/table5/resnet50_v1d/best/net.params', ['efficient']), ('resnet50_v1d-117a384e.params', ['mixup']),
+    ('resnet50d.gluon_in1k/model.safetensors', ['mixup']), ('runs/b_standard/best/net.params', [])])
+def test_rows_of_table_8_are_told_apart_by_their_base(tmp_path, base, rows):
+    config = RECIPES['table8/mixup'].config.replace(base_params=base)
+    found = only(finished(tmp_path / 'run', config, {'map_voc07': 81.1})).rows
+    assert list(found) == ['table8/' + name for name in rows]
+
+
+def test_a_base_is_known_by_its_run(tmp_path):
+    base = finished(tmp_path / 'mine', 'table6/resnet50_v1d/cosine', FIGURES)
+    config = RECIPES['table9/mixup'].config.replace(base_params=base + '/epoch-0119/net.params')
+    figures = {'pix_acc': 0.7, 'miou': 0.3}
+    assert only(finished(tmp_path / 'run', config, figures)).rows == ('table9/cosine',)
+    shutil.rmtree(base)
+    assert only(finished(tmp_path / 'run2', config, figures)).rows == ()
+
+
+def test_a_scale_s_run_is_its_row(tmp_path):
+    config = recipes.get(MIXUP).config.replace(num_epochs=8, num_gpus=0, batch_size=20, lr=0.05)
+
+    class Scale:
+        @staticmethod
+        def config(row):
+            return config if row.name == MIXUP else None
+
+    path = finished(tmp_path / 'run', config, FIGURES)
+    assert records([path])[0][0].rows == () and records([path], [Scale])[0][0].rows == (MIXUP,)
 
 
 def test_an_epoch_that_was_trained_again_counts_once_but_its_time_twice(run):
@@ -102,10 +135,13 @@ def change(path, **values):
     ({'result': {'top1': True}}, 'no accuracy'), ({'result': {'top1': 101.0}}, 'no accuracy'),
     ({'result': {'top1': None}}, 'disagree about top1|no accuracy'), ({'best': {'top5': 1.0}}, 'disagree about top5'),
     ({'result': 3}, 'disagree|not validated|no accuracy'), ({'best': None}, 'disagree|no accuracy'),
-    ({'devices': []}, 'devices'), ({'devices': [3]}, 'devices'), ({'result': {'epoch': 3}}, 'epoch'),
+    ({'devices': []}, 'devices'), ({'devices': [3]}, 'devices'), ({'started': [3]}, ''), ({'result': {'epoch': 3}}, 'epoch'),
     ({'result': {'num_images': 0}}, 'num_images'), ({'result': {'num_images': '50000'}}, 'num_images')])
 def test_figures_that_were_changed(run, values, words):
     change(run, **values)
+    if not words:
+        assert only(run).last['top1'] == 79.1
+        return
     assert any(word in reason(run) for word in words.split('|'))
 
 
