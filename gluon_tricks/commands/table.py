@@ -1,4 +1,4 @@
-"""``python -m gluon_tricks table``: A table of the paper beside what GluonCV, timm and your runs measured, with a verdict."""
+"""``python -m gluon_tricks table``: A table of the paper beside what GluonCV, timm and your runs measured."""
 import os
 import sys
 

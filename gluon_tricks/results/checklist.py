@@ -19,6 +19,11 @@ def checklist(table: Any) -> str:
                      + _setting(rows) + [''] + _significance(rows) + [''] + _compute(rows, list(runs.values()), table))
 
 
+def command_of(row: Any) -> str:
+    """The command that makes a row's runs again: the recipe's, or their own where they are at another scale."""
+    return row.command if row.comparable else row.runs[0].config.command()
+
+
 def _name(row):
     return ', '.join(filter(None, (row.group, row.label)))
 
@@ -28,9 +33,9 @@ def _setting(rows) -> List[str]:
              'make them again:', '']
     for row in rows:
         config, images = row.runs[0].config, row.runs[0].num_images
-        lines.append(f'- {_name(row)}: `{row.command}`, {config.num_epochs} epochs, seeds '
-                     f'{", ".join(str(record.seed) for record in row.runs)}. {protocol(config)} Of {images} images, each '
-                     'counted once.')
+        seeds = ', '.join(str(record.seed) for record in row.runs)
+        lines.append(f'- {_name(row)}: `{command_of(row)}`, {config.num_epochs} epochs, seeds {seeds}. '
+                     f'{protocol(config)} Of {images} images, each counted once.')
     for digest in sorted({record.data_digest for row in rows for record in row.runs}):
         named = next(record for row in rows for record in row.runs if record.data_digest == digest)
         parts = '; '.join(f'{part}: {facts.get("images")} images, SHA-256 {facts.get("sha256") or facts.get("digest")}'
@@ -41,10 +46,11 @@ def _setting(rows) -> List[str]:
 
 def _significance(rows) -> List[str]:
     several = [row for row in rows if len(row.runs) > 1]
-    lines = [f'**Experiment statistical significance.** {"Yes" if len(several) == len(rows) else "Partly" if several else "No"}.']
+    answer = 'Yes' if len(several) == len(rows) else 'Partly' if several else 'No'
+    lines = [f'**Experiment statistical significance.** {answer}.']
     if several:
-        lines += ['The error bars are standard deviations of a run (n - 1; not standard errors of the mean) over seeds. '
-                  'A seed changes the initial weights, the order of the images and their augmentation together; data, '
+        lines += ['The error bars are standard deviations of a run (n - 1; not standard errors of the mean) over seeds.'
+                  ' A seed changes the initial weights, the order of the images and their augmentation together; data, '
                   'split and options are equal. The figure is of the last epoch; none is chosen by the validation '
                   f'images. Intervals are {LEVEL:.0%} prediction intervals of one more run, mean +- t(n - 1) s '
                   'sqrt(1 + 1/n), which assume that runs are normally distributed.', '']
@@ -64,8 +70,8 @@ def _compute(rows, runs, table) -> List[str]:
                      f'({min(hours):.3g} to {max(hours):.3g}), on {_machine(row.runs[0])}')
     units = sorted({_unit(record) for record in runs})
     totals = [f'{sum(_hours(record) for record in runs if _unit(record) == unit):.3g} {unit}' for unit in units]
-    lines.append(f'- In total: {" and ".join(totals)} of these runs. Runs that failed or were not given, '
-                 f'{len(table.left_out)} of them left out above, are not in it: say what they took.')
+    lines.append(f'- In total: {" and ".join(totals)} of these runs. What failed or was not given is not in it, nor '
+                 f'what was left out ({len(table.left_out)}): say what that took.')
     return lines
 
 
@@ -80,5 +86,7 @@ def _unit(record):
 def _machine(record):
     known = record.facts.get('environment')
     known = known if isinstance(known, dict) else {}
-    facts = ', '.join(f'{name} {known[name]}' for name in ('machine', 'cores', 'python', 'mxnet', 'gluoncv') if name in known)
-    return f'{record.workers} x {len(record.devices)} x {record.devices[0].split("(")[0]}' + (f' ({facts})' if facts else '')
+    facts = ', '.join(f'{name} {known[name]}' for name in ('machine', 'cores', 'python', 'mxnet', 'gluoncv')
+                      if name in known)
+    where = f'{len(record.devices) * record.workers} x {record.devices[0].split("(")[0]}'
+    return f'{where} ({facts})' if facts else where

@@ -34,9 +34,10 @@ def texts(row: Any) -> dict:
     task = first.task
     spread = '; '.join(f'{name} {cell.sd / FIGURES[task][name]:.4g}' for name, cell in cells.items()
                        if cell.sd is not None)
-    notes = (f'mean of {len(row.runs)} runs (seeds {", ".join(str(record.seed) for record in row.runs)}) after the last '
-             f'epoch, of {first.num_images} images each' + (f'; standard deviation (n - 1): {spread}' if spread else '')
-             + f'. {protocol(first.config)} {row.command}')
+    seeds = ', '.join(str(record.seed) for record in row.runs)
+    notes = (f'mean of {len(row.runs)} runs (seeds {seeds}) after the last epoch, of {first.num_images} images each'
+             + (f'; standard deviation (n - 1): {spread}' if spread else '')
+             + f'. {protocol(first.config)}')
     date = max(str(record.facts.get('ended') or record.facts.get('started') or '')[:10] for record in row.runs)
     dataset = first.dataset or os.path.basename(os.path.normpath(first.config.data_dir))
     return yaml(task, dataset, {name: cell.mean / FIGURES[task][name] for name, cell in cells.items()}, date, notes)

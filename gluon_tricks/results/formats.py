@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from gluon_tricks.models.zoo import default_input_size
 from gluon_tricks.results import printed
-from gluon_tricks.results.verdict import LEVEL, SOURCE
+from gluon_tricks.results.verdict import SOURCE
 
 WIDTH = 80
 # Of a cell: heading, and what stands there.
@@ -60,6 +60,9 @@ def sentences(table: Any) -> List[str]:
     """What must be said below a table: the steps between our rows, the rule, footnotes, and what was left out."""
     found = [f'{row.label} less {upper.label}{" (" + row.group + ")" if row.group else ""}: {_step(step)}'
              for upper, row, step in table.steps]
+    if table.steps:
+        found.append('Rows less rows: pairs of equal seeds; +-: the 95 % interval of the mean difference, by '
+                     'Student\'s t; P(above): the share of pairs that are above, and its 95 % interval.')
     if any(cell.standard is not None for row in table.rows for cell in row.cells.values()):
         found.append('* of the standard training of that network, not of this row\'s')
     if any(cell.zoo is not None for row in table.rows for cell in row.cells.values()):
@@ -67,9 +70,9 @@ def sentences(table: Any) -> List[str]:
                      'counts some images twice. timm: its evaluation of the zoo\'s network.')
     runs = [record for row in table.rows for record in row.runs]
     if runs:
-        found += [f'Ours: after the last epoch; best: of the best epoch, which the same images chose. sd: n - 1, over '
-                  f'seeds, each of which changes initial weights, order and augmentation together. +-: the {LEVEL:.0%} '
-                  'prediction interval of one more run, by Student\'s t.']
+        found.append('Ours: after the last epoch; best: of the best epoch, which the same images chose. sd: n - 1, '
+                     'over seeds, each of which changes initial weights, order and augmentation together. Verdict +-: '
+                     'the 95 % prediction interval of one more run, by Student\'s t.')
     if any(row.comparable and len(row.runs) == 1 for row in table.rows) and table.dataset == 'ImageNet':
         found.append(f'One run: +- 1.96 sqrt(2) 0.10, for top-1; {SOURCE}.')
     if not runs:

@@ -94,7 +94,8 @@ def footnotes(table: Printed) -> List[str]:
     for row in rows:
         notes.setdefault(getattr(row, 'note', ''), []).append(called(table, row))
     return found + _of_the_text(table.number) + [
-        f'{"; ".join(names) if len(names) < len(rows) else "All rows"}: {note}' for note, names in notes.items() if note]
+        f'{"; ".join(names) if len(names) < len(rows) else "All rows"}: {note}'
+        for note, names in notes.items() if note]
 
 
 def called(table: Printed, row: Any) -> str:
@@ -114,8 +115,8 @@ def _contradictions(row):
         for key in keys:
             ours, theirs = row.paper.get(key), other.paper.get(key)
             if None not in (ours, theirs) and ours != theirs:
-                found.append(f'{ALSO[key].split(",")[0] if key in ALSO else NAMES[key]} {ours} in {row.table}, {theirs} '
-                             f'in {other.table}.')
+                name = ALSO[key].split(',')[0] if key in ALSO else NAMES[key]
+                found.append(f'{name} {ours} in {row.table}, {theirs} in {other.table}.')
     return list(dict.fromkeys(found))
 
 

@@ -4,8 +4,8 @@
     gt.table(6)                                      # the published figures alone
     gt.table(6, ['runs/mixup-seed0', 'runs/mixup-seed1'])
 
-The headline is a run's last epoch, as the paper's figures are; the best epoch stands beside it, for it was chosen by the
-images that it is measured on. `formats` has a Table as text, Markdown, LaTeX, CSV, JSON and HTML.
+The headline is a run's last epoch; the best one stands beside it, for it was chosen by the images that it is measured
+on. `formats` has a Table as text, Markdown, LaTeX, CSV, JSON and HTML.
 """
 import collections
 import dataclasses
@@ -27,9 +27,9 @@ class Cell:
 
     paper: of the row's own training, None where the paper has none; standard: what it quotes of another one. step: to
     the row above, of the first row to the one below. zoo, log_last, log_best: GluonCV's model zoo, and its training
-    log's last and best epoch; timm: timm's evaluation of that network. seeds: of each of two rows with the printed step
-    between them, to find it 4 times of 5; known for ImageNet's top-1 alone. values: (seed, last epoch) of our runs; best:
-    the mean of their best epochs.
+    log's last and best epoch; timm: timm's evaluation of that network. seeds: of each of the two rows, to find the
+    printed step 4 times of 5; known for ImageNet's top-1 alone. values: (seed, last epoch) of our runs; best: the mean
+    of their best epochs.
     """
 
     metric: str
@@ -82,8 +82,8 @@ class Table:
     """A table of the paper with what others and we measured.
 
     number, title; rows: in the printed order; steps: (upper row, row, Comparison of the row with the upper one by the
-    first metric) where both have runs on equal data; the last row of a group also with the first. footnotes: sentences; left_out: (path, why) of what is no record,
-    or is of no row.
+    first metric) where both have runs on equal data; the last row of a group also with the first. footnotes: sentences;
+    left_out: (path, why) of what is no record, or is of no row.
     """
 
     number: str

@@ -91,10 +91,10 @@ class Comparison(NamedTuple):
     """Two rows, by pairs of equal seeds.
 
     seeds: of the pairs. difference, deviation: mean of A less B, and its deviation (n - 1; None of one pair). half:
-    half of the mean difference's 95 % confidence interval, by Student's t; of one pair by the known deviation. better: the share of pairs in which A is
-    above B, ties by half; low, high: its 95 % interval (Clopper and Pearson). needed: seeds for which a difference as
-    large as this one would be found 4 times of 5, None where there is no end of them. noise: whether 0 lies within
-    the interval, or there is none.
+    half of the mean difference's 95 % confidence interval, by Student's t; of one pair by the known deviation. better:
+    the share of pairs in which A is above B, ties by half; low, high: its 95 % interval (Clopper and Pearson). needed:
+    seeds for which a difference as large as this one would be found 4 times of 5, None where that is not known. noise:
+    whether 0 lies within the interval, or there is none.
     """
 
     seeds: Tuple[int, ...]
