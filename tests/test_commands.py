@@ -131,7 +131,8 @@ def check(name, words, monkeypatch):
     modules['transfer/matrix.py'] = (importlib.import_module('transfer.matrix'), None, None)
     program, config, recipe = modules.get(name, (None, None, None))
     with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', parse)
+        for name in ('parse_args', 'parse_intermixed_args'):
+            patch.setattr(argparse.ArgumentParser, name, parse)
         with pytest.raises(Parsed) as caught:
             (main if program is None else program.run)(words)
     flags = caught.value.flags

@@ -11,6 +11,7 @@ FORMATS = ('text', 'markdown', 'latex', 'csv', 'json')
 
 def parser():
     result = Parser(prog='python -m gluon_tricks table', description=__doc__.split('``: ')[1],
+                    usage='%(prog)s [options] N [RUN ...]',
                     epilog='docs/tables.md says what the verdicts mean.')
     result.add_argument('number', metavar='N', choices=list(printed.TABLES), help='1 to 9, or slides')
     result.add_argument('runs', nargs='*', metavar='RUN', help='SAVE_DIRs of finished runs, of any of its rows')
@@ -25,7 +26,7 @@ def parser():
 @quiet()
 def main(argv):
     """Print the table; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse_intermixed_args(argv)
     if arguments.eval_results and not arguments.runs:
         raise UsageError(f'--eval-results {arguments.eval_results} needs runs: give their SAVE_DIRs')
     from gluon_tricks.results import checklist, formats

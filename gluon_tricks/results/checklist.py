@@ -47,7 +47,7 @@ def _setting(rows) -> List[str]:
 def _significance(rows) -> List[str]:
     several = [row for row in rows if len(row.runs) > 1]
     answer = 'Yes' if len(several) == len(rows) else 'Partly' if several else 'No'
-    lines = [f'**Experiment statistical significance.** {answer}.']
+    lines = [f'**Experiment statistical significance.** {answer}.', '']
     if several:
         lines += ['The error bars are standard deviations of a run (n - 1; not standard errors of the mean) over seeds.'
                   ' A seed changes the initial weights, the order of the images and their augmentation together; data, '

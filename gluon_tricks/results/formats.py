@@ -1,12 +1,14 @@
 """A Table as text of 80 columns, Markdown, LaTeX (booktabs), CSV (timm's columns first), JSON and HTML."""
 import csv
+import functools
 import html as escaping
 import io
 import json
 import textwrap
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from gluon_tricks.models.zoo import default_input_size
+from gluon_tricks.models.complexity import complexity
+from gluon_tricks.models.zoo import default_input_size, get_model
 from gluon_tricks.results import printed
 from gluon_tricks.results.verdict import SOURCE
 
@@ -270,14 +272,14 @@ def _timm_columns(row):
         return [getattr(config, 'network', None) or config.backbone] + [None] * (len(_TIMM) - 1)
     side = config.input_size or default_input_size(config.model)
     errors = [None if value is None else 100 - value for value in (top1, top5)]
-    return [config.model, side, top1, errors[0], top5, errors[1], _parameters(config, side), config.crop_ratio,
-            'bilinear']
+    return [config.model, side, top1, errors[0], top5, errors[1], _millions(config.model, config.num_classes, side),
+            config.crop_ratio, 'bilinear']
 
 
-def _parameters(config, side):
-    from gluon_tricks.models.complexity import complexity
-    from gluon_tricks.models.zoo import get_model
-    return f'{complexity(get_model(config.model, classes=config.num_classes), side)[0] / 1e6:.2f}'
+@functools.lru_cache(maxsize=None)
+def _millions(model, classes, side):
+    """Trainable parameters of a network, in millions."""
+    return f'{complexity(get_model(model, classes=classes), side)[0] / 1e6:.2f}'
 
 
 FORMATS = {'text': text, 'markdown': markdown, 'latex': latex, 'csv': as_csv, 'json': as_json, 'html': html}

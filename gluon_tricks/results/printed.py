@@ -60,13 +60,10 @@ def groups(table: Printed) -> Dict[str, List[Any]]:
     for name, row in list(recipes.RECIPES.items()) + list(recipes_transfer.RECIPES.items()):
         if name.startswith(start):
             found.setdefault(getattr(row, table.by, ''), []).append(row)
-    for rows in found.values():  # Table 1: the rivals, then the row that beats them
-        rows.sort(key=lambda row: any(map(_is_quoted, rows)) and not _is_quoted(row))
+    if table.number == '1':  # the rivals, whose figures are quoted, then the row that beats them
+        for rows in found.values():
+            rows.sort(key=lambda row: row.paper.get('standard_top1') is None)
     return found if len(found) > 1 else {'': sum(found.values(), [])}
-
-
-def _is_quoted(row):
-    return row.paper.get('standard_top1') is not None
 
 
 def label(table: Printed, row: Any) -> str:
