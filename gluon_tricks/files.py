@@ -14,24 +14,33 @@ import time
 from gluon_tricks.errors import UsageError
 
 
+@contextlib.contextmanager
+def replacing(path):
+    """The name under which a file is to be written, beside `path`, whose place it takes at the end of the block.
+
+    A kill, a full disk or another error leaves the old one. Raises OSError.
+    """
+    partial = f'{path}.{os.getpid()}.partial'
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)  # what room there is, others can use
+        raise
+
+
 def write_whole(path, content, sync=True):
-    """Write bytes to a file under another name and rename it, so that a kill or a full disk leaves the old one.
+    """Write bytes to a file as `replacing` does.
 
     content: bytes, or a list of them. sync: wait until it is on the disk, so that a power cut leaves it as well. Raises
     OSError.
     """
-    partial = f'{path}.{os.getpid()}.partial'
-    try:
-        with open(partial, 'wb') as stream:
-            stream.writelines([content] if isinstance(content, bytes) else content)
-            if sync:
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.remove(partial)  # what room there is, others can use
-        raise
+    with replacing(path) as partial, open(partial, 'wb') as stream:
+        stream.writelines([content] if isinstance(content, bytes) else content)
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def regular(path):

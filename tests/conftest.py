@@ -1,4 +1,4 @@
-"""Fixtures: small record files of real JPEGs, and an undisturbed run."""
+"""Fixtures: small record files of real JPEGs, an undisturbed run, and PyTorch's packages where they are."""
 import signal
 
 import pytest
@@ -6,6 +6,7 @@ import pytest
 import gluon_tricks.compat  # noqa: F401  MXNet needs it before GluonCV is imported
 from support.records import make_jpeg, make_records
 from support.runs import history, train
+from support.timm_networks import import_timm
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup no run would hear of a hangup
 
@@ -39,6 +40,15 @@ def rec(tmp_path):
     from gluon_tricks.data.records.packing import pack
     pack([(make_jpeg(i % 4, i), i % 4, f'class{i % 4}/image{i}') for i in range(12)], str(tmp_path / 'x'))
     return str(tmp_path / 'x.rec')
+
+
+@pytest.fixture(scope='session')
+def theirs():
+    """(torch, timm), which needs safetensors; without them the test is skipped."""
+    try:
+        return import_timm()
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f'needs torch and timm: {error}')
 
 
 @pytest.fixture(scope='session')

@@ -8,6 +8,7 @@ import pytest
 
 import gluon_tricks as gt
 from gluon_tricks.compat import mx
+from gluon_tricks.training import checkpoint
 from support import ROOT
 from support.records import make_jpeg
 
@@ -46,6 +47,20 @@ def test_a_row():
     assert gt.recipe('table8/mixup').config.TASK == 'detection'
     with pytest.raises(gt.UsageError, match='did you mean'):
         gt.recipe('table6/resnet50_v1d/mixupp')
+
+
+def test_a_runs_files_are_hashed_when_it_is_opened_and_no_more(run, monkeypatch):
+    hashed, digest = [], checkpoint.file_digest
+
+    def counted(path):
+        hashed.append(path)
+        return digest(path)
+    monkeypatch.setattr(checkpoint, 'file_digest', counted)
+    opened = gt.open_run(run.path)
+    before = list(hashed)
+    opened.net()
+    gt.evaluate(opened)
+    assert hashed == before and len(before) == len(set(before)) == len(opened.manifest['files'])
 
 
 def test_a_run(run):

@@ -46,7 +46,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks predict --params SAVE_DIR', 'Places365'),
     ('python -m gluon_tricks launch -n WORKERS', FORM),
     ('python -m gluon_tricks launch -n 2', 'ImageNet'),
-    ('pip install \'.[onnx]\'', 'it installs packages'),
+    ('pip install \'.[onnx,interchange]\'', 'it installs packages'),
     ('python -m gluon_tricks export', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
     ('hf download', 'the hub'),
     ('pip install \'.[interchange]\'', 'it installs a package'),

@@ -35,6 +35,18 @@ def test_a_full_disk_leaves_the_old_one_alone(tmp_path, monkeypatch):
     assert (tmp_path / 'x').read_bytes() == b'one' and os.listdir(str(tmp_path)) == ['x']
 
 
+@pytest.mark.parametrize('ends', [KeyboardInterrupt, None])
+def test_a_file_takes_the_place_of_another_or_does_not(ends, tmp_path):
+    (tmp_path / 'x').write_bytes(b'one')
+    with contextlib.suppress(KeyboardInterrupt), files.replacing(str(tmp_path / 'x')) as partial:
+        with open(partial, 'wb') as stream:
+            stream.write(b'two')
+        assert (tmp_path / 'x').read_bytes() == b'one'
+        if ends:
+            raise ends
+    assert (tmp_path / 'x').read_bytes() == (b'one' if ends else b'two') and os.listdir(str(tmp_path)) == ['x']
+
+
 @pytest.mark.parametrize('length', [0, 1, 3 << 20])
 def test_the_digest_of_a_file(length, tmp_path):
     content = bytes(i % 251 for i in range(length % 1000)) + bytes(length - length % 1000)

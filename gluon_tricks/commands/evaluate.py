@@ -3,9 +3,10 @@ import json
 import math
 import os
 
+from gluon_tricks.commands.classifier_flags import RANGED, add_classifier_flags, classifier_values, other_task
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import DTYPES, check_ranges
-from gluon_tricks.errors import Parser, UsageError
+from gluon_tricks.errors import Parser
 from gluon_tricks.noise import quiet
 
 
@@ -13,13 +14,9 @@ def parser():
     result = Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1])
     result.add_argument('params', help='a .params file, or timm\'s .safetensors (with --model), or the SAVE_DIR of a '
                         'run: its best checkpoint')
-    result.add_argument('--model', help='network of a file of weights')
+    add_classifier_flags(result)
     result.add_argument('--rec-val', help='validation records (default: the run\'s)')
     result.add_argument('--rec-val-idx', help='their index (default: the same name, .idx)')
-    result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
-    result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
-    result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')
-    result.add_argument('--crop-ratio', type=float, default=None, help='crop over resized short side (default: 0.875)')
     result.add_argument('--batch-size', type=int, help='images per device (default: the run\'s, else 32)')
     result.add_argument('--num-gpus', type=int, help='GPUs, 0 for the CPU (default: all visible, else the CPU)')
     result.add_argument('--devices', default='', help='devices by name, such as "gpu(0)"')
@@ -37,18 +34,12 @@ def parser():
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio', 'decode_threads',
-                 'num_gpus')
-    run = os.path.expanduser(arguments.params)
-    if os.path.isdir(run):
-        from gluon_tricks.training import checkpoint
-        task = checkpoint.task_of(checkpoint.read_manifest(checkpoint.best_of(run)))
-        if task != 'classification':
-            return _other_task(task, arguments)
+    check_ranges(arguments, TrainConfig, 'batch_size', *RANGED, 'decode_threads', 'num_gpus')
+    if other_task(arguments, 'devices', 'num_gpus', 'json'):
+        return _evaluate_other(arguments)
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.classification.trained import facts_of, records_of, score
-    facts = facts_of(run, arguments.model, arguments.num_classes, arguments.input_size, arguments.crop_ratio,
-                     arguments.use_se)
+    facts = facts_of(os.path.expanduser(arguments.params), **classifier_values(arguments))
     records, index = records_of(facts, arguments.rec_val, arguments.rec_val_idx)
     devices, dtype = find_devices(arguments.devices, arguments.num_gpus), arguments.dtype or facts['config'].dtype
     (metrics, *padded), low_precision = score(facts, records, index, devices, dtype, arguments.batch_size,
@@ -74,13 +65,8 @@ def _text(result):
     return '\n'.join(lines).format(**result)
 
 
-def _other_task(task, arguments):
+def _evaluate_other(arguments):
     """Evaluate the run of a detector or a segmentation network; returns the exit code."""
-    given = [name for name, value in vars(arguments).items()
-             if value and name not in ('params', 'devices', 'num_gpus', 'json')]
-    if given:
-        raise UsageError(f'--{given[0].replace("_", "-")} is for a classifier, and {arguments.params} is a run of '
-                         f'{task}: drop it')
     from gluon_tricks import api
     figures = api.evaluate(api.open_run(arguments.params), arguments.devices, arguments.num_gpus)
     if arguments.json:

@@ -2,12 +2,11 @@
 import json
 import os
 
+from gluon_tricks.commands.classifier_flags import RANGED, add_classifier_flags, classifier_values
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.noise import quiet
-
-_TASK_FLAGS = ('model', 'num_classes', 'input_size', 'crop_ratio', 'use_se', 'size', 'dataset', 'license')
 
 
 def parser():
@@ -15,11 +14,7 @@ def parser():
     result.add_argument('folders', nargs='*', metavar='RUN DIR', help='the SAVE_DIR of a run of any task, and the '
                         'folder to write; with --params DIR alone')
     result.add_argument('--params', metavar='FILE', help='a classifier\'s .params file, with --model')
-    result.add_argument('--model', help='network of the .params file')
-    result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
-    result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
-    result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')
-    result.add_argument('--crop-ratio', type=float, help='crop over resized short side (default: the run\'s, 0.875)')
+    add_classifier_flags(result)
     result.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='of a detector\'s images, which '
                         'the ONNX model fixes (default: its short and its long side)')
     result.add_argument('--dataset', help='name of the validation images in the model card (default: that of their '
@@ -34,7 +29,7 @@ def parser():
 def main(argv):
     """Export or check, print the differences; returns the exit code."""
     arguments = parser().parse_args(argv)
-    check_ranges(arguments, TrainConfig, 'num_classes', 'input_size', 'crop_ratio')
+    check_ranges(arguments, TrainConfig, *RANGED)
     if arguments.check:
         return _check(arguments)
     wanted = 1 if arguments.params else 2
@@ -44,10 +39,10 @@ def main(argv):
     if arguments.model and not arguments.params:
         raise UsageError('--model is for a file, and a run knows its network: drop it, or give --params FILE')
     from gluon_tricks.exchange import export, onnx_graph
+    from gluon_tricks.exchange.subject import subject_of
     onnx_graph.require('onnx', 'onnxruntime')
-    subject = export.subject_of(os.path.expanduser(arguments.params or arguments.folders[0]), arguments.model,
-                                arguments.num_classes, arguments.input_size, arguments.crop_ratio, arguments.use_se,
-                                arguments.size)
+    subject = subject_of(os.path.expanduser(arguments.params or arguments.folders[0]), size=arguments.size,
+                         **classifier_values(arguments))
     out = arguments.folders[-1]
     stored = export.export(subject, out, arguments.license or 'apache-2.0', arguments.dataset)
     print(json.dumps(stored, indent=1) if arguments.json else _text(out, stored))
@@ -55,10 +50,10 @@ def main(argv):
 
 
 def _check(arguments):
-    given = [name for name in _TASK_FLAGS + ('params', 'folders') if getattr(arguments, name)]
-    if given:
-        raise UsageError(f'--check looks at a folder and writes none: drop {given[0].replace("_", "-")}')
-    from gluon_tricks.exchange.export import check
+    wrong = [name for name, value in vars(arguments).items() if value and name not in ('check', 'json')]
+    if wrong:
+        raise UsageError(f'--check looks at a folder and writes none: drop {wrong[0].replace("_", "-")}')
+    from gluon_tricks.exchange.sha256sums import check
     number = check(arguments.check)
     print(json.dumps({'folder': arguments.check, 'files': number}) if arguments.json else
           f'{arguments.check}: {number} files, all of them whole')

@@ -5,6 +5,7 @@ import sys
 
 from tqdm import tqdm
 
+from gluon_tricks.commands.classifier_flags import RANGED, add_classifier_flags, classifier_values, other_task
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
 from gluon_tricks.errors import Parser, UsageError
@@ -20,11 +21,7 @@ def parser():
                         'run')
     result.add_argument('--out', metavar='DIR', help='of a detector or a segmentation network: write a '
                         'picture of each image there')
-    result.add_argument('--model', help='network of a file of weights')
-    result.add_argument('--num-classes', type=int, help='classes (default: the run\'s, else 1000)')
-    result.add_argument('--use-se', action='store_true', help='the network is a resnext with squeeze-and-excitation')
-    result.add_argument('--input-size', type=int, help='side of the images (default: the run\'s, else the network\'s)')
-    result.add_argument('--crop-ratio', type=float, help='crop over resized short side (default: 0.875)')
+    add_classifier_flags(result)
     result.add_argument('--top', type=int, default=5, help='how many classes (default: 5)')
     result.add_argument('--places-submission', metavar='FILE',
                         help="write the five classes of each image of --rec-test, as Places365's test server wants "
@@ -87,21 +84,17 @@ def main(argv):
     if not arguments.params and not arguments.images:
         raise UsageError('give the SAVE_DIR of a run and image files, such as `predict runs/demo-seed0 photo.jpg`')
     arguments.params = os.path.expanduser(arguments.params or arguments.images.pop(0))
-    check_ranges(arguments, TrainConfig, 'batch_size', 'num_classes', 'input_size', 'crop_ratio')
+    check_ranges(arguments, TrainConfig, 'batch_size', *RANGED)
     if arguments.top < 1:
         raise UsageError(f'--top {arguments.top} must be at least 1')
     if bool(arguments.places_submission) != bool(arguments.rec_test) or \
             bool(arguments.places_submission) == bool(arguments.images):
         raise UsageError('give image files, or --places-submission FILE together with --rec-test FILE.rec')
-    if os.path.isdir(arguments.params):
-        from gluon_tricks.training import checkpoint
-        task = checkpoint.task_of(checkpoint.read_manifest(checkpoint.best_of(arguments.params)))
-        if task != 'classification':
-            return _other_task(task, arguments)
+    if other_task(arguments, 'images', 'out', 'top', 'batch_size'):
+        return _draw(arguments)
     from gluon_tricks.compat import mx
     from gluon_tricks.tasks.classification.trained import class_names, classify, facts_of, load_net
-    facts = facts_of(arguments.params, arguments.model, arguments.num_classes, arguments.input_size,
-                     arguments.crop_ratio, arguments.use_se)
+    facts = facts_of(arguments.params, **classifier_values(arguments))
     if arguments.places_submission:
         return write_submission(facts, os.path.expanduser(arguments.rec_test), arguments.places_submission,
                                 arguments.batch_size)
@@ -122,19 +115,16 @@ def main(argv):
     return code
 
 
+def _draw(arguments):
+    """Draw what the run of a detector or a segmentation network finds; returns the exit code."""
+    from gluon_tricks import api
+    from gluon_tricks.commands import train_detection, train_segmentation
+    run = api.open_run(arguments.params)
+    command = {'detection': train_detection, 'segmentation': train_segmentation}[run.task]
+    return command.predict_run(run, arguments.images, arguments.out or 'pictures')
+
+
 def _text(result):
     lines = [os.path.basename(result['image'])]
     return '\n'.join(lines + [f'  {100 * item["probability"]:6.2f} %  {item["name"]} ({item["index"]})'
                               for item in result['classes']])
-
-
-def _other_task(task, arguments):
-    """Draw what the run of a detector or a segmentation network finds; returns the exit code."""
-    given = [name for name, value in vars(arguments).items()
-             if value and name not in ('params', 'images', 'out', 'top', 'batch_size')]
-    if given:
-        raise UsageError(f'--{given[0].replace("_", "-")} is for a classifier, and {arguments.params} is a run of '
-                         f'{task}: drop it')
-    from gluon_tricks.commands import train_detection, train_segmentation
-    command = {'detection': train_detection, 'segmentation': train_segmentation}[task]
-    return command.predict_run(arguments.params, arguments.images, arguments.out or 'pictures')

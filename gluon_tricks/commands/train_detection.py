@@ -80,7 +80,5 @@ def predict(config, params, images, out):
 
 
 def predict_run(run, images, out):
-    """`predict` with the best checkpoint of a run's directory."""
-    from gluon_tricks import api
-    found = api.open_run(run)
-    return predict(found.config.replace(devices=str(found.devices()[0]), gpus=''), found.params, images, out)
+    """`predict` with the best checkpoint of an api.Run."""
+    return predict(run.config.replace(devices=str(run.devices()[0]), gpus=''), run.params, images, out)

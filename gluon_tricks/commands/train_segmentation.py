@@ -46,15 +46,16 @@ def run(argv):
 class Weights:
     """--params: `path` of the .params file; of a run also its `backbone` and `classes` (names), else None.
 
-    Raises UsageError for a directory that is not a run's.
+    manifest: the run's, where `checkpoint.read` has given it already. Raises UsageError for a directory that is not a
+    run's.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, manifest=None):
         from gluon_tricks.training import checkpoint
         self.path, self.backbone, self.classes = os.path.expanduser(path), None, None
         if os.path.isdir(self.path):
             folder = checkpoint.best_of(self.path)
-            manifest = checkpoint.read(folder)
+            manifest = manifest or checkpoint.read(folder)
             self.path, classes = os.path.join(folder, 'net.params'), manifest.get('classes')
             self.backbone = manifest['config'].get('backbone')
             named = isinstance(classes, (list, type(None))) and all(isinstance(name, str) for name in classes or [])
@@ -117,7 +118,6 @@ def predict(config, weights, images, out):
 
 
 def predict_run(run, images, out):
-    """`predict` with the best checkpoint of a run's directory."""
-    from gluon_tricks import api
-    found = api.open_run(run)
-    return predict(found.config.replace(devices=str(found.devices()[0]), num_gpus=None), Weights(run), images, out)
+    """`predict` with the best checkpoint of an api.Run."""
+    return predict(run.config.replace(devices=str(run.devices()[0]), num_gpus=None), Weights(run.path, run.manifest),
+                   images, out)

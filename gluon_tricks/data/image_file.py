@@ -41,9 +41,14 @@ def preprocess(path, input_size, crop_ratio, mean, std):
     return prepare(read_image(path), input_size, crop_ratio, mean, std)
 
 
+def short_side(input_size, crop_ratio):
+    """The side in pixels that an image's short side is resized to, before the crop."""
+    return int(math.ceil(input_size / crop_ratio))
+
+
 def prepare(image, input_size, crop_ratio, mean, std):
     """`preprocess` of a decoded image, (H, W, 3) uint8, an NDArray."""
-    short = mx.image.resize_short(image, int(math.ceil(input_size / crop_ratio)), interp=1)
+    short = mx.image.resize_short(image, short_side(input_size, crop_ratio), interp=1)
     crop, _ = mx.image.center_crop(short, (input_size, input_size), interp=1)
     normal = (crop.astype('float32') - mx.nd.array(mean)) / mx.nd.array(std)
     return normal.transpose((2, 0, 1)).expand_dims(0)

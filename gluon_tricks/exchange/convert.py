@@ -5,7 +5,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 import numpy as np
 
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import check_writable, file_digest, remedy_for, unwritable, write_whole
+from gluon_tricks.files import check_writable, file_digest, remedy_for, replacing, unwritable, write_whole
 from gluon_tricks.models import params_file, safetensors_file, timm
 from gluon_tricks.models.backbone import MOST_CLASSES
 from gluon_tricks.models.weights import classes_in, load_weights, read_weights, stored_params
@@ -53,16 +53,12 @@ def import_weights(source: str, out: str, model: str, classes: Optional[int] = N
     net.initialize(mx.init.Zero())
     load_weights(net, weights)
     arrays = {name: param.data().astype('float32') for name, param in stored_params(net).items()}
-    partial = f'{out}.{os.getpid()}.partial'
     try:
-        params_file.save(partial, arrays)
-        digest = file_digest(partial)
-        os.replace(partial, out)
+        with replacing(out) as partial:
+            params_file.save(partial, arrays)
+            digest = file_digest(partial)
     except OSError as error:
         raise unwritable(out, error, remedy_for(error)) from error
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
     return Imported(model, number, len(arrays), sum(each.size for each in arrays.values()), file_digest(source), digest,
                     weights.network.name if weights.network else '', weights.counters)
 

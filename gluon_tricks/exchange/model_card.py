@@ -46,13 +46,22 @@ def _body(facts):
     else:
         lines += ['Not measured: the weights came as a file, without their run.']
     lines += ['', '## Training', ''] + _training(facts)
-    lines += ['', '## Input', '', facts['input'], '', '## Files', '', '| file | what | largest difference to MXNet |',
+    lines += ['', '## Input', '', facts['input'], '', '## Use', ''] + _use(facts)
+    lines += ['', '## Files', '', '| file | what | largest difference to MXNet |',
               '|---|---|---|']
     for name, artefact in facts['artefacts'].items():
         compared = f'{artefact["difference"]:.2g}: {artefact["what"]}' if 'difference' in artefact else '-'
         lines.append(f'| `{name}` | {artefact["about"]} | {compared} |')
     return lines + ['', '`sha256sum -c SHA256SUMS` and `python -m gluon_tricks export --check DIR` find damage.', '',
                     '## Licence', '', f'{facts["license"]}. The code that trained and wrote it is Apache-2.0.']
+
+
+def _use(facts):
+    lines = {'ONNX Runtime': "onnxruntime.InferenceSession('DIR/model.onnx').run(None, {'input': images})",
+             'MXNet': "mxnet.gluon.SymbolBlock.imports('DIR/net-symbol.json', ['data'], 'DIR/net.params')"}
+    if facts['timm']:
+        lines['timm'] = "timm.create_model('local-dir:DIR', pretrained=True).eval()"
+    return [f'* {name}, DIR being this folder: `{line}`' for name, line in lines.items()]
 
 
 def _sentence(facts):

@@ -9,10 +9,10 @@ may differ by one step of 256. The metadata hold the names of the classes and th
 upright: EXIF orientations are whoever decodes' to apply.
 """
 import json
-import math
 
 import numpy as np
 
+from gluon_tricks.data.image_file import short_side
 from gluon_tricks.exchange.onnx_graph import finished, require
 
 
@@ -24,7 +24,7 @@ def from_image(model, input_size, crop_ratio, mean, std, classes):
     onnx = require('onnx')
     from onnx.helper import make_node
     from onnx.numpy_helper import from_array
-    short = int(math.ceil(input_size / crop_ratio))
+    short = short_side(input_size, crop_ratio)
     constants = {
         'image_short': ([short], 'int64'), 'image_side': ([input_size], 'int64'), 'image_0': ([0], 'int64'),
         'image_2': ([2], 'int64'), 'image_front': ([1, 3], 'int64'),

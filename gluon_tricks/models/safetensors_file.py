@@ -27,16 +27,16 @@ def read(path: str) -> Dict[str, np.ndarray]:
     bfloat16, which NumPy does not have, becomes float32. Raises UsageError for a file that is missing, damaged, not of
     a network's weights, or holds a value that is not a finite number; and where the package is not installed.
     """
-    package = _package(path)
+    safetensors = package(path)
     try:
         with open_file(path) as stream:
             start, header = _header(path, stream)
-        with package.safe_open(str(path), framework='np') as opened:
+        with safetensors.safe_open(str(path), framework='np') as opened:
             arrays = {name: _bfloat16(path, start, facts) if facts['dtype'] == 'BF16' else opened.get_tensor(name)
                       for name, facts in header.items()}
     except OSError as error:
         raise UsageError(f'{path}: cannot be read ({error.strerror or error}); give a safetensors file') from error
-    except package.SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise _damaged(path, ' '.join(str(error).split())) from error
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -50,10 +50,11 @@ def content(path: str, arrays: Dict[str, np.ndarray], metadata: Optional[Dict[st
 
     path: for the sentence of the UsageError where the package is not installed.
     """
-    return _package(path).numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
+    return package(path).numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
 
 
-def _package(path):
+def package(path: str) -> Any:
+    """The package safetensors, for the file `path`. Raises UsageError where it is not installed."""
     try:
         import safetensors
         import safetensors.numpy

@@ -28,11 +28,14 @@ _LIST = os.path.join(os.path.dirname(__file__), 'timm_networks.json.gz')
 class Network(NamedTuple):
     """A network of timm's: ``model`` is its name here.
 
-    computes: what `computing` gives of the network here. arrays: (timm's name, ours, shape) in the order of the layers;
-    the last two are the classifier's.
+    ``timm.create_model(architecture, **options)`` builds it; name: the architecture, and a word where there are
+    options. computes: what `computing` gives of the network here. arrays: (timm's name, ours, shape) in the order of
+    the layers; the last two are the classifier's.
     """
 
     name: str
+    architecture: str
+    options: Dict[str, Any]
     model: str
     computes: Dict[str, Dict[str, int]]
     arrays: List[Tuple[str, str, Tuple[int, ...]]]
@@ -47,7 +50,8 @@ class Network(NamedTuple):
 def networks() -> Dict[str, Network]:
     """{timm's name: Network} of all that are listed."""
     with gzip.open(_LIST, 'rt', encoding='utf-8') as stream:
-        return {name: Network(name, facts['model'], facts['computes'],
+        return {name: Network(name, facts.get('architecture', name), facts.get('options', {}), facts['model'],
+                              facts['computes'],
                               [(timm, ours, tuple(shape)) for timm, ours, shape in facts['arrays']])
                 for name, facts in json.load(stream).items()}
 

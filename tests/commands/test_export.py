@@ -8,8 +8,8 @@ import pytest
 from gluon_tricks.__main__ import main
 from support.exported import write_run
 
-needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnx', 'onnxruntime'))),
-                                reason="pip install '.[onnx]'")
+needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnx', 'onnxruntime', 'safetensors'))),
+                                reason="pip install '.[onnx,interchange]'")
 
 
 @pytest.fixture(scope='module')
@@ -24,7 +24,8 @@ def test_a_folder_is_written_and_checked(run_dir, tmp_path, capsys):
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0] == f'{out}: resnet10_v1d_demo, 4 classes' and captured.err == ''
-    assert [line.split()[0] for line in lines[1:5]] == ['net.params', 'net-symbol.json', 'model.onnx', 'model-from-image.onnx']
+    assert [line.split()[0] for line in lines[1:]] == ['net.params', 'net-symbol.json', 'model.onnx', 'model-from-image.onnx',
+                                                       'model.safetensors', 'config.json']
     assert float(next(line for line in lines if 'model.onnx' in line).split()[1]) < 1e-5
     assert main(['export', '--check', str(out)]) == 0
     assert 'all of them whole' in capsys.readouterr().out

@@ -10,7 +10,6 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange.convert import import_weights, timm_arrays, write_timm
 from gluon_tricks.models import timm
 from gluon_tricks.models.zoo import get_model
-from support import timm_networks
 from support.networks import initialised, saved
 
 pytest.importorskip('safetensors', reason='needs the package safetensors')
@@ -44,16 +43,13 @@ def test_there_and_back_every_bit_is_the_same(network, tmp_path):
     assert found.source_sha256 == hashlib.sha256(open(path, 'rb').read()).hexdigest()
 
 
-def test_timm_opens_the_file_and_computes_the_same(network, tmp_path):
-    try:
-        torch, package = timm_networks.import_timm()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f'needs torch and timm: {error}')
+def test_timm_opens_the_file_and_computes_the_same(network, theirs, tmp_path):
+    torch, package = theirs
     path, x = str(tmp_path / 'model.safetensors'), np.random.RandomState(0).normal(0, 3, (2, 3, 64, 64))
     write_timm(network, MODEL, path)
-    theirs = package.create_model('resnet18d', num_classes=7, checkpoint_path=path).eval()
+    opened = package.create_model('resnet18d', num_classes=7, checkpoint_path=path).eval()
     with torch.no_grad():
-        found = theirs(torch.from_numpy(x.astype('float32'))).numpy()
+        found = opened(torch.from_numpy(x.astype('float32'))).numpy()
     wanted = network(mx.nd.array(x)).asnumpy()
     assert 0 < abs(wanted).max() and abs(found - wanted).max() < 1e-5 * abs(wanted).max()
 

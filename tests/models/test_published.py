@@ -5,7 +5,6 @@ from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import published, timm
 from gluon_tricks.models.zoo import all_names
-from support import timm_networks
 
 TABLE = {each.name: each for each in published.table()}
 
@@ -60,11 +59,7 @@ def test_a_name_without_its_tag_and_one_that_is_unknown():
         published.get('nix')
 
 
-def test_timm_has_them():
-    try:
-        _, package = timm_networks.import_timm()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f'needs torch and timm: {error}')
+def test_timm_has_them(theirs):
     for each in TABLE.values():
         if each.hub:
-            assert package.models.get_pretrained_cfg(each.name).hf_hub_id == each.hub
+            assert theirs[1].models.get_pretrained_cfg(each.name).hf_hub_id == each.hub

@@ -3,8 +3,12 @@ from gluon_tricks.compat import mx
 
 
 def initialised(net):
+    """Give a network weights and their shapes.
+
+    MXNet computes later, and then MKLDNN changes the order of the weights in memory, while they may be read.
+    """
     net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 64, 64)))
+    net(mx.nd.zeros((1, 3, 64, 64))).wait_to_read()
     return net
 
 

@@ -7,6 +7,7 @@ import collections
 import gzip
 import json
 import sys
+import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +22,16 @@ ORDER = dict({f'{se}resnext{size}': f'{se and "se_"}resnext{size}' for se in (''
               for size in ('50_32x4d', '101_32x4d', '101_64x4d')},
              **{f'densenet{depth}': f'densenet{depth}' for depth in (121, 161, 169, 201)},
              senet154='senet_154', inception_v3='inceptionv3', mobilenetv1_100='mobilenet1.0')
+# Equal names, of a network that timm builds with options and has no name for: (architecture, options, ours).
+BUILT = {'resnet18d-demo': ('resnet18d', {'layers': [1, 1, 1, 1], 'stem_width': 8, 'channels': [16, 32, 64, 128]},
+                            'resnet10_v1d_demo')}
 
 
 def import_timm():
     """(torch, timm). Raises ImportError where they are not.
 
-    torchvision, which timm imports, does not load beside a torch of another build for want of one operator; it is named
-    first, and never called.
+    torchvision, which timm imports, does not load beside a torch of another build: a module of its describes its
+    operators of detection to torch, which lacks them. That module is left out; nothing here calls them.
     """
     import torch
     try:
@@ -35,10 +39,15 @@ def import_timm():
     except RuntimeError:
         for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
             del sys.modules[name]
-        import_timm.library = torch.library.Library('torchvision', 'DEF')
-        import_timm.library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        sys.modules['torchvision._meta_registrations'] = types.ModuleType('torchvision._meta_registrations')
     import timm
     return torch, timm
+
+
+def timms(timm, name):
+    """timm's network of a name in the list, new."""
+    architecture, options, _ = BUILT.get(name, (name, {}, None))
+    return timm.create_model(architecture, **options)
 
 
 def outlined(model, classes=1000):
@@ -73,7 +82,7 @@ def facts_of(torch, timm, name):
     """(what it computes with, as `models.timm.computing` has it, [(name, shape)]) of a network of timm's."""
     from gluon_tricks.models.timm import pooling
     with torch.device('meta'):
-        theirs = timm.create_model(name)
+        theirs = timms(timm, name)
     arrays = [(each, tuple(value.shape)) for each, value in theirs.state_dict().items()
               if not each.endswith('.num_batches_tracked')]
     activations, epsilons, poolings = collections.Counter(), collections.Counter(), {}
@@ -91,16 +100,18 @@ def facts_of(torch, timm, name):
 def described(torch, timm, name, model):
     """The facts of a network of timm's, as the file has them."""
     computes, arrays = facts_of(torch, timm, name)
-    return {'model': model, 'computes': computes, 'arrays': paired(arrays, outlined(model)[1], name in EQUAL)}
+    built = dict(zip(('architecture', 'options'), BUILT.get(name, ())))
+    return dict(built, model=model, computes=computes,
+                arrays=paired(arrays, outlined(model)[1], name not in ORDER))
 
 
 Parity = collections.namedtuple('Parity', 'difference activation back_equal')
 
 
-def randomised(torch, timm, name, **options):
+def randomised(torch, timm, name):
     """A network of timm's in inference, with random weights and statistics that are not those of a new one."""
     torch.manual_seed(0)
-    net = timm.create_model(name, **options).eval()
+    net = timms(timm, name).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5)
@@ -145,7 +156,8 @@ def parity(torch, timm, name, folder):
 def main():
     torch, timm = import_timm()
     sys.path.insert(0, str(ROOT))
-    facts = {name: described(torch, timm, name, model) for name, model in dict(EQUAL, **ORDER).items()}
+    models = dict(EQUAL, **ORDER, **{name: model for name, (_, _, model) in BUILT.items()})
+    facts = {name: described(torch, timm, name, model) for name, model in models.items()}
     from gluon_tricks.models import timm as listed
     text = ',\n'.join(f'{json.dumps(name)}: {json.dumps(each, separators=(",", ":"))}' for name, each in facts.items())
     with open(listed._LIST, 'wb') as stream:

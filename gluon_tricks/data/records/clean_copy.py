@@ -5,7 +5,7 @@ import os
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.record_file import head_of, index_bytes, list_bytes, read_record, record
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import check_writable, unwritable, write_whole
+from gluon_tricks.files import check_writable, replacing, unwritable, write_whole
 
 _FILES = ('.rec', '.idx', '.lst', '.certificate.json')
 
@@ -32,18 +32,17 @@ def write_copy(rec, records, out, facts):
     facts: of their certificate. What was written is removed when that fails (UsageError) or is interrupted.
     """
     stem = os.path.splitext(out)[0]
-    partial = f'{out}.{os.getpid()}.partial'
     names = list_bytes([(key, each.looked.label, each.name) for key, each in enumerate(records)])
     try:
-        index, facts = _copy(rec, records, partial, facts)
-        write_whole(stem + '.lst', names)
+        with replacing(out) as partial:
+            index, facts = _copy(rec, records, partial, facts)
+            write_whole(stem + '.lst', names)
         facts['list_sha256'] = hashlib.sha256(names).hexdigest()
-        os.replace(partial, out)
         if records and min(facts['class_counts']) > 0:
             write_whole(certificate.path_of(out), certificate.to_bytes(facts))
         write_whole(stem + '.idx', index)
     except BaseException as error:
-        for path in [partial] + [stem + suffix for suffix in _FILES]:  # none of them was there before
+        for path in (stem + suffix for suffix in _FILES):  # none of them was there before
             if os.path.exists(path):
                 os.remove(path)
         if isinstance(error, OSError):

@@ -18,15 +18,16 @@ from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
 from gluoncv.data import ImageNet1kAttr
 
 
-def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False):
+def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False, manifest=None):
     """The facts of a file of weights or a run's directory: a dict with params, model, classes, sizes, mean and std.
 
-    A run's own configuration stands behind what is not given. Raises UsageError.
+    A run's own configuration stands behind what is not given. manifest: the run's, where `checkpoint.read` has given it
+    already. Raises UsageError.
     """
-    facts, config, manifest = {'params': path}, TrainConfig(), {}
+    facts, config, manifest = {'params': path}, TrainConfig(), manifest or {}
     if os.path.isdir(path):
         path = checkpoint.best_of(path)
-        manifest = checkpoint.read(path)
+        manifest = manifest or checkpoint.read(path)
         config = TrainConfig.from_dict(manifest.get('config'))
         facts['params'], model = os.path.join(path, 'net.params'), model or config.model
     elif not os.path.isfile(path):
@@ -100,20 +101,27 @@ def classify(facts, net, names, path, top=5):
         {'name': names[k], 'index': int(k), 'probability': float(probability[k])} for k in order]}
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Of a checkpoint's directory, whose files `api.Run` has checked
+
 def evaluate(folder, config, devices):
     """Exact metrics of a checkpoint over its run's validation images: top1, top5 (percent), num_images, loss."""
-    facts = facts_of(folder)
+    facts = _facts(folder)
     (metrics,), _ = score(facts, *records_of(facts), devices)
     return {name: metrics[name] for name in ('top1', 'top5', 'num_images', 'loss')}
 
 
 def predict(folder, config, images, devices, top=5):
     """[`classify` of each image file]."""
-    facts = facts_of(folder)
+    facts = _facts(folder)
     net, _ = load_net(facts, devices[:1], hybridize=False)
     return [classify(facts, net, class_names(facts), path, top) for path in images]
 
 
 def network(folder, config, devices):
     """The network of a checkpoint, for inference, in float32."""
-    return load_net(facts_of(folder), devices)[0]
+    return load_net(_facts(folder), devices)[0]
+
+
+def _facts(folder):
+    return facts_of(folder, manifest=checkpoint.read_manifest(folder))

@@ -42,26 +42,26 @@ def test_a_bad_image_is_named_whatever_it_does_to_the_process(part, code, tmp_pa
     assert last.startswith('error: ') and 'record 5 at offset' in last and rec in last and 'verify' in last
 
 
-def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
+def last_words(tmp_path, *arguments):
+    """What a process says that watches whole records, with these further arguments of `watch`, and dies."""
     prefix = str(tmp_path / 'x')
     pack([(make_jpeg(0, i), 0, str(i)) for i in range(4)], prefix)
     code = (f'import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.data.records.crash import '
-            f'watch; watch([({prefix + ".rec"!r}, {prefix + ".idx"!r})], "python train.py --resume auto"); '
+            f'watch; watch([({prefix + ".rec"!r}, {prefix + ".idx"!r})], *{arguments!r}); '
             'os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(60)')
     done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.decode().strip().endswith('resume from the last checkpoint with python train.py --resume auto')
+    return done.stderr.decode()
+
+
+def test_a_crash_of_another_cause_gives_the_command_that_goes_on(tmp_path):
+    said = last_words(tmp_path, 'python train.py --resume auto')
+    assert said.strip().endswith('resume from the last checkpoint with python train.py --resume auto')
 
 
 def test_a_crash_of_a_program_without_checkpoints_speaks_of_none(tmp_path):
-    prefix = str(tmp_path / 'x')
-    pack([(make_jpeg(0, i), 0, str(i)) for i in range(4)], prefix)
-    code = (f'import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.data.records.crash import '
-            f'watch; watch([({prefix + ".rec"!r}, {prefix + ".idx"!r})]); os.kill(os.getpid(), signal.SIGSEGV); '
-            'import time; time.sleep(60)')
-    done = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE, timeout=60)
-    assert done.returncode == 1
-    assert b'start the same command again' in done.stderr and b'checkpoint' not in done.stderr
+    said = last_words(tmp_path)
+    assert 'start the same command again' in said and 'checkpoint' not in said
 
 
 def test_a_missing_file_is_told_too(tmp_path, capsys):
