@@ -184,10 +184,11 @@ def latex(table: Any) -> str:
     headings, blocks = _grid(table)
     numbers = len(headings)
     place = headings.index('verdict')
-    form = 'l' + 'r' * (place - 1) + r'p{0.22\linewidth}' + 'r' * (numbers - place - 1)
-    lines = ['% needs \\usepackage{booktabs}', r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{3pt}',
+    form = 'l' + 'r' * (place - 1) + r'p{0.17\linewidth}' + 'r' * (numbers - place - 1)
+    short = {'GluonCV zoo': 'zoo', 'log: last': 'log last', 'log: best': 'log best', 'ours: n': 'n'}
+    lines = ['% needs \\usepackage{booktabs}', r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{2.5pt}',
              rf'\caption{{He et al. (2018), {_tex(title(table))}}}', rf'\begin{{tabular}}{{{form}}}', r'\toprule',
-             ' & '.join(map(_tex, headings)) + r' \\']
+             ' & '.join(_tex(short.get(name, name)) for name in headings) + r' \\']
     for heading, rows in blocks:
         lines += [r'\midrule', rf'\multicolumn{{{numbers}}}{{l}}{{\emph{{{_tex(heading)}}}}} \\']
         lines += [' & '.join(map(_tex, row)) + r' \\' for row in rows]

@@ -7,6 +7,7 @@ import pytest
 from gluon_tricks.__main__ import main
 from gluon_tricks.results import formats, printed
 from gluon_tricks.results.table import table
+from support.checkout import fenced, page_text
 from support.tables import runs_of
 
 BEST = 'table5/resnet50_v1d'
@@ -16,6 +17,12 @@ BEST = 'table5/resnet50_v1d'
 def test_every_table(number, capsys):
     assert main(['table', number]) == 0
     assert capsys.readouterr().out.rstrip('\n') == formats.text(table(number))
+
+
+def test_the_page_shows_what_the_command_prints(capsys):
+    block, = (text for _, language, text in fenced(page_text('docs/tables.md')) if language == 'text')
+    assert main(['table', '6']) == 0
+    assert block.strip() in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('form', ['text', 'markdown', 'latex', 'csv', 'json'])

@@ -9,7 +9,7 @@ from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.results import verdict as verdicts
 from gluon_tricks.results.verdict import DEVIATION, compare, half_width, seeds_needed, steps_of, verdict
 
-DRAWS = 400000
+DRAWS = 200000
 
 
 def sample(n, mean, deviation):
@@ -171,6 +171,14 @@ def test_the_seeds_that_are_needed_find_a_difference_4_times_of_5(effect):
         return np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
 
     assert power(n) > 0.79 and power(n - 1) < 0.81
+
+
+@pytest.mark.parametrize('n', [2, 3, 5, 20])
+@pytest.mark.parametrize('effect', [0.3, 1.0, 3.0])
+def test_power_is_that_of_scipys_noncentral_t(n, effect):
+    limit, shift = stats.t.ppf(0.975, n - 1), effect * math.sqrt(n)
+    wanted = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
+    assert verdicts._power(n, effect) == pytest.approx(wanted, abs=5e-4)
 
 
 def test_seeds_that_nobody_has():
