@@ -186,7 +186,8 @@ def latex(table: Any) -> str:
     place = headings.index('verdict')
     form = 'l' + 'r' * (place - 1) + r'p{0.17\linewidth}' + 'r' * (numbers - place - 1)
     short = {'GluonCV zoo': 'zoo', 'log: last': 'log last', 'log: best': 'log best', 'ours: n': 'n'}
-    lines = ['% needs \\usepackage{booktabs}', r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{2.5pt}',
+    lines = ['% needs \\usepackage{booktabs}', r'\begin{table}',
+             r'\centering\footnotesize\setlength{\tabcolsep}{2.5pt}',
              rf'\caption{{He et al. (2018), {_tex(title(table))}}}', rf'\begin{{tabular}}{{{form}}}', r'\toprule',
              ' & '.join(_tex(short.get(name, name)) for name in headings) + r' \\']
     for heading, rows in blocks:

@@ -1,5 +1,6 @@
 """Which rows of the paper's tables a run is: the recipes whose configuration is its own, wherever and however fast it
 ran."""
+import functools
 from typing import Any, List, Optional
 
 from gluon_tricks.config import recipes, recipes_transfer
@@ -27,17 +28,21 @@ def rows_of(config: Any, devices: int, scale: Optional[Any] = None) -> List[Any]
     return found
 
 
+@functools.lru_cache(maxsize=None)
+def _options(cls):
+    """Names of the options of a configuration that must be a row's."""
+    return [field.name for field in cls.fields() if field.name not in _ELSEWHERE and
+            not field.metadata['free_on_resume']]
+
+
 def _same(config, wanted, devices):
-    values = config.to_dict()
-    for name, value in wanted.to_dict().items():
-        field = config.field(name)
-        if name in _ELSEWHERE or field.metadata['free_on_resume']:
-            continue
+    for name in _options(type(config)):
+        value = getattr(wanted, name)
         if name == 'total_batch_size' and value is None:
             value = devices
         if name == 'input_size' and value is None:
             value = default_input_size(config.model)
-        if value is not None and values[name] != value:  # None: as the data have it
+        if value is not None and getattr(config, name) != value:  # None: as the data have it
             return False
     if config.TASK != 'classification':
         return config.lr == wanted.lr
