@@ -43,10 +43,11 @@ setup(
         'demo': ['scikit-learn'],
         'interchange': ['safetensors'],
         'lint': ['mypy', 'ruff'],
+        'notebook': ['jupytext', 'notebook'],
         # 1.19 and later lack onnx.mapping, which MXNet's translation needs; 1.17 is the last for Python 3.8.
         'onnx': ['onnx>=1.17,<1.19', 'onnxruntime'],
         'tensorboard': ['tensorboardX'],
-        'test': ['hypothesis', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest', 'pytest-xdist', 'safetensors',
-                 'scikit-learn', 'tensorboardX'],
+        'test': ['hypothesis', 'jupytext', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest', 'pytest-xdist',
+                 'safetensors', 'scikit-learn', 'tensorboardX'],
     },
 )

@@ -54,6 +54,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('pip install \'.[interchange]\'', 'it installs a package'),
     ('python -m gluon_tricks evaluate model.safetensors', 'the hub, and ImageNet'),
     ('python -m gluon_tricks evaluate resnet50d/', 'the hub, and ImageNet'),
+    ('python -m gluon_tricks evaluate --published', 'the hub, and ImageNet'),
     ('python -m gluon_tricks import-weights', 'the hub'),
     ('ssh', 'a second machine'),
     ('.venv/bin/python -m gluon_tricks launch', 'a second machine, and ImageNet'),

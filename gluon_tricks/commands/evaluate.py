@@ -3,17 +3,19 @@ import json
 import math
 import os
 
+from gluon_tricks.commands import known_answer
 from gluon_tricks.commands.classifier_flags import RANGED, add_classifier_flags, classifier_values, other_task
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import DTYPES, check_ranges
-from gluon_tricks.errors import Parser
+from gluon_tricks.errors import Parser, UsageError
 from gluon_tricks.noise import quiet
 
 
 def parser():
     result = Parser(prog='python -m gluon_tricks evaluate', description=__doc__.split('``: ')[1])
-    result.add_argument('params', help='a .params file, or timm\'s .safetensors (with --model), or the SAVE_DIR of a '
-                        'run: its best checkpoint')
+    result.add_argument('params', nargs='?', metavar='PARAMS', help='a .params file, or timm\'s .safetensors (with '
+                        '--model), or the SAVE_DIR of a run: its best checkpoint')
+    result.add_argument('--params', dest='params_flag', metavar='FILE', help='the same')
     add_classifier_flags(result)
     result.add_argument('--rec-val', help='validation records (default: the run\'s)')
     result.add_argument('--rec-val-idx', help='their index (default: the same name, .idx)')
@@ -27,6 +29,7 @@ def parser():
                         help='also give the figure as GluonCV\'s script counts it: images that fill up the last batch '
                              'count twice')
     result.add_argument('--json', action='store_true', help='print the result as JSON')
+    known_answer.add_flags(result)
     return result
 
 
@@ -34,7 +37,14 @@ def parser():
 def main(argv):
     """Evaluate, print the protocol and the result; returns the exit code."""
     arguments = parser().parse_args(argv)
+    given = [path for path in (arguments.params, arguments.params_flag) if path]
+    if len(given) != 1:
+        raise UsageError('give one file of weights, or the SAVE_DIR of a run')
+    arguments.params, arguments.params_flag = given[0], None
+    known_answer.check_flags(arguments)
     check_ranges(arguments, TrainConfig, 'batch_size', *RANGED, 'decode_threads', 'num_gpus')
+    if arguments.published:
+        return known_answer.run(arguments)
     if other_task(arguments, 'devices', 'num_gpus', 'json'):
         return _evaluate_other(arguments)
     from gluon_tricks.distributed.devices import find_devices

@@ -7,7 +7,8 @@ from gluon_tricks.models import published
 
 def parser():
     result = Parser(prog='python -m gluon_tricks published', description=__doc__.split('``: ')[1],
-                    epilog='Nothing is downloaded. `evaluate FILE --model MODEL --rec-val VAL.rec` scores one.')
+                    epilog='Nothing is downloaded. `evaluate --published NAME --params FILE --rec-val VAL.rec` scores '
+                    'one.')
     result.add_argument('name', nargs='?', metavar='NAME', help='one network, in full (default: the table of all)')
     result.add_argument('--json', action='store_true', help='print a JSON list')
     return result
@@ -59,11 +60,8 @@ def card(network):
     lines = [network.name] + [f'  {name:<15} {text}' for name, text in facts if text]
     if not network.taken:
         return '\n'.join(lines)
+    params = f'{network.name}/model.safetensors' if network.hub else f'~/.mxnet/models/{network.name}.params'
     if network.hub:
-        lines += ['', f'hf download {network.hub} model.safetensors --local-dir {network.name}',
-                  f'python -m gluon_tricks evaluate {network.name}/model.safetensors --model {network.model} '
-                  '--rec-val VAL.rec']
-    else:
-        lines += ['', f'python -m gluon_tricks evaluate ~/.mxnet/models/{network.name}.params --model {network.model} '
-                  '--rec-val VAL.rec']
-    return '\n'.join(lines)
+        lines += ['', f'hf download {network.hub} model.safetensors --local-dir {network.name}']
+    return '\n'.join(lines + [''] * (not network.hub) + [
+        f'python -m gluon_tricks evaluate --published {network.name} --params {params} --rec-val VAL.rec'])

@@ -191,23 +191,28 @@ class TrainStream:
         return read_batches(self.reader, rows[seen:self.updates_per_epoch * size], size, self.normalise, seed + seen)
 
 
+def whole_batches(rows, batch_size):
+    """The rows, and the first of them again until the last batch is full."""
+    return np.resize(rows, -(-len(rows) // batch_size) * batch_size)
+
+
 class EvalStream:
     """Validation images, each once: ``batches()`` yields (Batch, valid); rows after `valid` only fill the batch up.
 
     Every batch has `worker_batch_size` rows, so that a compiled network keeps its shape; `num_images` is the sum of
     `valid`. normalise, num_classes: as of TrainStream. Paper: short side to 256, centre crop 224; here: short side to
     ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation, where the
-    first images fill up the last batch and count twice.
+    first images fill up the last batch and count twice. rows: of the file, those to read (None: all).
     """
 
     def __init__(self, rec, idx, worker_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
-                 gluoncv_padding=False, num_classes=None):
+                 gluoncv_padding=False, num_classes=None, rows=None):
         self.worker_batch_size, self.normalise = worker_batch_size, normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
                              resize=int(math.ceil(input_size / crop_ratio)), inter_method=1)
-        batches = -(-len(self.reader) // worker_batch_size)
-        self.rows = np.arange(batches * worker_batch_size) % len(self.reader)
-        self.num_images = len(self.rows) if gluoncv_padding else len(self.reader)
+        self.rows = whole_batches(np.arange(len(self.reader)) if rows is None else rows, worker_batch_size)
+        number = len(self.reader) if rows is None else len(rows)
+        self.num_images = len(self.rows) if gluoncv_padding else number
 
     def batches(self):
         """Generator of (Batch of `worker_batch_size` rows, number of its rows that count)."""

@@ -61,6 +61,35 @@ class Reader:
     def __len__(self):
         return len(self.keys)
 
+    def image(self, row):
+        """The bytes of a row's image, a JPEG or PNG that is not decoded. Raises UsageError."""
+        return bytes(self._check(row, self._bytes(row))[1])
+
+    def labels(self):
+        """(N,) the labels in the order of the rows, as float64; of the usual record nothing else is read. Raises
+        UsageError."""
+        found = np.empty(len(self))
+        for row, size in enumerate((self.ends - self.begins).tolist()):
+            usual = _usual_head(self._bytes(row, 36), size)
+            found[row] = (usual or self._check(row, self._bytes(row)))[0]
+        return found
+
+    def _bytes(self, row, most=None):
+        """The bytes of a record, the first `most` of them."""
+        size = int(self.ends[row] - self.begins[row])
+        try:
+            return os.pread(self._file.fileno(), min(size, most or size), int(self.begins[row]))
+        except OSError as error:
+            raise self._unreadable(row, error) from error
+
+    def _unreadable(self, row, error):
+        return UsageError(f'{self.rec}: record {self.keys[row]} cannot be read ({error.strerror}): check the disk, or '
+                          'copy the file')
+
+    def undecodable(self, row, what):
+        """The UsageError for a row whose image is wrong; what: in words, such as "is cut short"."""
+        return undecodable(self.rec, self.keys, self.begins, row, what)
+
     def read(self, rows, piece, ahead, seed=None):
         """Generator of (images, labels) of `rows` in their order, `piece` rows at a time: NDArrays on the CPU, uint8
         and float32.
@@ -108,13 +137,13 @@ class Reader:
             try:
                 found = os.preadv(self._file.fileno(), [view], int(self.begins[row]))
             except OSError as error:
-                raise UsageError(f'{self.rec}: record {self.keys[row]} cannot be read ({error.strerror}): check the '
-                                 'disk, or copy the file') from error
+                raise self._unreadable(row, error) from error
             self._check(row, view[:found])
         return places
 
     def _check(self, row, view):
-        """Raise UsageError where `view`, the bytes of a record, is not one, or has no class or a huge image."""
+        """(label, image) in `view`, the bytes of a record; UsageError where it is not one, or has no class or a huge
+        image."""
         place = self.rec, self.keys, self.begins, row
         try:
             label, image = self._usual(view) or self._unusual(view)
@@ -123,17 +152,14 @@ class Reader:
         if self.num_classes and label_problem(label, self.num_classes):
             raise mislabelled(*place, label, self.num_classes)
         if size_problem(image):
-            raise undecodable(*place, size_problem(image))
+            raise self.undecodable(row, size_problem(image))
+        return label, image
 
     @staticmethod
     def _usual(view):
         """(label, image) of a record in one piece with its label in the header, as nearly all are; else None."""
-        if len(view) >= 36:
-            magic, length, flag, label = struct.unpack_from('<IIIf', view)
-            if magic == MAGIC and 8 + length + -length % 4 == len(view) and not flag and abs(label) < 1e9 and \
-                    is_image(bytes(view[32:36])):
-                return label, view[32:]
-        return None
+        found = _usual_head(view, len(view))
+        return found and (found[0], view[32:found[1]])
 
     @staticmethod
     def _unusual(view):
@@ -147,13 +173,24 @@ class Reader:
             size = int(self.ends[row] - self.begins[row])
             wrong = decode_problem(io.BytesIO(os.pread(self._file.fileno(), size, int(self.begins[row]))), 0, size)
             if wrong:
-                return undecodable(self.rec, self.keys, self.begins, row, wrong)
+                return self.undecodable(row, wrong)
         reason = str(error).strip().splitlines()[-1].strip()
         return UsageError(f'{self.rec}: {len(rows)} images cannot be read by MXNet, although each of them decodes '
                           f'({reason}): check that nothing else writes the file')
 
 
 _SEEDS = 2 ** 31 - 2 ** 20  # MXNet's seed is an int, to which it adds an image's place in its piece
+
+
+def _usual_head(head, size):
+    """(label, end of its image) of a record of `size` bytes whose first 36 say that it is in one piece, with its label
+    in the header; else None."""
+    if len(head) >= 36:
+        magic, length, flag, label = struct.unpack_from('<IIIf', head)
+        if magic == MAGIC and 8 + length + -length % 4 == size and not flag and abs(label) < 1e9 and \
+                is_image(bytes(head[32:36])):
+            return label, 8 + length
+    return None
 
 
 @contextlib.contextmanager

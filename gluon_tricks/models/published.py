@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.errors import UsageError
 
+PROTOCOLS = ('opencv', 'timm', 'torchvision')  # how images are prepared; `exchange.protocols` has them
 Pair = Tuple[Optional[float], Optional[float]]  # top-1 and top-5 in percent
 
 
@@ -17,7 +18,7 @@ class Published(NamedTuple):
 
     sha1: the first digits of GluonCV's file; zoo: its figures in GluonCV's model zoo; timm: those of timm's copy; hub:
     its hub id, '' where none lives. rows: the recipes whose run it is. note: what else must be known. taken: whether
-    the living copy's safetensors are taken here.
+    the living copy's safetensors are taken here. filter: of timm's resize.
     """
 
     name: str
@@ -29,6 +30,16 @@ class Published(NamedTuple):
     rows: Tuple[str, ...] = ()
     note: str = ''
     taken: bool = True
+    filter: str = 'bicubic'
+
+    def figures(self) -> Dict[str, Optional[float]]:
+        """{protocol: its top-1, None where none was published}; torchvision's protocol is timm's with its filter."""
+        return dict(zip(PROTOCOLS, (self.zoo[0], self.timm[0], self.timm[0] if self.filter == 'bilinear' else None)))
+
+    def expected(self, protocol: str) -> float:
+        """The top-1 of a protocol; where none was published, the nearest: the zoo's, else timm's."""
+        figures = self.figures()
+        return next(figure for figure in (figures[protocol], *figures.values()) if figure is not None)
 
 
 _BETTER = 'trained with more tricks than Table 5\'s'
@@ -66,7 +77,8 @@ _GONE = (('resnet50_v1', 'cc729d95', 'trained with more tricks than tables 2 to 
          ('mobilenet1.0', 'efbb2ca3', ''), ('mobilenet1.0', 'cce75496', ''), ('resnet50_v1d', '00319ddc', ''),
          ('inceptionv3', 'e132adf2', ''))
 _STAND_IN = Published('resnet50.tv_in1k', 'resnet50_v1b', '', (None, None), 'timm/resnet50.tv_in1k', (76.156, 92.866),
-                      ('b_standard',), 'torchvision\'s, a stand-in: 76.14 in the paper, another training; BSD licence')
+                      ('b_standard',), 'torchvision\'s, a stand-in: 76.14 in the paper, another training; BSD licence',
+                      filter='bilinear')
 
 
 def table() -> List[Published]:
@@ -79,12 +91,19 @@ def table() -> List[Published]:
 
 
 def get(name: str) -> Published:
-    """The one called so; ``.gluon_in1k`` may be left out. Raises UsageError for another name."""
+    """The one called so: timm's name, with or without ``.gluon_in1k``, or a network's here of which only one was
+    published. Raises UsageError for another name."""
     found = {each.name: each for each in table()}
-    if name not in found and f'{name}.gluon_in1k' not in found:
-        raise UsageError(f'{name!r:.80} is not a published network; `python -m gluon_tricks published` lists them: '
-                         f'{", ".join(found)}')
-    return found.get(name) or found[f'{name}.gluon_in1k']
+    if name in found or f'{name}.gluon_in1k' in found:
+        return found.get(name) or found[f'{name}.gluon_in1k']
+    of_model = [each for each in found.values() if each.model == name.lower()]
+    if len(of_model) == 1:
+        return of_model[0]
+    if of_model:
+        raise UsageError(f'{name} was published {len(of_model)} times: give one of '
+                         f'{", ".join(each.name for each in of_model)}')
+    raise UsageError(f'{name!r:.80} is not a published network; `python -m gluon_tricks published` lists them: '
+                     f'{", ".join(found)}')
 
 
 def rows_of(sha1: str) -> Tuple[str, ...]:

@@ -10,6 +10,7 @@ path B is a convolution, followed by residual blocks, whose path B is the identi
 The plain network of Figure 1 is GluonCV's ``resnet50_v1``. Attribute names, child order and parameter prefixes are
 those of GluonCV's ResNetV1b, so that ``.params`` files go both ways and patterns on names (``layers2_conv``,
 ``down2_conv``) hold. Shapes in comments are for a 224x224 image, bottleneck blocks and the paper's width of 64.
+Worked example: docs/tricks/resnet_tweaks.md.
 """
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError

@@ -12,6 +12,7 @@ In the paper's order:
 
 A trick takes plain numbers and arrays, or a network, does one thing, and imports no other trick. The first docstring
 of each file is its card: the equation, what GluonCV does, the default, the cost, and how it goes with the others.
+Those of the paper have a longer card in docs/tricks/, with code that runs.
 """
 import importlib
 import pkgutil

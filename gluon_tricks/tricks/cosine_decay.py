@@ -8,6 +8,7 @@
 * Default: off (``--lr-mode step``); the paper's refined setting uses ``--lr-mode cosine``.
 * Cost: none.
 * With others: "the warmup stage is ignored", that is T leaves its updates out.
+* Worked example: docs/tricks/cosine_decay.md.
 """
 import math
 

@@ -10,6 +10,7 @@
   measured.
 * With others: the teacher sees the same, mixed images as the student. With mixup, the paper's teacher was itself
   trained with mixup. It helped ResNet and hurt Inception-V3 and MobileNet, whose teacher was a ResNet (Table 6).
+* Worked example: docs/tricks/distillation.md.
 """
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError

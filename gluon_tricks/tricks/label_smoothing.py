@@ -8,6 +8,7 @@
 * Cost: a (B, K) float32 target in place of B indices; its time was not measured.
 * With others: smoothing and mixup's or CutMix's mixing are linear and commute. In distillation the hard part takes the
   smoothed target.
+* Worked example: docs/tricks/label_smoothing.md.
 """
 import math
 

@@ -6,6 +6,7 @@
 * Default: on, whenever ``--lr`` is not given.
 * Cost: none.
 * With others: the larger rate is what warmup is there for. The paper stops at batches of about 2000.
+* Worked example: docs/tricks/linear_scaling.md.
 """
 from gluon_tricks.errors import UsageError
 

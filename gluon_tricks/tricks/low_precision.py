@@ -12,6 +12,7 @@
 * bfloat16 on a CPU: MXNet's own mixed precision, fast where the processor has AVX512_BF16. It has float32's range,
   so it needs no loss scale, and its parameters stay float32, so they are their own masters.
 * Default: float32. Flags: ``--dtype``, ``--loss-scale``.
+* Worked example: docs/tricks/low_precision.md.
 
 Paper: float16, no scale is given. GluonCV: float16 and float32 masters, no scale, a float16 loss. Here: as the paper,
 with a float32 loss; since the loss is summed over the batch and not averaged, the batch size is a loss scale already,

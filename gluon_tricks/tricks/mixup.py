@@ -10,6 +10,7 @@
 * Cost: a second batch of float32 images on the device; about 6 ms for 16 images at 224 on two CPU cores.
 * With others: commutes with label smoothing; the teacher of a distillation sees the mixed images; with CutMix one of
   the two is drawn for each batch.
+* Worked example: docs/tricks/mixup.md.
 
 `tasks.classification.task` calls it (``draw``, ``_shard``): lam is drawn once for the batch of a worker, partners once
 for each of its devices, on the host, from a ``numpy.random.RandomState`` of the update.

@@ -6,6 +6,7 @@
 * Default: off (``--no-wd``): MXNet decays every parameter, gamma and beta included.
 * Cost: none.
 * With others: independent of them.
+* Worked example: docs/tricks/no_bias_decay.md.
 """
 from typing import List
 

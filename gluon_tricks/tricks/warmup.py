@@ -8,6 +8,7 @@
 * Default: form 'paper', 0 epochs (``--warmup-epochs``); the paper's efficient setting has 5.
 * Cost: none.
 * With others: cosine, step and poly decay begin after it; step decay counts its epochs from the start of training.
+* Worked example: docs/tricks/warmup.md.
 """
 from gluon_tricks.errors import UsageError
 

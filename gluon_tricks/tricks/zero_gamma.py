@@ -9,6 +9,7 @@
 * Cost: none.
 * With others: none of the other tricks touches gamma. The shortcut's own BN keeps gamma 1, so a block that changes the
   shape starts as its shortcut.
+* Worked example: docs/tricks/zero_gamma.md.
 """
 from typing import List
 

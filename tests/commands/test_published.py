@@ -19,7 +19,7 @@ def test_one_network_in_full(capsys):
     assert main(['published', 'resnet50d']) == 0
     text = capsys.readouterr().out
     for words in ('table6/resnet50_v1d/mixup', 'resnet50_v1d-117a384e.params', '79.15', '79.080', 'timm/resnet50d.gluon',
-                  'python -m gluon_tricks evaluate resnet50d.gluon_in1k/model.safetensors --model resnet50_v1d'):
+                  'python -m gluon_tricks evaluate --published resnet50d.gluon_in1k --params resnet50d.gluon_in1k/model.safe'):
         assert words in text, words
     assert main(['published', 'mobilenet1.0-efbb2ca3']) == 0
     text = capsys.readouterr().out

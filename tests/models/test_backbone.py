@@ -11,7 +11,7 @@ from gluon_tricks.models.zoo import get_model
 def params(tmp_path):
     net = get_model('resnet10_v1d_demo', classes=7)
     net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     net.save_parameters(str(tmp_path / 'a.params'))
     return str(tmp_path / 'a.params'), net
 

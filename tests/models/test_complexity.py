@@ -86,7 +86,7 @@ def counted_on_a_forward_pass(net, size):
             block.register_forward_hook(dense)
 
     net.apply(hook)
-    net(mx.nd.zeros((1, 3, size, size)))
+    net(mx.nd.zeros((1, 3, size, size))).wait_to_read()
     params = sum(int(np.prod(p.shape)) for p in net.collect_params().values() if p.grad_req != 'null')
     return params, sum(macs)
 

@@ -59,7 +59,26 @@ def test_a_name_without_its_tag_and_one_that_is_unknown():
         published.get('nix')
 
 
+def test_a_network_here_that_was_published_once():
+    assert published.get('resnet101_v1d').name == published.get('ResNet101_v1d').name == 'resnet101d.gluon_in1k'
+    with pytest.raises(UsageError, match='resnet50_v1d was published 2 times: give one of resnet50d.gluon_in1k, resnet50_v1d-0'):
+        published.get('resnet50_v1d')
+
+
+@pytest.mark.parametrize('name, figures, expected', [
+    ('resnet50d', (79.15, 79.08, None), (79.15, 79.08, 79.15)),
+    ('resnet50s', (None, 78.71, None), (78.71, 78.71, 78.71)),
+    ('resnet50.tv_in1k', (None, 76.156, 76.156), (76.156, 76.156, 76.156)),
+    ('resnet50_v1-cc729d95', (77.36, None, None), (77.36, 77.36, 77.36))])
+def test_the_figure_of_each_protocol(name, figures, expected):
+    """The nearest where none was published."""
+    network = published.get(name)
+    assert network.figures() == dict(zip(published.PROTOCOLS, figures))
+    assert tuple(network.expected(protocol) for protocol in published.PROTOCOLS) == expected
+
+
 def test_timm_has_them(theirs):
     for each in TABLE.values():
         if each.hub:
-            assert theirs[1].models.get_pretrained_cfg(each.name).hf_hub_id == each.hub
+            config = theirs[1].models.get_pretrained_cfg(each.name)
+            assert (config.hf_hub_id, config.interpolation, config.crop_pct) == (each.hub, each.filter, 0.875)

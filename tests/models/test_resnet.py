@@ -28,7 +28,7 @@ def randomise(net, seed=0):
     """Every parameter random and different, so that a swap of any two shows; running statistics too."""
     mx.random.seed(seed)
     net.initialize(mx.init.MSRAPrelu('in', slope=0))
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     for name, param in net.collect_params().items():
         if name.endswith(('gamma', 'running_var')):
             param.set_data(mx.nd.random.uniform(0.5, 1.5, param.shape))

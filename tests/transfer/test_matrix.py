@@ -363,7 +363,7 @@ def test_the_true_programs(tmp_path, capfd):
     mx.random.seed(5)
     net, params = get_model('resnet10_v1d_demo', classes=4), str(tmp_path / 'demo' / 'resnet10_v1d_demo.params')
     net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 64, 64)))
+    net(mx.nd.zeros((1, 3, 64, 64))).wait_to_read()
     net.save_parameters(params)
     words = ['--backbones', params, '--out', str(tmp_path / 'out'),
              '--voc-args', ' '.join(SMALL_FLAGS[2:] + ['--epochs', '1', '--data-dir', str(tmp_path / 'voc')]),

@@ -60,7 +60,7 @@ def test_every_block_starts_as_the_identity(when):
     net.initialize(mx.init.Xavier())
     if when == 'before the first batch':
         names = zero_gamma(net)
-    net(x)
+    net(x).wait_to_read()
     if when == 'after the first batch':
         names = zero_gamma(net)
     for name, parameter in net.collect_params('.*gamma').items():
@@ -76,7 +76,7 @@ def test_initialized_but_shapes_still_unknown():
     net = get_model('resnet18_v1', classes=3)  # its BatchNorms learn their channels from the first batch
     net.initialize(mx.init.Xavier())
     names = zero_gamma(net)
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     for name, parameter in net.collect_params('.*gamma').items():
         assert np.unique(parameter.data().asnumpy()).tolist() == [0 if name in names else 1], name
 
@@ -95,7 +95,7 @@ def test_on_several_devices():
     devices = [mx.cpu(0), mx.cpu(1)]
     net.initialize(ctx=devices)
     for device in devices:
-        net(mx.nd.zeros((1, 3, 32, 32), ctx=device))
+        net(mx.nd.zeros((1, 3, 32, 32), ctx=device)).wait_to_read()
     zero_gamma(net)
     for device in devices:
         assert net.layer4[1].bn2.gamma.data(device).asnumpy().any() == 0
@@ -104,7 +104,7 @@ def test_on_several_devices():
 def test_a_later_force_reinit_keeps_the_zeros():
     net = get_model('resnet18_v1b', classes=3)
     net.initialize()
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     zero_gamma(net)
     net.initialize(mx.init.Xavier(), force_reinit=True)
     assert net.layer1[0].bn2.gamma.data().asnumpy().any() == 0
