@@ -1,6 +1,7 @@
 # make demo               trains the demo on real images, prints its result and where it lies; make demo SEED=1
 # make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
 # make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
+# make demo-fine-tuning   trains the demo's network on five digits, then takes it to all ten, beside new weights
 # make test               runs the tests in two processes; make test ARGS="-m slow" others, in one
 # make lint               looks over the code with ruff and mypy
 # make .venv              only sets up .venv, as all do first; make .venv EXTRA=cu112 for GPUs
@@ -37,7 +38,7 @@ ifneq ($(call version,.venv/bin/python),$(VERSION))
 endif
 endif
 
-.PHONY: demo demo-detection demo-segmentation test lint .venv constraints clean
+.PHONY: demo demo-detection demo-segmentation demo-fine-tuning test lint .venv constraints clean
 
 demo: .venv
 	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
@@ -60,6 +61,23 @@ demo-segmentation: runs/demo-seed$(SEED)/best
 	    --base-params runs/demo-seed$(SEED)/best/net.params --save-dir $(RUN) --resume auto $(ARGS)
 	.venv/bin/python transfer/train_fcn.py --predict $(ADE)/ADE_val_00000001.jpg $(ADE)/ADE_val_00000002.jpg \
 	    $(ADE)/ADE_val_00000003.jpg --params $(RUN) --out $(RUN)/pictures
+
+FIVE = runs/demo-five
+TEN = .venv/bin/python train_imagenet.py --recipe demo --num-epochs 2 --seed $(SEED) --resume auto
+
+demo-fine-tuning: .venv
+	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
+	mkdir -p $(FIVE)/train $(FIVE)/val
+	cp -r runs/demo-data/train/[0-4] $(FIVE)/train
+	cp -r runs/demo-data/val/[0-4] $(FIVE)/val
+	.venv/bin/python train_imagenet.py --recipe demo --data-dir $(FIVE) --num-classes 5 --seed $(SEED) \
+	    --save-dir $(RUN)/five --resume auto
+	@echo '== Ten digits, two epochs: new weights'
+	$(TEN) --save-dir $(RUN)/new
+	@echo '== The network of five digits, all layers trained'
+	$(TEN) --save-dir $(RUN)/all --base-params $(RUN)/five/best/net.params
+	@echo '== The same, its new output layer alone'
+	$(TEN) --save-dir $(RUN)/head --base-params $(RUN)/five/best/net.params --train-layers head
 
 runs/demo-seed$(SEED)/best:
 	$(MAKE) demo ARGS=

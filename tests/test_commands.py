@@ -39,6 +39,8 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python train_imagenet.py --mode hybrid', 'ImageNet'),
     ('python train_imagenet.py --recipe table6/', 'ImageNet'),
     ('python train_imagenet.py --recipe gluoncv/', 'ImageNet'),
+    ('python train_imagenet.py --data-dir', 'images of your own'),
+    ('python -m gluon_tricks predict runs/mine', 'images of your own'),
     ('python transfer/train_faster_rcnn.py', 'VOC'),
     ('python transfer/train_fcn.py', 'ADE20K, or a network trained on it'),
     ('python transfer/matrix.py', 'VOC and ADE20K'),

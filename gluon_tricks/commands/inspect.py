@@ -94,9 +94,9 @@ def compare(one: Optional[str], other: Optional[str]) -> Optional[Dict[str, Any]
     """How two whole checkpoints differ; None where one is missing.
 
     ``options``: [name, value, other value, whether it may change a number]; ``facts``: [name, value, other value] of
-    task, epoch, batch and metrics; ``arrays``: of every array its file, name, shapes, dtypes, whether it is the same
-    bits, and the largest absolute difference (None for another shape). ``equal``: nothing differs but options that
-    change no number, as --save-dir.
+    task, epoch, batch, base and metrics; ``arrays``: of every array its file, name, shapes, dtypes, whether it is the
+    same bits, and the largest absolute difference (None for another shape). ``equal``: nothing differs but options
+    that change no number, as --save-dir.
     """
     if one is None or other is None:
         return None
@@ -125,7 +125,7 @@ def _options(one: Dict[str, Any], other: Dict[str, Any]) -> List[List[Any]]:
 def _facts(one: Dict[str, Any], other: Dict[str, Any]) -> List[Tuple[str, Tuple[Any, Any]]]:
     metrics = [manifest['metrics'] if isinstance(manifest.get('metrics'), dict) else {} for manifest in (one, other)]
     pairs = [('task', (checkpoint.task_of(one), checkpoint.task_of(other)))]
-    pairs += [(name, (one.get(name), other.get(name))) for name in ('epoch', 'batch')]
+    pairs += [(name, (one.get(name), other.get(name))) for name in ('epoch', 'batch', 'base')]
     return pairs + [(name, (metrics[0].get(name), metrics[1].get(name)))
                     for name in sorted(set(metrics[0]) | set(metrics[1]))]
 

@@ -34,6 +34,12 @@ class TrainConfig(options.Options):
     use_se: bool = option(False, 'squeeze-and-excitation layers in a resnext', flags=('--use_se', '--use-se'),
                           group='network')
     use_pretrained: bool = option(False, 'start from GluonCV\'s published weights (downloads them)', group='network')
+    base_params: str = option('', 'fine-tuning: start from the weights of this network in a .params file, or timm\'s '
+                              '.safetensors, of any number of classes: all but the output layer, which is always new '
+                              '(--resume-params takes it over)', group='network', origin='here')
+    train_layers: str = option('all', 'with --base-params: train all layers, or the head alone, which is the output '
+                               'layer; the rest then stays as it is, batch normalisation\'s statistics too',
+                               choices=('all', 'head'), group='network', origin='here')
     init: str = option('xavier', 'initial weights: xavier as the paper says, msra (MSRAPrelu) as GluonCV does',
                        choices=('xavier', 'msra'), group='advanced', origin='fixed')
 
@@ -197,8 +203,12 @@ def _check(config):
     rule('resume_epoch', config.resume_epoch < config.num_epochs, f'below --num-epochs {config.num_epochs}')
     if config.last_gamma and config.use_pretrained:
         raise UsageError('--last-gamma is for new weights and --use-pretrained loads trained ones: drop one of them')
-    if config.resume_params and config.use_pretrained:
-        raise UsageError('--resume-params and --use-pretrained both give the first weights: drop one of them')
+    starts = [config.flag(name) for name in ('base_params', 'resume_params', 'use_pretrained') if getattr(config, name)]
+    if len(starts) > 1:
+        raise UsageError(f'{starts[0]} and {starts[1]} both give the first weights: drop one of them')
+    if config.train_layers == 'head' and not config.base_params:
+        raise UsageError('--train-layers head trains the output layer on what the other layers have learned before: '
+                         'give their weights with --base-params FILE')
     if config.teacher_params and not config.teacher:
         raise UsageError(f"--teacher-params {config.teacher_params} needs the network's name: give --teacher NAME")
     if config.teacher and not config.teacher_params:

@@ -80,7 +80,8 @@ def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: 
     facts = {'name': name, 'task': subject.task, 'model': subject.model, 'classes': subject.classes,
              'version': __version__, 'license': license, 'artefacts': artefacts, 'input': subject.input,
              'timm': 'model.safetensors' in artefacts, 'dataset': dataset or '', 'figures': {}, 'num_images': 0,
-             'epoch': None, 'protocol': subject.figures_by, 'command': '', 'rows': [], 'data': {}, 'date': ''}
+             'epoch': None, 'protocol': subject.figures_by, 'command': '', 'rows': [], 'data': {}, 'base': '',
+             'date': ''}
     if run is None:
         return facts
     record, metrics = run.record, _table(run.manifest.get('metrics'))
@@ -92,6 +93,7 @@ def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: 
     return dict(facts, dataset=dataset or os.path.basename(os.path.normpath(config.data_dir)),
                 figures=figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
                 epoch=run.manifest['epoch'], command=config.command(), data=data,
+                base=_table(run.manifest.get('base')).get('sha256', ''),
                 date=str(record.get('started', ''))[:10],
                 rows=[row.to_dict() for row in rows_of(config, devices)])
 

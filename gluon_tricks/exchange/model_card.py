@@ -83,6 +83,8 @@ def _training(facts):
     else:
         lines.append('* Recipe: no row of the paper\'s tables.')
     lines.append(f'* Command: `{facts["command"]}`')
+    if facts['base']:
+        lines.append(f'* Start: the weights of a file, sha256 {facts["base"]}')
     for part, digests in facts['data'].items():
         lines.append(f'* Data, {part}: ' + ', '.join(f'{name} {value}' for name, value in digests.items()
                                                      if value is not None))

@@ -5,7 +5,7 @@ A file is a ``.params`` of MXNet, GluonCV or ours, or a ``.safetensors`` of a ne
 import os
 import re
 import shlex
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Dict, List, NamedTuple, Optional, Tuple
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
@@ -59,17 +59,22 @@ def read_weights(path: str) -> Weights:
     return Weights(path, ours, network, len(counters))
 
 
-def load_weights(net: mx.gluon.Block, weights: Weights, ctx: Optional[Any] = None) -> None:
-    """`load_params` of what `read_weights` gave."""
-    for param, array in matched_params(net, weights):
+def load_weights(net: mx.gluon.Block, weights: Weights, ctx: Optional[Any] = None,
+                 kept: Collection[mx.gluon.Parameter] = ()) -> None:
+    """`load_params` of what `read_weights` gave; kept: Parameters that stay as they are, see `matched_params`."""
+    for param, array in matched_params(net, weights, kept):
         param._load_init(array, ctx, cast_dtype=True, dtype_source='current')
 
 
-def matched_params(net: mx.gluon.Block, weights: Weights) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
-    """[(Parameter, its array in the file)]; UsageError as `load_params`."""
+def matched_params(net: mx.gluon.Block, weights: Weights, kept: Collection[mx.gluon.Parameter] = ()
+                   ) -> List[Tuple[mx.gluon.Parameter, mx.nd.NDArray]]:
+    """[(Parameter, its array in the file)]; UsageError as `load_params`.
+
+    kept: Parameters to leave out, those of the output layer, of which the file may have another number of rows.
+    """
     arrays, params = _matched(net, weights)
-    _check_shapes(weights.path, arrays, params)
-    return [(param, arrays[name]) for name, param in params.items()]
+    _check_shapes(weights.path, arrays, params, kept)
+    return [(param, arrays[name]) for name, param in params.items() if param not in kept]
 
 
 def classes_in(net: mx.gluon.Block, weights: Weights) -> int:
@@ -146,9 +151,10 @@ def _extent(names):
     return f'{len(names)} arrays, {names[0]} to {names[-1]}'
 
 
-def _check_shapes(path, arrays, params):
-    """Shapes must agree; a 0 in the network's is one it does not know yet."""
-    wrong = [name for name, param in params.items() if not _fits(param.shape, arrays[name].shape)]
+def _check_shapes(path, arrays, params, kept=()):
+    """Shapes must agree; a 0 in the network's is one it does not know yet. kept: Parameters of any number of rows."""
+    wrong = [name for name, param in params.items()
+             if not _fits((0, *param.shape[1:]) if param in kept else param.shape, arrays[name].shape)]
     if not wrong:
         return
     name = wrong[0]

@@ -8,8 +8,9 @@ from gluon_tricks.models.zoo import default_input_size
 from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
 # Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
-# are, on what and how fast it runs. Batch size and learning rate are compared as totals.
-_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'base_params', 'teacher_params',
+# are, on what and how fast it runs. Batch size and learning rate are compared as totals. --base-params belongs to each
+# row of tables 8 and 9, and to none of a classifier.
+_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'teacher_params',
               'num_training_samples', 'mode', 'batch_size', 'lr', 'static_alloc', 'disable_hybridization',
               'syncbn'}
 
@@ -32,7 +33,7 @@ def rows_of(config: Any, devices: int, scale: Optional[Any] = None) -> List[Any]
 def _options(cls):
     """Names of the options of a configuration that must be a row's."""
     return [field.name for field in cls.fields() if field.name not in _ELSEWHERE and
-            not field.metadata['free_on_resume']]
+            not field.metadata['free_on_resume'] and (field.name != 'base_params' or cls.TASK == 'classification')]
 
 
 def _same(config, wanted, devices):

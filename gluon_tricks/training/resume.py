@@ -127,6 +127,10 @@ def _is_sums(value):
             and _are(lambda rows: _are(lambda row: _are(is_number, row), rows), value['rows']))
 
 
+def _is_base(value):
+    return isinstance(value, dict) and isinstance(value.get('sha256'), str) and _is_count(value.get('bytes'))
+
+
 def _is_data(value):
     return isinstance(value, dict) and all(isinstance(facts, dict) for facts in value.values())
 
@@ -148,7 +152,8 @@ def check_manifest(config, path, manifest):
     missing = [name for name in tests if name not in manifest]
     if missing:
         raise UsageError(f'checkpoint {path} is not one of a run: its manifest has no {missing[0]}; give another')
-    tests.update({'epoch': lambda value: value < config.num_epochs, 'updates_per_epoch': _is_count, 'data': _is_data})
+    tests.update({'epoch': lambda value: value < config.num_epochs, 'updates_per_epoch': _is_count, 'data': _is_data,
+                  'base': _is_base})
     for name, test in tests.items():
         if name in manifest and not test(manifest[name]):
             raise _unfit(path, name, manifest[name])
@@ -178,7 +183,7 @@ def check_fits(config, path, manifest, setup, workers, facts):
     batch = manifest['batch']
     if batch is not None:
         interval = manifest['progress']['interval']
-        rows = [len(setup.devices)] * workers if interval else [0] * workers
+        rows = [len(task.devices)] * workers if interval else [0] * workers
         tests.update(
             batch=lambda value: value <= updates_per_epoch,
             progress=lambda value: value['counted'] + value['interval'] == batch * setup.total_batch_size

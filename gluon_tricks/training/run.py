@@ -1,14 +1,16 @@
 """One training run, whatever the task: resumed, recorded, and kept."""
 import contextlib
 import dataclasses
+import os
 import signal
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
+from gluon_tricks.compat import mx
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import Lock
+from gluon_tricks.files import Lock, file_digest
 from gluon_tricks.training import callbacks, checkpoint, resume
 from gluon_tricks.training.divergence import Diverged, Monitor
 from gluon_tricks.training.loop import fit
@@ -16,6 +18,7 @@ from gluon_tricks.training.retention import Keeper, is_good
 from gluon_tricks.training.run_log import Record, Silence
 from gluon_tricks.training.signals import Guard, Stopped
 from gluon_tricks.training.state import TrainState
+from gluon_tricks.training.task import Task
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -23,23 +26,23 @@ from gluon_tricks.tricks.low_precision import LossScaler
 class Setup:
     """The parts of a run, which a task's assembly puts together.
 
-    task: see `loop`; trainer: a gluon.Trainer; devices: list of mx.Context; schedule(update): the learning rate;
+    task: has the network and its devices; trainer: a gluon.Trainer; schedule(update): the learning rate;
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers. notices:
     lines for the log; start_epoch: where a run begins that is not resumed; manifest: JSON values for every checkpoint,
-    such as `resume.check_fits` compares; facts: for run.json.
+    such as `resume.check_fits` compares; facts: for run.json; frozen: {structural name: float32 array} of what no
+    update changes.
     """
 
-    task: object
-    net: object
-    trainer: object
-    devices: list
-    schedule: object
+    task: Task
+    trainer: mx.gluon.Trainer
+    schedule: Callable[[int], float]
     updates_per_epoch: int
     total_batch_size: int
     notices: tuple = ()
     start_epoch: int = 0
     manifest: dict = dataclasses.field(default_factory=dict)
     facts: dict = dataclasses.field(default_factory=dict)
+    frozen: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +63,13 @@ class Result:
 def train(config, assemble, notices=()):
     """The run of a resolved configuration; returns its Result.
 
-    assemble: function(config, devices, workers, notices) -> Setup, called once SAVE_DIR is this process's alone;
-    notices: lines for its log. Raises as `Run` and `Run.train`, and UsageError for devices that are not there.
+    assemble: function(config, devices, workers, notices, resumed) -> Setup, called once SAVE_DIR is this process's
+    alone; notices: lines for its log; resumed: whether the weights are a checkpoint's, so that --base-params is not
+    read again. Raises as `Run` and `Run.train`, and UsageError for devices that are not there.
     """
     devices, workers = find_devices(config.devices, getattr(config, 'num_gpus', None)), Workers(config.kv_store)
     with Run(config, workers) as run:
-        return run.train(assemble(config, devices, workers, notices))
+        return run.train(assemble(config, devices, workers, notices, run.resumed is not None))
 
 
 class Run:
@@ -115,14 +119,15 @@ class Run:
         for a checkpoint that does not fit, which is told before anything is written. A run that stands still ends the
         process, with code 4.
         """
-        config, workers = self.config, self.workers
-        kept = dict(setup.manifest, task=config.TASK, workers=workers.number, updates_per_epoch=setup.updates_per_epoch)
+        config, workers, base = self.config, self.workers, self._base()
+        kept = dict(setup.manifest, task=config.TASK, workers=workers.number, updates_per_epoch=setup.updates_per_epoch,
+                    **base)
         if self.resumed:
             self._check_fits(*self.resumed, setup, kept)
         record = Silence(config) if workers.rank else Record(config, self._check)
         command = config.resume_command() + ('' if workers.number == 1 else ', under the same launcher')
         with self._recording(record, command), Guard(config.save_dir, config.stall_minutes, command) as guard:
-            self._introduce(setup, record)
+            self._introduce(setup, record, base)
             keeper = Keeper(config, setup.task, record, kept, self.resumed, workers.rank)
             self._fit(setup, record, keeper, guard, kept)
             workers.finish()
@@ -133,13 +138,27 @@ class Run:
                         % (record.save_dir, ', best/net.params' if keeper.best else ''))
             return Result(keeper.result, keeper.best, config.save_dir)
 
-    def _introduce(self, setup, record):
+    def _base(self):
+        """{'base': digest and size of --base-params' file}, as it was when the run began; {} without one.
+
+        Raises UsageError, on every worker, where the workers have other files.
+        """
+        if self.resumed:
+            return {'base': self.resumed[1]['base']} if 'base' in self.resumed[1] else {}
+        path = os.path.expanduser(self.config.base_params)
+        if not path:
+            return {}
+        digest = file_digest(path)
+        self.workers.check_same([int(digest[:12], 16)], 'another --base-params file', 'give all of them the same one')
+        return {'base': {'sha256': digest, 'bytes': os.path.getsize(path)}}
+
+    def _introduce(self, setup, record, base):
         """The first lines of the log, and the facts of run.json."""
         record.line('Namespace(%s)' % ', '.join('%s=%r' % pair for pair in sorted(self.config.to_dict().items())))
         for line in list(setup.notices) + self.notices:
             record.line(line)
-        record.facts(devices=[str(device) for device in setup.devices], workers=self.workers.number,
-                     updates_per_epoch=setup.updates_per_epoch, **setup.facts)
+        record.facts(devices=[str(device) for device in setup.task.devices], workers=self.workers.number,
+                     updates_per_epoch=setup.updates_per_epoch, **base, **setup.facts)
 
     @contextlib.contextmanager
     def _recording(self, record, resume_command):
@@ -171,9 +190,9 @@ class Run:
     def _fit(self, setup, record, keeper, guard, kept):
         """Train from the beginning or from the checkpoint; after a divergence as --on-divergence says."""
         config, task, resumed, rewinds = self.config, setup.task, self.resumed, 0
-        state = TrainState(setup.net, setup.trainer, task.sums, setup.devices, setup.updates_per_epoch,
+        state = TrainState(task.net, setup.trainer, task.sums, task.devices, setup.updates_per_epoch,
                            setup.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
-                           self.workers, setup.start_epoch)
+                           self.workers, setup.start_epoch, setup.frozen)
         divergence = callbacks.Divergence(
             lambda: [guard.asked, float(keeper.is_due() and not state.monitor.high)])
         checkpoints = callbacks.Checkpoint(keeper, divergence)

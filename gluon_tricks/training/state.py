@@ -21,17 +21,19 @@ class TrainState:
 
     net, trainer: the network and its gluon.Trainer; sums: the task's `sums.Sums`; devices: list of mx.Context;
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers; seed: the
-    run's; scaler: `LossScaler` of float16, else None; monitor: `divergence.Monitor`; workers: distributed.Workers.
+    run's; scaler: `LossScaler` of float16, else None; monitor: `divergence.Monitor`; workers: distributed.Workers;
+    frozen: {structural name: float32 array} of what no update changes, whatever precision the network has it in.
 
     epoch: the one being trained, from 0; progress: how far it is; rewinds: how often a divergence has sent the run
     back; update, lr: of the last update.
     """
 
     def __init__(self, net, trainer, sums, devices, updates_per_epoch, total_batch_size, seed=0, scaler=None,
-                 monitor=None, workers=None, epoch=0):
+                 monitor=None, workers=None, epoch=0, frozen=None):
         self.net, self.trainer, self.sums, self.devices = net, trainer, sums, devices
         self.updates_per_epoch, self.total_batch_size, self.seed = updates_per_epoch, total_batch_size, seed
         self.scaler, self.monitor, self.workers = scaler, monitor or Monitor(), workers or Workers()
+        self.frozen = frozen or {}
         self.epoch, self.progress, self.rewinds, self.update, self.lr = epoch, Progress(), 0, 0, 0.0
 
     # -- one update -------------------------------------------------------------------------------------------------
@@ -105,9 +107,9 @@ class TrainState:
 
         `checkpoint.FILES` has the names.
         """
-        files = {'net.params': net_arrays(self.net, self.trainer),
+        files = {'net.params': net_arrays(self.net, self.trainer, self.frozen),
                  'optimizer.params': get_states(self.trainer) or {'empty': mx.nd.zeros(1)},
-                 'devices.params': device_statistics(self.net, self.workers if inside else None)}
+                 'devices.params': device_statistics(self.net, self.workers if inside else None, self.frozen)}
         return {name: arrays for name, arrays in files.items() if arrays}
 
     def manifest_fields(self, inside=False):
@@ -125,7 +127,7 @@ class TrainState:
         rewinds: this process's. After more of them than the checkpoint knows, an epoch is trained from its beginning,
         with other draws. Raises UsageError where the arrays are of another network.
         """
-        restore_arrays(path, manifest, self.net, self.trainer, self.workers.rank)
+        self.frozen = restore_arrays(path, manifest, self.net, self.trainer, self.workers.rank, self.frozen)
         if self.scaler:
             self.scaler.restore(manifest['scaler'])
         self.monitor.restore(manifest['monitor'] or Monitor().state())
@@ -219,15 +221,19 @@ def _is_statistic(param):
     return param.grad_req == 'null'
 
 
-def net_arrays(net, trainer=None):
+def net_arrays(net, trainer=None, frozen=()):
     """{structural name: float32 array} of a network as ``save_parameters`` names them: masters where the optimizer
     keeps them.
 
-    Running statistics are the mean over the devices, which all have it after an epoch (`Workers.average`).
+    Running statistics are the mean over the devices, which all have it after an epoch (`Workers.average`). frozen:
+    `TrainState.frozen`, which are taken as they are.
     """
     masters = master_weights(trainer) if trainer is not None else {}
     arrays = {}
     for name, param in stored_params(net).items():
+        if name in frozen:
+            arrays[name] = frozen[name]
+            continue
         copies = param.list_data()
         if _is_statistic(param) and len(copies) > 1:
             value = mean_of(copies)
@@ -237,12 +243,13 @@ def net_arrays(net, trainer=None):
     return arrays
 
 
-def device_statistics(net, workers=None):
+def device_statistics(net, workers=None, frozen=()):
     """{'NUMBER:NAME': array} of the running statistics of each device, those of the first worker first.
 
-    Empty where they all hold the same, as after an epoch. workers: distributed.Workers, each of which must ask.
+    Empty where they all hold the same, as after an epoch. workers: distributed.Workers, each of which must ask. frozen:
+    names of arrays that no device changes.
     """
-    own = [(name, copy) for name, param in stored_params(net).items() if _is_statistic(param)
+    own = [(name, copy) for name, param in stored_params(net).items() if _is_statistic(param) and name not in frozen
            for copy in param.list_data()]
     devices = len(net.collect_params().list_ctx())
     if not own or devices == 1 and (workers is None or workers.number == 1):
@@ -257,10 +264,11 @@ def device_statistics(net, workers=None):
     return {key: mx.nd.array(values) for key, values in found.items()}
 
 
-def restore_arrays(path, manifest, net, trainer, rank=0):
+def restore_arrays(path, manifest, net, trainer, rank=0, frozen=()):
     """Put a checkpoint's weights, running statistics and optimizer state into a network and its trainer.
 
-    manifest: of `read`; rank: of this worker. Raises UsageError where the network is another one.
+    manifest: of `read`; rank: of this worker. Returns {name: array} of the names in `frozen`. Raises UsageError where
+    the network is another one.
     """
     saved = params_file.load(os.path.join(path, 'net.params'))
     params = stored_params(net)
@@ -280,8 +288,9 @@ def restore_arrays(path, manifest, net, trainer, rank=0):
         for key, value in params_file.load(os.path.join(path, 'devices.params')).items():
             number, _, name = key.partition(':')
             if not re.fullmatch('[0-9]{1,6}', number) or name not in params or not _is_statistic(params[name]) \
-                    or value.shape != params[name].shape:
+                    or name in frozen or value.shape != params[name].shape:
                 raise UsageError(f'checkpoint {path} holds another network: {key!r:.60} in devices.params is not one '
                                  'of its statistics')
             if int(number) // devices == rank:
                 value.copyto(params[name].list_data()[int(number) % devices])
+    return {name: saved[name] for name in frozen}

@@ -4,9 +4,10 @@
 class Task:
     """The base class of what `loop.fit` trains. A task supplies the five methods that raise NotImplementedError here.
 
-    net: the network; sums: `sums.Sums`, to which `loss` adds on the devices, which `train_metrics` reads and a
-    checkpoint keeps. A task also has ``headline``, the metric by which the best checkpoint is chosen (higher is
-    better), ``result_names``, the metrics of a run's result, and ``metric_names``, those of `train_metrics`.
+    net: the network; devices: list of mx.Context that it is on; sums: `sums.Sums`, to which `loss` adds on the devices,
+    which `train_metrics` reads and a checkpoint keeps. A task also has ``headline``, the metric by which the best
+    checkpoint is chosen (higher is better), ``result_names``, the metrics of a run's result, and ``metric_names``,
+    those of `train_metrics`.
     """
 
     headline, result_names, metric_names = '', (), ('loss',)

@@ -9,9 +9,11 @@ import pytest
 
 from gluon_tricks.commands.train_detection import main
 from gluon_tricks.compat import mx
+from gluon_tricks.models.zoo import DEMO, get_model
 from gluon_tricks.tasks.detection import task as detection
 from support import ROOT
 from support.detection import SMALL_FLAGS, write_tree
+from support.networks import saved, trained_elsewhere
 
 
 @pytest.fixture(scope='module')
@@ -48,9 +50,11 @@ def test_a_run_leaves_what_users_know(whole):
 
 @pytest.mark.parametrize('more', [[], ['--dtype', 'float16']], ids=['float32', 'float16'])
 def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_path, monkeypatch):
-    """With another number of processes that prepare images, too."""
+    """With another number of processes that prepare images, and without the base network's file, too."""
     expected = arrays(whole)
     if more:
+        base = saved(trained_elsewhere(get_model(DEMO, classes=3)), tmp_path / 'base.params')
+        more = more + ['--base-params', base]
         assert main(words(tree, tmp_path / 'half', *more)) == 0
         expected = arrays(tmp_path / 'half')
     real = detection.Detection.preprocess
@@ -62,6 +66,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(detection.Detection, 'preprocess', stopped)
         assert main(words(tree, tmp_path / 'stopped', *more)) == 143
+    if more:
+        os.remove(base)
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))) == 'epoch-0001-batch-000002'
     assert main(words(tree, tmp_path / 'stopped', '--resume', 'auto', '--num-workers', '1', *more)) == 0
     found = arrays(tmp_path / 'stopped')

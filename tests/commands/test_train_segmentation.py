@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,8 +110,10 @@ def test_the_learning_rate_is_poly(finished):
 
 
 @pytest.mark.parametrize('more', [(), ('--dtype', 'float16', '--loss-scale', '64', '--no-wd')])
-def test_a_resumed_run_is_the_whole_one(more, arguments, finished, tmp_path, monkeypatch):
-    whole = finished
+def test_a_resumed_run_is_the_whole_one(more, arguments, base_params, finished, tmp_path, monkeypatch):
+    """The base network's file is needed no more."""
+    whole, copy = finished, str(tmp_path / 'base.params')
+    shutil.copy(base_params, copy)
     if more:
         whole = tmp_path / 'whole'
         assert train(arguments, whole, *more) == 0
@@ -121,8 +124,10 @@ def test_a_resumed_run_is_the_whole_one(more, arguments, finished, tmp_path, mon
             os.kill(os.getpid(), signal.SIGTERM)
         return real(self, batch, update)
     monkeypatch.setattr(Segmentation, 'preprocess', stopped)
+    more += ('--base-params', copy)
     assert train(arguments, tmp_path / 'stopped', *more) == 143
     monkeypatch.undo()
+    os.remove(copy)
     assert os.path.basename(os.path.realpath(str(tmp_path / 'stopped' / 'latest'))).startswith('epoch-0001-batch-00000')
     assert not equal(params(whole / 'latest' / 'net.params'), params(tmp_path / 'stopped' / 'latest' / 'net.params'))
     assert train(arguments, tmp_path / 'stopped', '--resume', 'auto', *more) == 0

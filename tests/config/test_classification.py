@@ -260,6 +260,10 @@ def test_ranges(name, bad, good):
     (dict(resume_epoch=3), ['--resume-epoch 3', '--resume-params', '--resume auto']),
     (dict(resume_epoch=120, resume_params='x'), ['--resume-epoch 120', '--num-epochs 120']),
     (dict(resume_params='x', use_pretrained=True), ['--resume-params', '--use-pretrained']),
+    (dict(base_params='x', use_pretrained=True), ['--base-params', '--use-pretrained']),
+    (dict(base_params='x', resume_params='y'), ['--base-params', '--resume-params']),
+    (dict(train_layers='head'), ['--train-layers head', '--base-params FILE']),
+    (dict(train_layers='head', resume_params='x'), ['--train-layers head', '--base-params FILE']),
     (dict(teacher_params='x.params'), ['--teacher-params x.params', '--teacher NAME']),
     (dict(teacher='resnet152_v1d'), ['--teacher resnet152_v1d', '--teacher-params FILE']),
     (dict(label_smoothing=True, num_classes=1), ['--label-smoothing', '--num-classes']),
@@ -319,12 +323,13 @@ TOGETHER = [
                                              mixup_off_epoch=st.integers(0, 100))),
     st.sampled_from(({}, dict(num_gpus=2), dict(num_gpus=0), dict(devices='cpu(0),cpu(1)'))),
     st.sampled_from(({}, dict(resume='auto'), dict(use_pretrained=True), dict(last_gamma=True),
-                     dict(resume_params='a b.params', resume_epoch=7))),
+                     dict(resume_params='a b.params', resume_epoch=7), dict(base_params='a b.params', last_gamma=True),
+                     dict(base_params='a b.params', train_layers='head', resume='auto'))),
     st.sampled_from(({}, dict(num_classes=1), dict(num_classes=2, label_smoothing=True))),
     st.just({}) | st.fixed_dictionaries(dict(teacher=NAME, teacher_params=NAME))]
 DRAWN_TOGETHER = {'num_epochs', 'warmup_epochs', 'mixup_off_epoch', 'num_gpus', 'devices', 'resume', 'use_pretrained',
-                  'last_gamma', 'resume_params', 'resume_epoch', 'num_classes', 'label_smoothing', 'teacher',
-                  'teacher_params'}
+                  'last_gamma', 'resume_params', 'resume_epoch', 'base_params', 'train_layers', 'num_classes',
+                  'label_smoothing', 'teacher', 'teacher_params'}
 # What else is set where an option needs one of these.
 WITH = dict(teacher=dict(teacher='a', teacher_params='a b.params'), label_smoothing=dict(label_smoothing=True, num_classes=2))
 

@@ -299,3 +299,31 @@ def test_a_stop_inside_an_epoch_and_its_resumption(kv_store, tiny_arguments, tmp
     code, out, err = launch('-c', program % (0, parts + ['--resume', 'auto']), kv_store=kv_store)
     assert code == 0 and f'{manifest["batch"]} updates of the next' in out, err
     assert digests(tmp_path / 'parts', 'epoch-0001') == digests(tmp_path / 'whole', 'epoch-0001') != {}
+
+
+@pytest.mark.slow
+def test_the_head_alone_with_two_workers(tiny_arguments, tmp_path):
+    """Nothing else changes by a bit, a resume needs the base's file no more, and both must have the same one."""
+    from gluon_tricks.models.params_file import read_params
+    from gluon_tricks.models.zoo import DEMO, get_model
+    from support.networks import saved, trained_elsewhere
+    paths = [saved(trained_elsewhere(get_model(DEMO, classes=7), seed), tmp_path / f'{seed}.params') for seed in (0, 1)]
+    start = read_params(paths[0])
+    arguments = tiny_arguments + ['--kv-store', 'dist_sync', '--train-layers', 'head', '--wd', '0.1', '--base-params']
+    run = ['train_imagenet.py'] + arguments + [paths[0], '--save-dir', str(tmp_path / 'run')]
+    code, _, err = launch(*run)
+    assert code == 0, err
+    found = read_params(str(tmp_path / 'run' / 'latest' / 'net.params'))
+    assert {name for name in start if found[name].tobytes() != start[name].tobytes()} == {'fc.weight', 'fc.bias'}
+    before = digests(tmp_path / 'run', 'epoch-0001')
+    shutil.rmtree(str(tmp_path / 'run' / 'epoch-0001'))
+    os.remove(paths[0])
+    code, _, err = launch(*run, '--resume', 'auto')
+    assert code == 0 and digests(tmp_path / 'run', 'epoch-0001') == before, err
+
+    saved(trained_elsewhere(get_model(DEMO, classes=7)), paths[0])
+    code, out, err = launch('-c', (
+        f'import os, sys\nfrom gluon_tricks.commands import train\npaths = {paths!r}\ntry:\n'
+        f'    os.mkdir({str(tmp_path / "first")!r})\nexcept FileExistsError:\n    paths.reverse()\n'
+        f'sys.exit(train.main({arguments!r} + [paths[0], "--save-dir", {str(tmp_path / "other")!r}]))'))
+    assert code == 2 and 'worker 1 has another --base-params file than worker 0: give all' in out + err, err

@@ -13,7 +13,7 @@ FACTS = {
     'input': 'Images.', 'timm': False, 'dataset': 'set: "x"', 'figures': {'top1': 79.15, 'top5': 94.58}, 'num_images': 50000,
     'epoch': 199, 'protocol': 'Short side to 256.', 'command': 'python train_imagenet.py', 'date': '2026-01-02',
     'rows': [{'name': 'table6/x', 'heading': '+ mixup', 'paper': {'top1': 79.15, 'top5': None}}],
-    'data': {'val': {'images': 50000, 'sha256': None, 'certificate': 'ab' * 32}}}
+    'data': {'val': {'images': 50000, 'sha256': None, 'certificate': 'ab' * 32}}, 'base': 'cd' * 32}
 
 
 def front_matter(text):
@@ -32,7 +32,7 @@ def test_the_front_matter_is_hugging_face_s():
 
 def test_the_text_has_the_figures_their_protocol_and_the_run():
     text = model_card.readme(FACTS)
-    for part in ('79.15', '50000 images', 'Short side to 256.', 'table6/x', 'ab' * 32, '4.2e-07', 'apache-2.0', 'SHA256SUMS'):
+    for part in ('79.15', '50000 images', 'Short side to 256.', 'table6/x', 'ab' * 32, 'cd' * 32, '4.2e-07', 'apache-2.0', 'SHA256SUMS'):
         assert part in text
     assert 'sha256 None' not in text
 

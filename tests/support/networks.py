@@ -1,4 +1,6 @@
 """Networks with weights, and files of them."""
+import numpy as np
+
 from gluon_tricks.compat import mx
 
 
@@ -23,3 +25,14 @@ class Scores(mx.gluon.HybridBlock):
 
     def hybrid_forward(self, F, x):
         return F.flatten(x)
+
+
+def trained_elsewhere(net, seed=0):
+    """An initialised network whose batch normalisation has parameters and statistics of its own."""
+    rng = np.random.RandomState(seed)
+    for param in initialised(net).collect_params().values():
+        low, high = {'gamma': (0.5, 1.5), 'beta': (-0.2, 0.2), 'mean': (-0.2, 0.2), 'var': (0.5, 1.5)}.get(
+            param.name.rsplit('_', 1)[-1], (0, 0))
+        if high:
+            param.set_data(mx.nd.array(rng.uniform(low, high, param.shape)))
+    return net

@@ -27,7 +27,7 @@ class Task(training_task.Task):
     headline, result_names, metric_names = 'nearness', ('nearness',), ('loss',)
 
     def __init__(self, fails=None):
-        self.seen, self.fails = [], fails
+        self.seen, self.fails, self.devices = [], fails, CPU
         self.net = mx.gluon.nn.Dense(1, in_units=1, use_bias=False, weight_initializer='zeros')
         self.net.initialize()
         self.sums = Sums(1)
@@ -80,10 +80,10 @@ class Task(training_task.Task):
 def train(tmp_path, fails=None, task=None, **options):
     task = task or Task(fails)
 
-    def assemble(config, devices, workers, notices):
+    def assemble(config, devices, workers, notices, resumed):
         trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
         connect(trainer)
-        return Setup(task, task.net, trainer, devices, lambda update: 0.05, 5, 4, ('a notice',),
+        return Setup(task, trainer, lambda update: 0.05, 5, 4, ('a notice',),
                      manifest={'of': 'bread'}, facts={'oven': 'hot'})
 
     config = TrainConfig(save_dir=str(tmp_path), num_epochs=3, **dict({'log_interval': 2}, **options))

@@ -22,6 +22,7 @@ def test_a_recipe_s_configuration_is_its_row(name):
     assert all(each.config.mixup == config.mixup and each.config.model == config.model for each in found)
     assert name not in [each.name for each in rows_of(config.replace(wd=0.123), max(1, config.num_gpus or 1))]
     assert name not in [each.name for each in rows_of(config, 999)]
+    assert not rows_of(config.replace(base_params='x.params'), max(1, config.num_gpus or 1))
 
 
 @pytest.mark.parametrize('name', sorted(recipes_transfer.RECIPES))

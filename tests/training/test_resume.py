@@ -435,7 +435,7 @@ def test_other_classes_are_refused(before, now, words):
     manifest = {'classes': before, 'metrics': {}, 'best': None, 'batch': None}
 
     def check():
-        setup = Setup(Task(), None, None, [mx.cpu()], None, 5, 4)
+        setup = Setup(Task(), None, None, 5, 4)
         check_fits(TrainConfig(), 'PATH', manifest, setup, 1, {'classes': now})
     if words is None:
         return check()

@@ -198,7 +198,7 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
     trainer = mx.gluon.Trainer(task.net.collect_params(), create_optimizer(), update_on_kvstore=False)
     connect(trainer)
     with Run(config) as run, console():
-        run.train(Setup(task, task.net, trainer, CPU, lambda update: 0.05, 80, 4))
+        run.train(Setup(task, trainer, lambda update: 0.05, 80, 4))
     out = capsys.readouterr().out
     assert out.count('to continue with other draws') == 1 and '(1 of at most 3 times)' in out
     back = 'epoch-0001-batch-000019' if minutes else 'epoch-0000,'

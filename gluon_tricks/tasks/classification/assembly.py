@@ -1,12 +1,15 @@
 """A classification run from its configuration, told in the paper's order: data, network, schedule, optimizer,
 tricks."""
+import os
+
 from gluon_tricks.compat import mx
 from gluon_tricks.cores import available_cores
 from gluon_tricks.data.open import open_data
 from gluon_tricks.data.prepare.folder import find_records
 from gluon_tricks.data.records import identity
 from gluon_tricks.distributed.workers import connect, number_of_workers
-from gluon_tricks.models.weights import load_params
+from gluon_tricks.models.fine_tuning import freeze_base, load_base, output_layer
+from gluon_tricks.models.weights import classes_in, load_params, read_weights
 from gluon_tricks.models.zoo import default_input_size, get_model, know_shapes, place, trained_net
 from gluon_tricks.tasks.classification.task import Classification
 from gluon_tricks.training.optimizer import create_optimizer
@@ -42,8 +45,11 @@ def resolve(config):
     return config.replace(**changes), []
 
 
-def assemble(config, devices, workers, notices=()):
-    """The Setup of a resolved configuration, in the paper's order. Raises UsageError."""
+def assemble(config, devices, workers, notices=(), resumed=False):
+    """The Setup of a resolved configuration, in the paper's order.
+
+    resumed: the weights will be a checkpoint's, so that --base-params is not read. Raises UsageError.
+    """
     worker_batch_size = config.batch_size * len(devices)
     total_batch_size = worker_batch_size * workers.number
 
@@ -57,11 +63,11 @@ def assemble(config, devices, workers, notices=()):
     if config.dtype == 'bfloat16':
         enable_bfloat16()
     mx.random.seed(config.seed)
-    net = build_net(config, devices, low_precision)
+    net, frozen, started = build_net(config, devices, low_precision, resumed)
     teacher = build_teacher(config, devices, low_precision)
 
     # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
-    notices = [line for line in [*notices, low_precision.description, *data['notices']] if line]
+    notices = [line for line in [*notices, low_precision.description, *data['notices'], *started] if line]
     linear = linear_scaling_lr(total_batch_size)
     if abs(config.lr - linear) > 1e-9:
         notices.append(f'--lr {config.lr:g} is used; linear scaling gives {linear:g} for a total batch size of '
@@ -71,20 +77,22 @@ def assemble(config, devices, workers, notices=()):
                         decay_epochs=config.decay_epochs, decay_factor=config.lr_decay, form=config.schedule)
 
     # Section 2.1: Nesterov's accelerated gradient; the optimizer never runs on the key-value store
+    trained = output_layer(net) if frozen else net
     trainer = mx.gluon.Trainer(
-        net.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
+        trained.collect_params(), create_optimizer(config.nag, config.momentum, config.wd, config.dtype == 'float16'),
         kvstore=workers.store, update_on_kvstore=False)
     connect(trainer)
 
     # Sections 5.2 to 5.4: label smoothing, distillation, mixup
     task = Classification(net, config, devices, train_stream, eval_stream, low_precision, teacher, workers)
 
-    return Setup(task, net, trainer, devices, schedule, train_stream.updates_per_epoch, total_batch_size,
-                 tuple(notices), config.resume_epoch, kept, dict(data=data, precision=low_precision.description))
+    return Setup(task, trainer, schedule, train_stream.updates_per_epoch, total_batch_size, tuple(notices),
+                 config.resume_epoch, kept, dict(data=data, precision=low_precision.description), frozen)
 
 
-def build_net(config, devices, low_precision):
-    """The initialised network (sections 2.1, 3.1, 4), in the precision of the run."""
+def build_net(config, devices, low_precision, resumed=False):
+    """The initialised network (sections 2.1, 3.1, 4), in the precision of the run; what of it is not trained, as
+    `TrainState.frozen`; lines for the log."""
     options = {'use_se': True} if config.use_se else {}
     net = get_model(config.model, classes=config.num_classes, pretrained=config.use_pretrained, **options)
     if config.dtype == 'bfloat16':
@@ -97,10 +105,24 @@ def build_net(config, devices, low_precision):
     know_shapes(net, config.input_size, config.model)
     if config.resume_params:
         load_params(net, config.resume_params)
+    notices = [] if resumed or not config.base_params else _start_from_base(net, config)
+    frozen = freeze_base(net) if config.train_layers == 'head' else {}
     if config.no_wd:
         no_bias_decay(net)
     place(net, devices, low_precision, config.mode == 'hybrid')
-    return net
+    return net, frozen, notices
+
+
+def _start_from_base(net, config):
+    """Fine-tuning: load all but the output layer, which stays new; returns lines for the log."""
+    weights = read_weights(os.path.expanduser(config.base_params))
+    load_base(net, weights)
+    trained = 'it alone is trained' if config.train_layers == 'head' else 'all layers are trained'
+    lines = [f'fine-tuning: from {config.base_params}, {classes_in(net, weights)} classes; the output layer is new, '
+             f'{config.num_classes} classes, and {trained}']
+    if config.last_gamma:
+        lines.append('--last-gamma: no gamma starts at zero, they are those of --base-params')
+    return lines
 
 
 def build_teacher(config, devices, low_precision):

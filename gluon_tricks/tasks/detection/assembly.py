@@ -1,4 +1,6 @@
 """A detection run from its configuration: the sets, the detector over its base network, schedule and optimizer."""
+import os
+
 from gluon_tricks.compat import mx
 from gluon_tricks.cores import available_cores
 from gluon_tricks.distributed.devices import find_devices
@@ -33,12 +35,12 @@ def resolve(config):
     return config.replace(**changes), []
 
 
-def assemble(config, devices, workers, notices=()):
-    """The Setup of a resolved configuration. Raises UsageError."""
+def assemble(config, devices, workers, notices=(), resumed=False):
+    """The Setup of a resolved configuration; resumed: --base-params is not read. Raises UsageError."""
     train_set, test_set = open_voc(config.data_dir, available_cores())
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
-    net = build_net(config, train_set, devices)
+    net = build_net(without_base(config) if resumed else config, train_set, devices)
     stream = DetectionStream(train_set, net, len(devices), config.total_batch_size, config.seed,
                              config.loader_processes,
                              not config.no_mirror)
@@ -58,13 +60,18 @@ def assemble(config, devices, workers, notices=()):
                 'data': {'train': identity_of(train_set), 'val': identity_of(test_set)}}
     facts = {'data': {'train': len(train_set), 'test': len(test_set), 'classes': list(train_set.classes)},
              'precision': low_precision.description}
-    return Setup(task, net, trainer, devices, schedule, stream.updates_per_epoch, config.total_batch_size,
+    return Setup(task, trainer, schedule, stream.updates_per_epoch, config.total_batch_size,
                  tuple(notices), manifest=manifest, facts=facts)
+
+
+def without_base(config):
+    """The configuration of the same network where its weights will be a checkpoint's."""
+    return config.replace(base_params='', calibrate=0)
 
 
 def build_net(config, train_set, devices, classes=None):
     """The detector of a configuration on its devices, in float32; its statistics calibrated where that is asked for."""
-    base = build_backbone(config.network, config.base_params, use_global_stats=True)
+    base = build_backbone(config.network, os.path.expanduser(config.base_params), use_global_stats=True)
     if config.calibrate:
         images = test_images(train_set, config.image_short, config.image_max_size)
         calibrate(base, [image for (image, _, _), _ in zip(images, range(config.calibrate))])

@@ -4,7 +4,7 @@ import os
 from gluon_tricks.cores import available_cores
 from gluon_tricks.models.weights import load_params
 from gluon_tricks.tasks.detection import task
-from gluon_tricks.tasks.detection.assembly import build_net
+from gluon_tricks.tasks.detection.assembly import build_net, without_base
 from gluon_tricks.tasks.detection.data import open_voc
 from gluon_tricks.tasks.detection.pictures import SHOWN, load_image, stored_classes
 from gluon_tricks.tricks.low_precision import precision
@@ -12,7 +12,7 @@ from gluon_tricks.tricks.low_precision import precision
 
 def trained_net(config, params, classes, devices, low_precision):
     """The detector with the weights of a file, for inference. Raises UsageError for a file that does not fit."""
-    net = build_net(config.replace(base_params='', calibrate=0), None, devices, classes)
+    net = build_net(without_base(config), None, devices, classes)
     load_params(net, params)
     low_precision.prepare(net)
     if not config.disable_hybridization:

@@ -33,8 +33,9 @@ def resolve(config):
     return config.replace(**changes), notices
 
 
-def assemble(config, devices, workers, notices=()):
-    """The Setup of a resolved configuration; notices: of `resolve`. Raises UsageError."""
+def assemble(config, devices, workers, notices=(), resumed=False):
+    """The Setup of a resolved configuration; notices: of `resolve`; resumed: --base-params is not read. Raises
+    UsageError."""
     for flag, size in (('--batch-size', config.total_batch_size), ('--test-batch-size', config.test_batch_size)):
         if size % len(devices):
             raise UsageError(f'{flag} {size} does not divide over {len(devices)} devices: it counts the images of all '
@@ -47,7 +48,7 @@ def assemble(config, devices, workers, notices=()):
 
     # The network: the classifier, dilated, with new heads
     mx.random.seed(config.seed)
-    net, notice = build_net(config, devices, low_precision)
+    net, notice = build_net(config.replace(base_params='') if resumed else config, devices, low_precision)
     notices = [low_precision.description] + notices + [notice] + loss_notices(config, len(devices))
 
     # SGD, and a learning rate that falls to 0
@@ -60,7 +61,7 @@ def assemble(config, devices, workers, notices=()):
 
     task = Segmentation(net, config, devices, train_stream, eval_stream, low_precision)
     manifest = {'classes': facts['classes'], 'data': facts.pop('identity')}
-    return Setup(task, net, trainer, devices, schedule, train_stream.updates_per_epoch, config.total_batch_size,
+    return Setup(task, trainer, schedule, train_stream.updates_per_epoch, config.total_batch_size,
                  tuple(line for line in notices if line), manifest=manifest,
                  facts=dict(data=facts, precision=low_precision.description))
 
