@@ -16,11 +16,11 @@ A record that is no longer an image ends training with a sentence that names it,
 (MXNet divides by its height of zero): see `crash`. A truncated JPEG trains silently: see `verify`.
 """
 import dataclasses
-import math
 
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.data.image_file import short_side
 from gluon_tricks.data.reader import PIECE, Reader
 from gluon_tricks.errors import UsageError
 
@@ -209,7 +209,7 @@ class EvalStream:
                  gluoncv_padding=False, num_classes=None, rows=None):
         self.worker_batch_size, self.normalise = worker_batch_size, normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
-                             resize=int(math.ceil(input_size / crop_ratio)), inter_method=1)
+                             resize=short_side(input_size, crop_ratio), inter_method=1)
         self.rows = whole_batches(np.arange(len(self.reader)) if rows is None else rows, worker_batch_size)
         number = len(self.reader) if rows is None else len(rows)
         self.num_images = len(self.rows) if gluoncv_padding else number
