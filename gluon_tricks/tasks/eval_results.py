@@ -3,10 +3,10 @@
 Values of the YAML are JSON, which YAML contains.
 """
 import json
-import math
 from typing import Any, Dict
 
 from gluon_tricks.config.options import Options
+from gluon_tricks.data.image_file import short_side
 from gluon_tricks.models.zoo import default_input_size
 from gluon_tricks.tasks.segmentation import metrics
 
@@ -27,7 +27,7 @@ def protocol(config: Options) -> str:
     """How a run with this configuration measures its figures, in a sentence."""
     if config.TASK == 'classification':
         side = config.input_size or default_input_size(config.model)
-        return (f'Short side to {math.ceil(side / config.crop_ratio)} (bilinear), centre crop {side}, {config.dtype}, '
+        return (f'Short side to {short_side(side, config.crop_ratio)} (bilinear), centre crop {side}, {config.dtype}, '
                 'one crop an image.')
     if config.TASK == 'detection':
         return (f'Short side to {config.image_short}, long side at most {config.image_max_size}, {config.dtype}; '
