@@ -12,9 +12,9 @@ _NAMES = {
     'Result': 'training.run', 'Diverged': 'training.divergence', 'Stopped': 'training.signals', 'UsageError': 'errors',
     'get_model': 'models.zoo', 'load_params': 'models.weights', 'TrainConfig': 'config.classification',
     'read_params': 'models.params_file', 'read_records': 'data.records.record_file',
-    'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation',
+    'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation', 'table': 'results.table',
 }
-_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'distributed', 'api')
+_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'results', 'distributed', 'api')
 __all__ = sorted(_NAMES) + ['tricks']
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

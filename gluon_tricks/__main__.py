@@ -9,6 +9,7 @@ COMMANDS = {
     'train-detection': ('gluon_tricks.commands.train_detection', 'train Faster-RCNN (transfer/train_faster_rcnn.py)'),
     'train-segmentation': ('gluon_tricks.commands.train_segmentation', 'train an FCN (transfer/train_fcn.py)'),
     'recipes': ('gluon_tricks.commands.recipes', 'the rows of the paper\'s tables: figures and commands'),
+    'table': ('gluon_tricks.commands.table', 'a table: the paper, GluonCV, timm, your runs, a verdict'),
     'complexity': ('gluon_tricks.models.complexity', 'parameters and multiply-adds of a network'),
     'prepare': ('gluon_tricks.data.prepare.command', 'data sets: from official archives to what training reads'),
     'verify': ('gluon_tricks.data.records.verify', 'decode every image of a record file, write a certificate'),

@@ -17,7 +17,7 @@ PACKAGE = ROOT / 'gluon_tricks'
 ROOMS = [
     ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
     ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('api',),
-    ('exchange',), ('commands',), ('__main__',),
+    ('exchange', 'results'), ('commands',), ('__main__',),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

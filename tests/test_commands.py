@@ -30,7 +30,8 @@ PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').g
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
         'python -m gluon_tricks predict runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
-        'python -m gluon_tricks complexity', 'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
+        'python -m gluon_tricks complexity', 'python -m gluon_tricks table 5', 'python -m gluon_tricks table 6',
+        'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here
@@ -48,6 +49,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks predict --params SAVE_DIR', 'Places365'),
     ('python -m gluon_tricks launch -n WORKERS', FORM),
     ('python -m gluon_tricks launch -n 2', 'ImageNet'),
+    ('python -m gluon_tricks table N', FORM),
     ('pip install \'.[onnx,interchange]\'', 'it installs packages'),
     ('python -m gluon_tricks export', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
     ('hf download', 'the hub'),
@@ -134,7 +136,8 @@ def check(name, words, monkeypatch):
     modules['transfer/matrix.py'] = (importlib.import_module('transfer.matrix'), None, None)
     program, config, recipe = modules.get(name, (None, None, None))
     with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', parse)
+        for name in ('parse_args', 'parse_intermixed_args'):
+            patch.setattr(argparse.ArgumentParser, name, parse)
         with pytest.raises(Parsed) as caught:
             (main if program is None else program.run)(words)
     flags = caught.value.flags

@@ -8,7 +8,7 @@ import gluon_tricks as gt
 from support.records import make_jpeg, make_records
 
 MODULES = sorted({'gluon_tricks.' + module for module in gt._NAMES.values()} | {
-    'gluon_tricks.config.options', 'gluon_tricks.losses'} | {
+    'gluon_tricks.config.options', 'gluon_tricks.losses', 'gluon_tricks.results.verdict'} | {
         'gluon_tricks.tricks.' + module for module in importlib.import_module('gluon_tricks.tricks')._NAMES.values()})
 EXAMPLES = [test for module in MODULES for test in doctest.DocTestFinder(exclude_empty=True).find(
     importlib.import_module(module)) if test.examples]

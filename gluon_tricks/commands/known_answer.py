@@ -3,7 +3,7 @@ import json
 import os
 
 from gluon_tricks.errors import UsageError
-from gluon_tricks.exchange import published
+from gluon_tricks.models import published
 
 LEAST = 100  # images of a sample
 FLAGS = ('quick', 'protocol', 'devkit')

@@ -2,7 +2,7 @@
 import json
 
 from gluon_tricks.errors import Parser
-from gluon_tricks.exchange import published
+from gluon_tricks.models import published
 
 
 def parser():

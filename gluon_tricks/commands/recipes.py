@@ -71,7 +71,7 @@ def transfer_card(recipe):
     figures = ', '.join('%s %.2f' % pair for pair in _figures(recipe).items()) or 'none'
     return '\n'.join([recipe.name, '  row          ' + recipe.heading, '  base         ' + recipe.base,
                       '  paper        ' + figures, '',
-                      command + f' --base-params runs/{recipe.base}/best/net.params'])
+                      command + f' --base-params {recipes.get(recipe.base).config.save_dir}/best/net.params'])
 
 
 def _figures(recipe):

@@ -24,6 +24,8 @@ from gluon_tricks.exchange.sha256sums import SUMS, files_of, sums
 from gluon_tricks.exchange.subject import Subject
 from gluon_tricks.files import remedy_for, sync, unwritable
 from gluon_tricks.models import safetensors_file, timm
+from gluon_tricks.tasks.eval_results import figures_of
+from gluon_tricks.tasks.rows import rows_of
 
 
 def export(subject: Subject, out: str, license: str = 'apache-2.0', dataset: Optional[str] = None) -> Dict[str, Any]:
@@ -89,11 +91,11 @@ def card_facts(subject: Subject, name: str, artefacts: Dict[str, Any], license: 
     data = {part: dict(digests, certificate=certificates.get(part))
             for part, digests in _table(run.manifest.get('data')).items() if _table(digests)}
     return dict(facts, dataset=dataset or os.path.basename(os.path.normpath(config.data_dir)),
-                figures=model_card.figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
+                figures=figures_of(subject.task, metrics), num_images=metrics.get('num_images', 0),
                 epoch=run.manifest['epoch'], command=config.command(), data=data,
                 base=_table(run.manifest.get('base')).get('sha256', ''),
                 date=str(record.get('started', ''))[:10],
-                rows=[row.to_dict() for row in model_card.rows_of(config, devices)])
+                rows=[row.to_dict() for row in rows_of(config, devices)])
 
 
 def _table(value):

@@ -5,51 +5,11 @@ the data. What is not known is left out or said to be not known. Values of the Y
 """
 import json
 
-from gluon_tricks.config import recipes, recipes_transfer
-from gluon_tricks.models.zoo import default_input_size
+from gluon_tricks.tasks import eval_results as results
+from gluon_tricks.tasks.eval_results import METRICS
 
-# Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights
-# are, on what and how fast it runs. Batch size and learning rate are compared as totals. --base-params belongs to each
-# row of tables 8 and 9, and to none of a classifier.
-_ELSEWHERE = {'devices', 'num_gpus', 'gpus', 'kv_store', 'seed', 'save_dtype', 'teacher_params',
-              'num_training_samples', 'mode', 'batch_size', 'lr', 'static_alloc', 'disable_hybridization',
-              'syncbn'}
 _PIPELINE = {'classification': 'image-classification', 'detection': 'object-detection',
              'segmentation': 'image-segmentation'}
-_METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),
-                               'top5': ('accuracy', 'Top-5 accuracy, percent')},
-            'detection': {'map_voc07': ('mAP', 'mAP (VOC 2007, 11 points), percent')},
-            'segmentation': {'pix_acc': ('accuracy', 'Pixel accuracy, 0 to 1'),
-                             'miou': ('mean_iou', 'Mean intersection over union, 0 to 1')}}
-
-
-def rows_of(config, devices):
-    """Recipes whose configuration is that of a run on this many devices: rows of tables 1 to 9, and the demos."""
-    rows = list(recipes.RECIPES.values()) + list(recipes_transfer.RECIPES.values())
-    return [row for row in rows if type(row.config) is type(config) and _same(row, config, devices)]
-
-
-def _same(row, config, devices):
-    values, wanted = config.to_dict(), row.config.to_dict()
-    for name, value in wanted.items():
-        field = config.field(name)
-        if name in _ELSEWHERE or field.metadata['free_on_resume'] or (
-                name == 'base_params' and config.TASK != 'classification'):
-            continue
-        if name == 'total_batch_size' and value is None:
-            value = devices
-        if name == 'input_size' and value is None:
-            value = default_input_size(config.model)
-        if values[name] != value:
-            return False
-    if hasattr(row, 'lr'):
-        return config.batch_size * devices == row.total_batch_size and abs((config.lr or row.lr) - row.lr) < 1e-9
-    return values['lr'] == wanted['lr']
-
-
-def figures_of(task, metrics):
-    """{name of a metric: value} of a checkpoint's, those that a card shows."""
-    return {name: metrics[name] for name in _METRICS[task] if isinstance(metrics.get(name), (int, float))}
 
 
 def readme(facts):
@@ -68,7 +28,7 @@ def _front_matter(facts):
              f'tags: {_json([_PIPELINE[facts["task"]], "mxnet", "gluon", "onnx"] + ["timm"] * bool(facts["timm"]))}']
     if not facts['figures']:
         return lines
-    metrics = [{'type': _METRICS[facts['task']][name][0], 'name': _METRICS[facts['task']][name][1], 'value': value}
+    metrics = [{'type': METRICS[facts['task']][name][0], 'name': METRICS[facts['task']][name][1], 'value': value}
                for name, value in facts['figures'].items()]
     index = [{'name': facts['name'], 'results': [{
         'task': {'type': _PIPELINE[facts['task']]}, 'dataset': {'name': facts['dataset'], 'type': facts['dataset']},
@@ -80,7 +40,7 @@ def _body(facts):
     lines = [f'# {facts["name"]}', '', _sentence(facts), '', '## Figures', '']
     if facts['figures']:
         lines += ['| metric | value |', '|---|---|']
-        lines += [f'| {_METRICS[facts["task"]][name][1]} | {value:.6g} |' for name, value in facts['figures'].items()]
+        lines += [f'| {METRICS[facts["task"]][name][1]} | {value:.6g} |' for name, value in facts['figures'].items()]
         lines += ['', f'Of {facts["num_images"]} images of {facts["dataset"]}, each counted once, after epoch '
                   f'{facts["epoch"]} (counted from 0). {facts["protocol"]}']
     else:
@@ -133,13 +93,5 @@ def _training(facts):
 
 def eval_results(facts):
     """{file name: text} of `.eval_results/`, one entry for each figure; {} without figures."""
-    if not facts['figures']:
-        return {}
-    lines = []
-    for name, value in facts['figures'].items():
-        lines += ['- dataset:', f'    id: {_json(facts["dataset"])}', f'    task_id: {_json(name)}',
-                  f'  value: {_json(value)}']
-        lines += [f'  date: {_json(facts["date"])}'] if facts['date'] else []
-        notes = f'{_METRICS[facts["task"]][name][1]}, of {facts["num_images"]} images. {facts["protocol"]}'
-        lines += [f'  notes: {_json(notes)}']
-    return {f'{facts["task"]}.yaml': '\n'.join(lines) + '\n'}
+    return results.yaml(facts['task'], facts['dataset'], facts['figures'], facts['date'],
+                        f'of {facts["num_images"]} images. {facts["protocol"]}')

@@ -6,7 +6,8 @@ from typing import Any, List, Optional, Tuple
 from gluon_tricks.compat import mx
 from gluon_tricks.data.image_file import short_side
 from gluon_tricks.errors import UsageError
-from gluon_tricks.tasks.segmentation.metrics import MEAN, STD, protocol
+from gluon_tricks.tasks.eval_results import protocol
+from gluon_tricks.tasks.segmentation.metrics import MEAN, STD
 from gluon_tricks.tricks.low_precision import precision
 
 
@@ -65,7 +66,7 @@ def _classifier(path, run, model, num_classes, input_size, crop_ratio, use_se):
     return Subject(
         'classification', ('se_' if facts['use_se'] and facts['model'].startswith('resnext') else '') + facts['model'],
         net, list(trained.class_names(facts)), config.rgb_mean, config.rgb_std, config, run, (side, side), ratio,
-        f'Short side to {resize} (bilinear), centre crop {side}, {config.dtype}, one crop an image.',
+        protocol(config.replace(input_size=side, crop_ratio=ratio)),
         f'`model.onnx` takes RGB images, (batch, 3, {side}, {side}) float32: short side to {resize}, bilinear, centre '
         f'crop {side}, values 0 to 255 less {list(config.rgb_mean)}, over {list(config.rgb_std)}; it gives logits. '
         '`model-from-image.onnx` takes an upright RGB image of any size, (height, width, 3) uint8, does all of this, '
@@ -85,8 +86,7 @@ def _detector(run, size):
     return Subject(  # GluonCV's detectors have the mean and deviation of its segmentation networks
         'detection', config.network, net, list(classes), _times_255(MEAN), _times_255(STD), config, run,
         (height, width),
-        figures_by=f'Short side to {config.image_short}, long side at most {config.image_max_size}, {config.dtype}; '
-                   'overlap of 0.5, 11 points.',
+        figures_by=protocol(config),
         input=f'`model.onnx` takes one RGB image of one size, (1, 3, {height}, {width}) float32: values 0 to 1 less '
               f'{list(MEAN)}, over {list(STD)}, a smaller image in the upper left corner with zeros '
               'beside it; batch and size are fixed, for the number of anchors is part of the graph. It gives ids (-1: '
@@ -99,10 +99,9 @@ def _segmenter(run, size):
     net, number = load_fcn(run.params, run.config.backbone)
     names = run.manifest.get('classes')
     names = names if isinstance(names, list) and len(names) == number else list(names_of(number))
-    measured = protocol('crop', crop_size=run.config.crop_size)
     return Subject(
         'segmentation', run.config.backbone, net, names, _times_255(MEAN), _times_255(STD), run.config, run,
-        figures_by=measured[len('protocol: '):].capitalize() + f', {run.config.dtype}.',
+        figures_by=protocol(run.config),
         input='`model.onnx` takes RGB images of any batch, height and width, (batch, 3, height, width) float32: values '
               f'0 to 1 less {list(MEAN)}, over {list(STD)}; it gives the logits of each pixel.')
 

@@ -7,7 +7,8 @@ import pytest
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.data.records.packing import pack
-from gluon_tricks.exchange import known_answer, protocols, published
+from gluon_tricks.exchange import known_answer, protocols
+from gluon_tricks.models import published
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tricks.low_precision import precision
 from support.archives import devkit

@@ -1,7 +1,7 @@
 import json
 
 from gluon_tricks.__main__ import main
-from gluon_tricks.exchange import published
+from gluon_tricks.models import published
 
 
 def test_the_table_has_every_network_and_says_which_live(capsys):

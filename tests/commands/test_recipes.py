@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 
 import pytest
@@ -8,6 +9,7 @@ from gluon_tricks.config import classification as configuration
 from gluon_tricks.config import recipes_transfer
 from gluon_tricks.config.recipes import RECIPES, get
 from gluon_tricks.errors import UsageError
+from gluon_tricks.results.records import base_rows
 
 
 def test_the_listing_fits_and_names_all(capsys):
@@ -71,3 +73,12 @@ def test_wrong_usage():
         main(['zzz'])
     with pytest.raises(UsageError, match='--jsonn'):
         main(['--jsonn'])
+
+
+@pytest.mark.parametrize('name', [name for name in recipes_transfer.RECIPES if name.startswith('table')])
+def test_a_base_is_where_its_run_writes_it(name, capsys):
+    """And a run over it is known as the row, by the path alone."""
+    assert main([name]) == 0
+    path = re.search(r'--base-params (\S+)', capsys.readouterr().out).group(1)
+    assert path == get(recipes_transfer.RECIPES[name].base).config.save_dir + '/best/net.params'
+    assert recipes_transfer.RECIPES[name].base in base_rows(path)

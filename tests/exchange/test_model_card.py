@@ -1,13 +1,11 @@
-"""The card's sentences and its YAML, and the rows of the paper that a configuration is."""
+"""The card's sentences and its YAML."""
 import json
 
 import pytest
 import yaml
 
-from gluon_tricks.api import CONFIGS
-from gluon_tricks.config import recipes, recipes_transfer
 from gluon_tricks.exchange import model_card
-from gluon_tricks.models.zoo import default_input_size
+from gluon_tricks.tasks.eval_results import figures_of
 
 FACTS = {
     'name': 'mine', 'task': 'classification', 'model': 'resnet50_v1d', 'classes': ['a', 'b: "c"', 'é'], 'version': '1',
@@ -54,36 +52,11 @@ def test_eval_results_are_entries_of_yaml():
     assert '50000 images' in entries[0]['notes']
 
 
-def test_what_a_row_may_differ_in_are_options_that_a_resume_may_not():
-    fields = [field for cls in CONFIGS.values() for field in cls.fields()]
-    assert model_card._ELSEWHERE <= {field.name for field in fields if not field.metadata['free_on_resume']}
-
-
-@pytest.mark.parametrize('name', sorted(recipes.RECIPES))
-def test_a_recipe_s_configuration_is_its_row(name):
-    row = recipes.RECIPES[name]
-    config = row.config.replace(save_dir='elsewhere', seed=7, lr=row.lr, input_size=row.config.input_size or default_input_size(row.config.model))
-    found = model_card.rows_of(config, max(1, config.num_gpus or 1))
-    assert name in [each.name for each in found]
-    assert all(each.config.mixup == config.mixup and each.config.model == config.model for each in found)
-    assert name not in [each.name for each in model_card.rows_of(config.replace(wd=0.123), max(1, config.num_gpus or 1))]
-    assert name not in [each.name for each in model_card.rows_of(config, 999)]
-    assert not model_card.rows_of(config.replace(base_params='x.params'), max(1, config.num_gpus or 1))
-
-
-@pytest.mark.parametrize('name', sorted(recipes_transfer.RECIPES))
-def test_so_is_one_of_tables_8_and_9(name):
-    config = recipes_transfer.RECIPES[name].config
-    config = config.replace(base_params='x.params', total_batch_size=config.total_batch_size or 4)
-    assert name in [each.name for each in model_card.rows_of(config, 4)]
-    assert name not in [each.name for each in model_card.rows_of(config.replace(lr=0.123), 4)]
-
-
 @pytest.mark.parametrize('task, metrics', [('classification', {'top1': 1.0, 'top5': 2.0, 'gap_histogram': [1]}),
                                            ('detection', {'map_voc07': 3.0, 'ap': {}}),
                                            ('segmentation', {'pix_acc': 0.5, 'miou': 0.25, 'class_iou': []})])
 def test_figures_of_every_task_can_be_written(task, metrics):
-    figures = model_card.figures_of(task, metrics)
+    figures = figures_of(task, metrics)
     assert figures == {name: value for name, value in metrics.items() if isinstance(value, float)}
     facts = front_matter(model_card.readme(dict(FACTS, task=task, figures=figures)))
     assert [each['value'] for each in facts['model-index'][0]['results'][0]['metrics']] == list(figures.values())

@@ -8,7 +8,7 @@ from gluon_tricks.data.reader import Reader
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
 from gluon_tricks.exchange import protocols
-from gluon_tricks.exchange.published import PROTOCOLS
+from gluon_tricks.models.published import PROTOCOLS
 from support.records import damaged_records, relabel
 
 SIZES = [(500, 375), (375, 500), (333, 500), (500, 334), (256, 256), (224, 224), (640, 427), (1, 1), (257, 341), (90, 61),

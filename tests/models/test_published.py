@@ -3,8 +3,7 @@ import pytest
 
 from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.errors import UsageError
-from gluon_tricks.exchange import published
-from gluon_tricks.models import timm
+from gluon_tricks.models import published, timm
 from gluon_tricks.models.zoo import all_names
 
 TABLE = {each.name: each for each in published.table()}

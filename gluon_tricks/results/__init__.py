@@ -1,0 +1,1 @@
+"""Tables, verdicts, figures and pages of runs, against the paper's and the published figures."""
