@@ -4,6 +4,7 @@
     result = gt.train(row.config.replace(save_dir='runs/mine'))
     run = gt.open_run('runs/mine')                           # of any task
     run.result, run.checkpoints, run.history()
+    run.epochs(), run.plot()                                 # arrays, one row an epoch; curves
     net = run.net()                                          # a Gluon block with the best weights
     gt.evaluate(run)                                         # {'top1': ..., 'num_images': ...}
     gt.predict(run, ['seven.jpg'], top=3)
