@@ -14,7 +14,8 @@ _NAMES = {
     'read_params': 'models.params_file', 'read_records': 'data.records.record_file',
     'RCNNConfig': 'config.detection', 'FCNConfig': 'config.segmentation', 'table': 'results.table',
 }
-_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'results', 'distributed', 'api')
+_ROOMS = ('tricks', 'config', 'models', 'data', 'training', 'tasks', 'exchange', 'results', 'pictures',
+          'distributed', 'api')
 __all__ = sorted(_NAMES) + ['tricks']
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

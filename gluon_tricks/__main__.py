@@ -18,6 +18,8 @@ COMMANDS = {
     'export': ('gluon_tricks.commands.export', 'one folder of a network: ONNX, MXNet, model card'),
     'published': ('gluon_tricks.commands.published', 'trained networks that can be had: figures, digests, hub ids'),
     'import-weights': ('gluon_tricks.commands.import_weights', 'weights of timm, GluonCV or MXNet to a .params file'),
+    'figure': ('gluon_tricks.commands.figure', 'the paper\'s Figures 3 and 4; curves and confusions of runs'),
+    'compare': ('gluon_tricks.commands.compare', 'runs and published logs beside each other, epoch by epoch'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }

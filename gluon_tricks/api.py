@@ -4,6 +4,7 @@
     result = gt.train(row.config.replace(save_dir='runs/mine'))
     run = gt.open_run('runs/mine')                           # of any task
     run.result, run.checkpoints, run.history()
+    run.epochs(), run.plot()                                 # arrays, one row an epoch; curves
     net = run.net()                                          # a Gluon block with the best weights
     gt.evaluate(run)                                         # {'top1': ..., 'num_images': ...}
     gt.predict(run, ['seven.jpg'], top=3)
@@ -11,7 +12,6 @@
 Raises UsageError for what the caller can put right, Diverged and Stopped for a run that ended so.
 """
 import importlib
-import json
 import os
 from typing import Any, Dict, Iterable, List, Optional, Type, Union
 
@@ -21,7 +21,9 @@ from gluon_tricks.config.options import Options
 from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.errors import UsageError
+from gluon_tricks.pictures import curves
 from gluon_tricks.training import checkpoint
+from gluon_tricks.training import history as run_history
 from gluon_tricks.training import run as running
 
 CONFIGS: Dict[str, Type[Options]] = {cls.TASK: cls for cls in (TrainConfig, RCNNConfig, FCNConfig)}
@@ -84,11 +86,7 @@ class Run:
     @property
     def record(self) -> Dict[str, Any]:
         """The content of run.json, {} without one."""
-        try:
-            with open(os.path.join(self.path, 'run.json')) as stream:
-                return json.load(stream)
-        except (OSError, ValueError):
-            return {}
+        return run_history.read_record(self.path)
 
     @property
     def result(self) -> Dict[str, Any]:
@@ -102,14 +100,30 @@ class Run:
 
     def history(self) -> List[Dict[str, Any]]:
         """The events of log.jsonl in their order, dicts; a line that was torn is left out."""
-        events = []
-        with open(os.path.join(self.path, 'log.jsonl')) as stream:
-            for line in stream:
-                try:
-                    events.append(json.loads(line))
-                except ValueError:
-                    continue
-        return events
+        return run_history.read_events(self.path)
+
+    def epochs(self) -> run_history.Columns:
+        """The figures of each epoch, {name: array} with one row an epoch: epoch, lr, speed (images/s), time (s), wait
+        (share of it), train_NAME and val_NAME; an epoch that was trained again counts as it was trained last.
+
+        ``pandas.DataFrame(run.epochs())`` makes a table of them.
+
+        >>> import gluon_tricks as gt
+        >>> figures = gt.Run('runs/demo-seed0').epochs()
+        >>> figures['epoch'][0], figures['val_top1'].shape == figures['train_loss'].shape
+        (0, True)
+        """
+        return run_history.epochs(self.history())
+
+    def plot(self) -> curves.Picture:
+        """Curves over the epochs: loss, accuracy, learning rate, throughput, waiting for data. A notebook shows them.
+
+        >>> import gluon_tricks as gt
+        >>> gt.Run('runs/demo-seed0').plot().save('runs/curves')
+        ['runs/curves.svg', 'runs/curves.png']
+        """
+        name = os.path.basename(os.path.abspath(self.path))
+        return curves.draw_curves([run_history.read_history(self.path, name)])
 
     def devices(self) -> List[Any]:
         """The devices for inference: all visible GPUs, else the CPU."""

@@ -71,6 +71,21 @@ def test_a_run(run):
     assert run.net()(mx.nd.zeros((1, 3, 32, 32))).shape == (1, 4)
 
 
+def test_the_figures_of_a_run_s_epochs(run):
+    figures, last = run.epochs(), run.result
+    assert figures['epoch'].tolist() == [0, 1] and figures['val_top1'][-1] == last['top1']
+    table = pytest.importorskip('pandas').DataFrame(figures)
+    assert len(table) == 2 and {'lr', 'speed', 'time', 'train_loss', 'val_top5'} <= set(table.columns)
+
+
+def test_a_plot(run, tmp_path):
+    picture = run.plot()
+    assert picture.save(str(tmp_path / 'curves.svg')) == [str(tmp_path / 'curves.svg')]
+    assert picture._repr_svg_().startswith('<?xml') and 'run' in picture.text
+    assert any(line.get_ydata().tolist() == run.epochs()['val_top1'].tolist()
+               for axes in picture.figure.axes for line in axes.lines)
+
+
 def test_the_exact_figure_is_the_runs(run):
     figures = gt.evaluate(run)
     assert (figures['top1'], figures['num_images']) == (run.best['top1'], 27)

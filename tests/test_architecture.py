@@ -16,8 +16,8 @@ PACKAGE = ROOT / 'gluon_tricks'
 # is a room too.
 ROOMS = [
     ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
-    ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',), ('tasks',), ('api',),
-    ('exchange', 'results'), ('commands',), ('__main__',),
+    ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',),
+    ('tasks', 'pictures'), ('api',), ('exchange', 'results'), ('commands',), ('__main__',),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

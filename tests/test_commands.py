@@ -29,6 +29,8 @@ PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').g
 # What is run, by the beginning of its line. The other lines are in the table below.
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
         'python -m gluon_tricks predict runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
+        'python -m gluon_tricks figure 3a -o', 'python -m gluon_tricks figure 4', 'python -m gluon_tricks figure c',
+        'python -m gluon_tricks compare runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
         'python -m gluon_tricks complexity', 'python -m gluon_tricks table 5', 'python -m gluon_tricks table 6',
         'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
@@ -52,6 +54,8 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks table N', FORM),
     ('pip install \'.[onnx,interchange]\'', 'it installs packages'),
     ('python -m gluon_tricks export', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
+    ('python -m gluon_tricks figure 3a --schedule', 'a log that GluonCV published'),
+    ('python -m gluon_tricks compare runs/mine', 'a log that GluonCV published'),
     ('hf download', 'the hub'),
     ('pip install \'.[interchange]\'', 'it installs a package'),
     ('python -m gluon_tricks evaluate model.safetensors', 'the hub, and ImageNet'),

@@ -16,7 +16,34 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
     'gap_std', 'gap_histogram'}. The gap is the largest score less the mean of the others (Figure 4b). Rows that only
     fill up the last batch are not counted; the host waits once, at the end. beat() is called after each batch.
     """
-    seen, hits, gaps, pending = 0, {}, [], collections.deque()
+    hits, gaps = {}, []
+    for figures, gap in _answers(net, stream, devices, precision, _score, beat):
+        device = figures.context
+        hits[device] = figures if device not in hits else hits[device] + figures
+        gaps.append(gap)
+    totals = sum(value.asnumpy().astype('float64') for value in hits.values())
+    gaps = _whole(gaps, stream)
+    seen = len(gaps)
+    histogram, _ = np.histogram(np.clip(gaps, GAP_EDGES[0], GAP_EDGES[-1]), GAP_EDGES)
+    return {'top1': 100 * totals[0] / seen, 'top5': 100 * totals[1] / seen, 'num_images': seen,
+            'loss': totals[2] / seen, 'gap_mean': float(gaps.mean()), 'gap_std': float(gaps.std()),
+            'gap_histogram': histogram.tolist()}
+
+
+def predict(net, stream, devices, precision):
+    """What a network says of each image of a data.pipeline.EvalStream, in the order of the records.
+
+    Returns {'labels', 'predicted' ((N,) int64), 'gaps' ((N,) float32, as in `evaluate`)}: top-1 is the share of equal
+    labels and predictions.
+    """
+    rows = _whole([rows for rows, in _answers(net, stream, devices, precision, _decide)], stream)
+    return {'labels': rows[:, 0].astype('int64'), 'predicted': rows[:, 1].astype('int64'), 'gaps': rows[:, 2]}
+
+
+def _answers(net, stream, devices, precision, answer, beat=lambda: None):
+    """Generator of answer(scores, labels), a tuple of arrays, for the rows of each device that count: (B, K) float32
+    and (B,). The host waits for what it asked two batches before."""
+    pending = collections.deque()
     for batch, valid in stream.batches():
         if len(pending) >= 2:
             pending.popleft().wait_to_read()
@@ -25,32 +52,39 @@ def evaluate(net, stream, devices, precision, beat=lambda: None):
             real = min(max(valid - first, 0), label.shape[0])
             first += label.shape[0]
             if real:
-                output = net(precision.cast_input(x))[:real].astype('float32')
-                figures, gap = _score(output, label[:real])
-                device = label.context
-                hits[device] = figures if device not in hits else hits[device] + figures
-                gaps.append(gap)
-                pending.append(figures)
-        seen += valid
+                found = answer(net(precision.cast_input(x))[:real].astype('float32'), label[:real])
+                pending.append(found[0])
+                yield found
         beat()
-    if seen == 0:
+
+
+def _whole(parts, stream):
+    """The rows of all parts, NDArrays, as one array; the stream's images, each once."""
+    if not parts:
         raise UsageError('no validation image was counted: the validation records are empty')
-    totals = sum(value.asnumpy().astype('float64') for value in hits.values())
-    gaps = np.concatenate([gap.asnumpy() for gap in gaps])
-    if len(gaps) != stream.num_images or seen != stream.num_images:
-        raise RuntimeError(f'{seen} of {stream.num_images} validation images were counted')
-    histogram, _ = np.histogram(np.clip(gaps, GAP_EDGES[0], GAP_EDGES[-1]), GAP_EDGES)
-    return {'top1': 100 * totals[0] / seen, 'top5': 100 * totals[1] / seen, 'num_images': seen,
-            'loss': totals[2] / seen, 'gap_mean': float(gaps.mean()), 'gap_std': float(gaps.std()),
-            'gap_histogram': histogram.tolist()}
+    rows = np.concatenate([part.asnumpy() for part in parts])
+    if len(rows) != stream.num_images:
+        raise RuntimeError(f'{len(rows)} of {stream.num_images} validation images were counted')
+    return rows
 
 
 def _score(output, label):
     """(3,) [top-1 hits, top-5 hits, summed cross-entropy] and the (B,) logit gaps of (B, K) float32 scores."""
-    classes = output.shape[1]
-    best = mx.nd.topk(output, k=min(5, classes), ret_typ='indices', dtype='int32').astype('float32')
-    match = best == label.reshape((-1, 1))
+    match = _best(output) == label.reshape((-1, 1))
     loss = -mx.nd.log_softmax(output).pick(label).sum()
+    return mx.nd.concat(match[:, 0].sum(), match.sum(), loss, dim=0), _gap(output)
+
+
+def _decide(output, label):
+    """(B, 3) label, likeliest class and logit gap of (B, K) float32 scores."""
+    return mx.nd.stack(label.astype('float32'), _best(output)[:, 0], _gap(output), axis=1),
+
+
+def _best(output):
+    """The five likeliest classes, the likeliest first."""
+    return mx.nd.topk(output, k=min(5, output.shape[1]), ret_typ='indices', dtype='int32').astype('float32')
+
+
+def _gap(output):
     largest = output.max(axis=1)
-    gap = largest - (output.sum(axis=1) - largest) / max(classes - 1, 1)
-    return mx.nd.concat(match[:, 0].sum(), match.sum(), loss, dim=0), gap
+    return largest - (output.sum(axis=1) - largest) / max(output.shape[1] - 1, 1)

@@ -73,22 +73,30 @@ def score(facts, records, index, devices, dtype=None, batch_size=None, threads=N
 
     dtype, batch_size (of a device): the run's where they are not given. Raises UsageError.
     """
-    config = facts['config']
+    net, low_precision = _checked_net(facts, records, index, devices, dtype or facts['config'].dtype)
+    found = []
+    for padding in (False, True)[:1 + gluoncv_padding]:
+        stream = _stream(facts, records, index, devices, batch_size, threads, padding)
+        found.append(evaluation.evaluate(net, stream, devices, low_precision))
+    return found, low_precision
+
+
+def _checked_net(facts, records, index, devices, dtype):
+    """`load_net`, once the records are known to be sound. Raises UsageError."""
     watch([(records, index)])
     certificate.check(records, facts['num_classes'])
     check_records(records, index, facts['num_classes'])
-    dtype = dtype or config.dtype
     if dtype == 'bfloat16':
         enable_bfloat16()
-    net, low_precision = load_net(facts, devices, dtype)
-    found = []
-    for padding in (False, True)[:1 + gluoncv_padding]:
-        stream = EvalStream(records, index, worker_batch_size=(batch_size or config.batch_size) * len(devices),
-                            input_size=facts['input_size'], crop_ratio=facts['crop_ratio'],
-                            normalise=Normalise(config.rgb_mean, config.rgb_std), threads=threads or available_cores(),
-                            num_classes=facts['num_classes'], gluoncv_padding=padding)
-        found.append(evaluation.evaluate(net, stream, devices, low_precision))
-    return found, low_precision
+    return load_net(facts, devices, dtype)
+
+
+def _stream(facts, records, index, devices, batch_size=None, threads=None, gluoncv_padding=False):
+    config = facts['config']
+    return EvalStream(records, index, worker_batch_size=(batch_size or config.batch_size) * len(devices),
+                      input_size=facts['input_size'], crop_ratio=facts['crop_ratio'],
+                      normalise=Normalise(config.rgb_mean, config.rgb_std), threads=threads or available_cores(),
+                      num_classes=facts['num_classes'], gluoncv_padding=gluoncv_padding)
 
 
 def classify(facts, net, names, path, top=5):
@@ -109,6 +117,16 @@ def evaluate(folder, config, devices):
     facts = _facts(folder)
     (metrics,), _ = score(facts, *records_of(facts), devices)
     return {name: metrics[name] for name in ('top1', 'top5', 'num_images', 'loss')}
+
+
+def validation(folder, devices):
+    """What the network of a checkpoint says of each of its run's validation images: `evaluation.predict`'s arrays, and
+    'classes', their names. Raises UsageError."""
+    facts = facts_of(folder)
+    records, index = records_of(facts)
+    net, low_precision = _checked_net(facts, records, index, devices, facts['config'].dtype)
+    found = evaluation.predict(net, _stream(facts, records, index, devices), devices, low_precision)
+    return dict(found, classes=class_names(facts))
 
 
 def predict(folder, config, images, devices, top=5):

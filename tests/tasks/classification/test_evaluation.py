@@ -5,7 +5,7 @@ from sklearn.metrics import top_k_accuracy_score
 from gluon_tricks.compat import mx
 from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.errors import UsageError
-from gluon_tricks.tasks.classification.evaluation import evaluate
+from gluon_tricks.tasks.classification.evaluation import evaluate, predict
 from gluon_tricks.tricks.low_precision import precision
 from support.networks import Scores
 
@@ -68,3 +68,16 @@ def test_class_numbers_above_2048_are_exact():
 def test_an_empty_stream_is_an_error():
     with pytest.raises(UsageError, match='no validation image'):
         evaluate(Scores(), stream(0, 10, 8), CPU, precision('float32', CPU))
+
+
+@pytest.mark.parametrize('images, batch_size, devices', [(50, 8, CPU), (7, 8, CPU), (50, 8, [mx.cpu(0), mx.cpu(1)])])
+def test_predictions_are_those_that_are_counted(images, batch_size, devices):
+    data = stream(images, 10, batch_size)
+    found = predict(Scores(), data, devices, precision('float32', devices))
+    scores = data.scores.reshape(images, 10)
+    assert found['labels'].tolist() == data.labels.tolist()
+    assert found['predicted'].tolist() == scores.argmax(axis=1).tolist()
+    assert found['gaps'] == pytest.approx(scores.max(axis=1) - np.sort(scores)[:, :-1].mean(axis=1), rel=1e-5)
+    metrics = evaluate(Scores(), data, devices, precision('float32', devices))
+    assert metrics['top1'] == 100 * np.mean(found['labels'] == found['predicted'])
+    assert metrics['gap_std'] == float(found['gaps'].std())

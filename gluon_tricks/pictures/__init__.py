@@ -1,0 +1,1 @@
+"""How figures and curves are drawn: SVG and PNG, 80 mm wide, by matplotlib, which is imported when it is needed."""
