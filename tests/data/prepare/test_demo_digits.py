@@ -77,7 +77,7 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path):
 
 
 def test_a_kill_leaves_no_tree(tmp_path, monkeypatch):
-    def stop(images, labels, folder):
+    def stop(images, labels, held_out, folder):
         os.makedirs(os.path.join(folder, 'train'))
         raise KeyboardInterrupt
     monkeypatch.setattr(demo, '_write_tree', stop)
