@@ -1,8 +1,9 @@
 """The rows of the tables at another scale: fewer images, shorter, smaller, in the paper's proportions.
 
-A table's argument is the difference between its rows. At a scale each row keeps what it changes in the row above it, and
-all rows share the rest: 120 epochs become `epochs`, and 5, 30, 60, 90 and 200 as many in proportion; a total batch size
-of 1024 becomes `batch_size`, and 256 a quarter of it; the learning rate follows the batch size. Standard library only.
+A table's argument is the difference between its rows. At a scale each row keeps what it changes in the row above it,
+and all rows share the rest: 120 epochs become `epochs`, and 5, 30, 60, 90 and 200 as many in proportion; a total batch
+size of 1024 becomes `batch_size`, and 256 a quarter of it; the learning rate follows the batch size. Standard library
+only.
 """
 import collections
 import dataclasses
@@ -36,13 +37,13 @@ class Scale:
 
     def __post_init__(self) -> None:
         if self.epochs < FEWEST_EPOCHS:
-            raise UsageError(f'--epochs {self.epochs} must be at least {FEWEST_EPOCHS}: with fewer, warmup and the drops '
-                             'of step decay fall together')
+            raise UsageError(f'--epochs {self.epochs} must be at least {FEWEST_EPOCHS}: with fewer, the drops of step '
+                             'decay fall together')
         if self.batch_size < 4:
             raise UsageError(f'--batch-size {self.batch_size} must be at least 4: Table 4 has a quarter of it too')
 
     def config(self, row: Recipe) -> Optional[TrainConfig]:
-        """The row's configuration at this scale, on one device; None where its network, or Places365, has no place here.
+        """The row's configuration at this scale, on one device; None where its network or Places365 has no place.
 
         SAVE_DIR is nobody's, and a teacher's weights are still named as in the recipe.
         """
@@ -83,7 +84,8 @@ DEMO = Scale('demo', epochs=40, batch_size=20, lr=0.05, classes=10, models=(
 
 def rows_of_table(table: str) -> List[Recipe]:
     """The rows of a table, `1` to `7` or `slides`, in its order. Raises UsageError."""
-    rows = [row for row in RECIPES.values() if row.name.startswith(('' if table == 'slides' else 'table') + table + '/')]
+    begin = f'{table}/' if table == 'slides' else f'table{table}/'
+    rows = [row for row in RECIPES.values() if row.name.startswith(begin)]
     if table in ('8', '9'):
         raise UsageError(f'table {table} is of networks over those of the other tables: train them by ladder 6, then '
                          'transfer/matrix.py')
@@ -106,4 +108,5 @@ def names_of_runs(scale: Scale) -> Dict[str, str]:
 
 def teacher_of(config: TrainConfig) -> str:
     """The recipe that trains a configuration's teacher, '' without one."""
-    return _TEACHER.fullmatch(config.teacher_params).group(1) if config.teacher else ''
+    found = _TEACHER.fullmatch(config.teacher_params)
+    return found.group(1) if found else ''

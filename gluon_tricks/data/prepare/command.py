@@ -34,8 +34,8 @@ def parser():
                        help='digits on photographs, as archives of VOC and ADE20K and what is prepared from them')
     small.add_argument('--train-per-class', type=int, metavar='N', help='digits of a class to train, the others to '
                        'validate, so that rows differ (default: every fifth to validate)')
-    small.add_argument('--split', type=int, default=0, metavar='K', help='with --train-per-class: which digits they are, '
-                       'drawn by this number (default: 0)')
+    small.add_argument('--split', type=int, default=0, metavar='K', help='with --train-per-class: the number '
+                       'that draws them (default: 0)')
     _common(small, 'runs/demo-data, runs/demo-data-N-split-K, runs/demo-scenes')
     return result
 
