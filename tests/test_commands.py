@@ -30,11 +30,14 @@ PAGES = ['README.md'] + sorted(f'docs/{path.name}' for path in (ROOT / 'docs').g
 HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks evaluate runs/demo-seed0',
         'python -m gluon_tricks predict runs/demo-seed0', 'python -m gluon_tricks inspect runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
-        'python -m gluon_tricks complexity', 'python -m gluon_tricks table 5', 'python -m gluon_tricks table 6',
+        'python -m gluon_tricks complexity', 'python -m gluon_tricks plan', 'python -m gluon_tricks table 5',
+        'python -m gluon_tricks table 6',
         'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here
+    ('make table', 'minutes: tests/slow/test_ladders.py runs a shorter one'),
+    ('python -m gluon_tricks ladder', 'minutes, a folder of images, or GPUs: tests/slow/test_ladders.py'),
     ('make test', 'it runs the tests, of which this is one'),
     ('python train_imagenet.py --mode hybrid', 'ImageNet'),
     ('python train_imagenet.py --recipe table6/', 'ImageNet'),

@@ -110,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.results.jobs import Jobs
     from gluon_tricks.results.ladder import finished, runs_of
+    from gluon_tricks.results.table import table
     gpus = sum(device.device_type == 'gpu' for device in find_devices())
     if chosen.scale == scales.FULL:
         from gluon_tricks.commands.plan import text
@@ -134,7 +135,10 @@ def main(argv: Sequence[str]) -> int:
         record = finished(by_folder[job.folder])
         return None if record is None else f'top-1 {record.last["top1"]:.2f} %'
     work = Jobs(chosen.out, jobs, threads, result, lambda line: print(line, flush=True))
-    return work.work([run.job(threads) for run in runs])
+    code = work.work([run.job(threads) for run in runs])
+    if code < 128:  # not stopped
+        print(f'\n{table(arguments.table, [run.config.save_dir for run in runs if run.rows], [chosen.scale])}')
+    return code
 
 
 def prepare(chosen: Chosen, split: int) -> None:
