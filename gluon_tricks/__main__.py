@@ -19,7 +19,7 @@ COMMANDS = {
     'published': ('gluon_tricks.commands.published', 'trained networks that can be had: figures, digests, hub ids'),
     'import-weights': ('gluon_tricks.commands.import_weights', 'weights of timm, GluonCV or MXNet to a .params file'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
-    'plan': ('gluon_tricks.commands.plan', 'what a table costs, and which of its steps so many seeds can see'),
+    'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
     'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
     'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }

@@ -17,13 +17,13 @@ from gluon_tricks.results.verdict import DEVIATION, SOURCE
 def parser() -> Parser:
     result = Parser(prog='python -m gluon_tricks plan', description=__doc__.split('``: ')[1])
     add_arguments(result)
-    result.add_argument('--gpus', type=int, default=planning.GPUS, metavar='G', help='GPUs that share a run (default: '
+    result.add_argument('--gpus', type=int, metavar='G', help='GPUs that share a run (default: '
                         f'{planning.GPUS}, as the paper)')
     result.add_argument('--images-per-second', type=float, metavar='X', help='of the table\'s first network, on all '
                         'GPUs together (default: the paper\'s speed, Table 3)')
     result.add_argument('--speed-from', nargs='+', metavar='RUN', help='SAVE_DIRs of runs on GPUs that the speed '
                         'is measured by')
-    result.add_argument('--sigma', type=float, default=DEVIATION, metavar='S', help='standard deviation of top-1 '
+    result.add_argument('--sigma', type=float, metavar='S', help='standard deviation of top-1 '
                         f'between seeds, in points (default: {DEVIATION:.2f}, see the output)')
     result.add_argument('--json', action='store_true', help='print the plan as JSON')
     return result
@@ -33,20 +33,30 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Print the plan; returns the exit code."""
     arguments = parser().parse_args(argv)
-    for name, low in (('gpus', 1), ('images_per_second', 0), ('sigma', 0)):
-        value = getattr(arguments, name)
-        if value is not None and not (math.isfinite(value) and value >= low and value > 0):
-            raise UsageError(f'--{name.replace("_", "-")} {value:g} must be {"at least 1" if low else "above 0"}')
-    if arguments.images_per_second and arguments.speed_from:
-        raise UsageError('--images-per-second and --speed-from both give the speed: drop one of them')
+    _check(arguments)
     chosen = choose(arguments)
-    runs = runs_of(chosen.rows, chosen.scale, arguments.seeds, chosen.out, arguments.gpus)
-    plan = planning.Plan(chosen.rows, chosen.scale, arguments.seeds, runs, _speed(arguments, chosen), arguments.sigma)
+    gpus = planning.GPUS if arguments.gpus is None else arguments.gpus
+    runs = runs_of(chosen.rows, chosen.scale, arguments.seeds, chosen.out, gpus)
+    plan = planning.Plan(chosen.rows, chosen.scale, arguments.seeds, runs, _speed(arguments, chosen, gpus),
+                         arguments.sigma or DEVIATION)
     print(json.dumps(as_dict(plan), indent=1) if arguments.json else text(plan, arguments.table))
     return 0
 
 
-def _speed(arguments, chosen):
+def _check(arguments):
+    """Raise UsageError for an option that is out of range, or of no use at the scale."""
+    for name in ('gpus', 'images_per_second', 'speed_from', 'sigma'):
+        value, flag = getattr(arguments, name), '--' + name.replace('_', '-')
+        if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
+            raise UsageError(f'{flag} {value:g} must be above 0')
+        if value is not None and arguments.scale[0] != 'full' and (name, arguments.scale[0]) != ('gpus', 'folder'):
+            raise UsageError(f'{flag} is for the paper\'s data and does not go with --scale {arguments.scale[0]}: '
+                             'drop it')
+    if arguments.images_per_second and arguments.speed_from:
+        raise UsageError('--images-per-second and --speed-from both give the speed: drop one of them')
+
+
+def _speed(arguments, chosen, gpus):
     if arguments.speed_from:
         found, left_out = records(arguments.speed_from)
         speed = planning.measured_speed(found)
@@ -56,7 +66,7 @@ def _speed(arguments, chosen):
                              'GPUs')
         return speed
     if arguments.images_per_second:
-        return planning.given_speed(arguments.images_per_second, arguments.gpus, chosen.rows[0])
+        return planning.given_speed(arguments.images_per_second, gpus, chosen.rows[0])
     return planning.paper_speed() if chosen.scale == FULL else None
 
 

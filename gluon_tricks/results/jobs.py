@@ -41,10 +41,14 @@ class _Process:
         self.job, self.claim, self.began = job, claim, time.monotonic()
         self._errors = tempfile.TemporaryFile()
         path = os.pathsep.join([_FOLDER] + os.environ.get('PYTHONPATH', '').split(os.pathsep)).rstrip(os.pathsep)
-        # A session of its own: Ctrl-C is for the ladder, which passes it on once.
-        self._process = subprocess.Popen(
-            job.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True,
-            preexec_fn=_ends_with(os.getpid()), env=dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=path))
+        try:  # in a session of its own: Ctrl-C is for the ladder, which passes it on once
+            self._process = subprocess.Popen(
+                job.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors,
+                start_new_session=True, preexec_fn=_ends_with(os.getpid()),
+                env=dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=path))
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UsageError(f'{job.label} cannot be started ({error}): give a smaller --jobs, and type the command '
+                             'again') from error
 
     @property
     def code(self) -> Optional[int]:

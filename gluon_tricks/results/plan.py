@@ -124,13 +124,17 @@ class Cost:
 
 
 class Plan:
-    """runs: of `ladder.runs_of`; rows: of the table, those without a place at this scale included; done: SAVE_DIRs of
-    those that are finished; seconds: of one epoch at this scale, as finished runs took, None for none."""
+    """The runs of a table's rows at a scale.
+
+    rows: of the table; runs: of `ladder.runs_of`; speed: of a GPU, None where hours are not asked for; sigma: of top-1
+    between seeds, in points. left_out: rows without a place at this scale; done: {SAVE_DIR: Record} of the runs that
+    are finished; seconds: of an epoch of those, None without any.
+    """
 
     def __init__(self, rows: Sequence[Recipe], scale: Scale, seeds: int, runs: Sequence[Run],
                  speed: Optional[Speed] = None, sigma: float = DEVIATION):
-        self.rows, self.scale, self.seeds, self.runs, self.sigma = rows, scale, seeds, runs, sigma
-        self.speed = speed
+        self.rows, self.scale, self.seeds, self.runs = rows, scale, seeds, runs
+        self.speed, self.sigma = speed, sigma
         self.names = names_of_runs(scale)
         self.left_out = [row.name for row in rows if row.name not in self.names]
         found = {run.config.save_dir: finished(run) for run in runs}

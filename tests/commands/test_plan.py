@@ -62,8 +62,10 @@ def test_a_speed_from_runs(capsys, tmp_path):
     (['6', '--epochs', '10'], '--epochs 10 does not go with --scale full'),
     (['6', '--scale', 'demo', '--epochs', '2'], '--epochs 2 must be at least 4'),
     (['6', '--scale', 'demo', '--batch-size', '0'], '--batch-size 0 must be at least 4'),
-    (['6', '--rows', 'nix'], '--rows nix is no row of table 6'), (['6', '--gpus', '0'], '--gpus 0 must be at least 1'),
+    (['6', '--rows', 'nix'], '--rows nix is no row of table 6'), (['6', '--gpus', '0'], '--gpus 0 must be above 0'),
     (['6', '--gpus', '3'], 'cannot be shared by 3 GPUs'), (['6', '--sigma', '0'], '--sigma 0 must be above 0'),
+    (['6', '--scale', 'demo', '--gpus', '2'], '--gpus is for the paper\'s data'),
+    (['6', '--scale', 'demo', '--sigma', '0.2'], '--sigma is for the paper\'s data'),
     (['6', '--images-per-second', 'nan'], '--images-per-second nan must be above 0'),
     (['6', '--images-per-second', '5', '--speed-from', 'x'], 'drop one of them'),
     (['6', '--speed-from', '/no/such'], '--speed-from /no/such: there is no such directory')])
