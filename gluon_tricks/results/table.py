@@ -113,8 +113,8 @@ class Table:
 def table(number: Any, runs: Iterable[Path] = (), scales: Iterable[Any] = (DEMO,)) -> Table:
     """The Table of a number, 1 to 9, or 'slides'; runs: SAVE_DIRs. Raises UsageError for another number.
 
-    What is no finished run, and what is of no row of this table, is in `left_out`; scales: of whose rows runs may be, as
-    `records.records`.
+    What is no finished run, and what is of no row of this table, is in `left_out`; scales: as `records.records`, beside
+    the paper's own that of the demo.
 
     >>> import gluon_tricks as gt
     >>> row = gt.table(6).rows[4]
