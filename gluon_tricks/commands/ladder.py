@@ -147,8 +147,9 @@ def prepare(chosen: Chosen, split: int) -> None:
         return
     from gluon_tricks.data.prepare import demo_digits, folder
     from gluon_tricks.results.jobs import wait_for_claim
-    with wait_for_claim(chosen.out, 'data'):
-        if chosen.scale.name == 'demo':
+    if chosen.scale.name == 'demo':
+        with wait_for_claim(*os.path.split(chosen.data)):
             demo_digits.write_digits(chosen.data, train_per_class=scales.TRAIN_PER_CLASS, split=split)
-        else:
+    else:
+        with wait_for_claim(chosen.out, 'data'):
             folder.pack_folder(chosen.data, processes=available_cores())

@@ -114,7 +114,7 @@ def _runs(plan):
 
 
 def _hours(hours, known):
-    return '-' if hours is None else f'{"" if known else "~"}{hours:,.0f}' if hours >= 10 else f'{hours:.1f}'
+    return '-' if hours is None else ('' if known else '~') + (f'{hours:,.0f}' if hours >= 10 else f'{hours:.1f}')
 
 
 def _notes(plan):
