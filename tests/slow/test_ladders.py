@@ -1,5 +1,6 @@
 """A demo ladder that is killed at ten random moments: no finished run is repeated, and the figures are those of one that
 was left alone."""
+import dataclasses
 import json
 import os
 import random
@@ -19,11 +20,12 @@ pytest.importorskip('sklearn')
 pytestmark = pytest.mark.slow
 
 KILLS = 2 if SLICE else 10
+SCALE = dataclasses.replace(DEMO, epochs=4)
 ROWS = ['table6/resnet50_v1d/efficient', 'table6/resnet50_v1d/cosine', 'table6/resnet50_v1d/distill']
 
 
 def ladder(out, seeds=2):
-    words = [sys.executable, '-m', 'gluon_tricks', 'ladder', '6', '--scale', 'demo', '--epochs', '4', '--seeds', str(seeds),
+    words = [sys.executable, '-m', 'gluon_tricks', 'ladder', '6', '--scale', 'demo', '--epochs', str(SCALE.epochs), '--seeds', str(seeds),
              '--jobs', '2', '--out', str(out), '--rows'] + ROWS
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(ROOT),
                             universal_newlines=True)
@@ -84,7 +86,9 @@ def test_two_ladders_at_once_and_the_disk_that_the_plan_tells(tmp_path):
     assert told[0].split('\n\n')[1:] == told[1].split('\n\n')[1:]  # the same table
     for path in out.glob('*/train_imagenet.log'):
         assert path.read_text().count('Namespace(') == 1
-    plan = Plan([get(name) for name in ROWS], DEMO, 1, runs_of([get(name) for name in ROWS], DEMO, 1, str(out)))
+    rows = [get(name) for name in ROWS]
+    plan = Plan(rows, SCALE, 1, runs_of(rows, SCALE, 1, str(out)))
+    assert len(plan.done) == len(plan.runs) == 4
     for run in plan.runs:
         sizes = [sum(entry.stat().st_size for entry in os.scandir(folder.path)) for folder in os.scandir(run.config.save_dir)
                  if folder.is_dir() and not folder.is_symlink()]
