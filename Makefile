@@ -1,4 +1,5 @@
 # make demo               trains the demo on real images, prints its result and where it lies; make demo SEED=1
+# make table              trains the rows of Table 6 on few of the demo's images, 3 seeds each, and prints the table
 # make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
 # make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
 # make demo-fine-tuning   trains the demo's network on five digits, then takes it to all ten, beside new weights
@@ -38,11 +39,14 @@ ifneq ($(call version,.venv/bin/python),$(VERSION))
 endif
 endif
 
-.PHONY: demo demo-detection demo-segmentation demo-fine-tuning test lint .venv constraints clean
+.PHONY: demo table demo-detection demo-segmentation demo-fine-tuning test lint .venv constraints clean
 
 demo: .venv
 	.venv/bin/python -m gluon_tricks prepare demo --out runs/demo-data
 	.venv/bin/python train_imagenet.py --recipe demo --seed $(SEED) --save-dir runs/demo-seed$(SEED) --resume auto $(ARGS)
+
+table: .venv
+	.venv/bin/python -m gluon_tricks ladder 6 --scale demo --seeds 3 $(ARGS)
 
 RUN = runs/$@-seed$(SEED)
 VOC = runs/demo-scenes/voc/VOC2007/JPEGImages

@@ -21,6 +21,8 @@ COMMANDS = {
     'figure': ('gluon_tricks.commands.figure', 'the paper\'s Figures 3 and 4; curves and confusions of runs'),
     'compare': ('gluon_tricks.commands.compare', 'runs and published logs beside each other, epoch by epoch'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
+    'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
+    'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
     'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
 }
 

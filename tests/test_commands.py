@@ -32,11 +32,14 @@ HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks e
         'python -m gluon_tricks figure 3a -o', 'python -m gluon_tricks figure 4', 'python -m gluon_tricks figure c',
         'python -m gluon_tricks compare runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
-        'python -m gluon_tricks complexity', 'python -m gluon_tricks table 5', 'python -m gluon_tricks table 6',
+        'python -m gluon_tricks complexity', 'python -m gluon_tricks plan', 'python -m gluon_tricks table 5',
+        'python -m gluon_tricks table 6',
         'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here
+    ('make table', 'minutes: tests/slow/test_ladders.py runs a shorter one'),
+    ('python -m gluon_tricks ladder', 'minutes, a folder of images, or GPUs: tests/slow/test_ladders.py'),
     ('make test', 'it runs the tests, of which this is one'),
     ('python train_imagenet.py --mode hybrid', 'ImageNet'),
     ('python train_imagenet.py --recipe table6/', 'ImageNet'),

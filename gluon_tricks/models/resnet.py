@@ -216,6 +216,9 @@ def resnet(depth, variant, classes=1000, dilated=False, use_global_stats=False, 
     return ResNet(block, blocks, variant, classes, dilated, norm, final_drop, width)
 
 
-def resnet10_v1d_demo(**kwargs):
-    """The demo network: a true ResNet-D, one basic block a stage, 16 to 128 channels, for images of 32 to 64 pixels."""
-    return resnet(10, 'v1d', **dict({'width': 16}, **kwargs))
+def demo(depth, variant, **kwargs):
+    """A small network for demonstrations: basic blocks of 16 to 128 channels, for images of 32 to 64 pixels.
+
+    A basic block has no 1x1 convolution whose stride ResNet-B could move: 'v1b' is the plain network of Figure 1 too.
+    """
+    return resnet(depth, variant, **dict({'width': 16}, **kwargs))

@@ -22,6 +22,9 @@ DEMO = 'resnet10_v1d_demo'
 
 _OWN_RESNET = {f'resnet{depth}_{variant}': (depth, variant)
                for variant in own.VARIANTS for depth in own.DEPTHS if depth != 10}
+# Small ones for demonstrations: the demo's, the others of a demo of Table 5, and a teacher for it.
+_DEMOS = {f'resnet{depth}_{variant}_demo': (depth, variant)
+          for depth, variant in [(10, variant) for variant in own.VARIANTS] + [(18, 'v1d')]}
 _ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
 
 # Names in GluonCV's zoo that are not image classifiers: detection, segmentation, pose, tracking, depth, video.
@@ -37,7 +40,7 @@ _PRUNED = re.compile(r'_v1[bd]_0\.\d+$')
 
 def own_names() -> List[str]:
     """Names of the networks built here, a sorted list."""
-    return sorted(_OWN_RESNET) + [DEMO]
+    return sorted(_OWN_RESNET) + sorted(_DEMOS)
 
 
 def all_names() -> List[str]:
@@ -50,7 +53,7 @@ def default_input_size(name: str) -> int:
     name = name.lower()
     if name == 'inceptionv3':
         return 299
-    return 32 if name == DEMO or name.startswith('cifar_') else 224
+    return 32 if name in _DEMOS or name.startswith('cifar_') else 224
 
 
 def get_model(name: str, classes: int = 1000, pretrained: Union[bool, str] = False, root: str = DEFAULT_ROOT,
@@ -127,8 +130,8 @@ def _own_net(name, classes, kwargs):
     for key in kwargs:
         if key not in taken:
             raise _not_taken(name, key, taken)
-    if name == DEMO:
-        return own.resnet10_v1d_demo(classes=classes, **kwargs)
+    if name in _DEMOS:
+        return own.demo(*_DEMOS[name], classes=classes, **kwargs)
     return own.resnet(*_OWN_RESNET[name], classes=classes, **kwargs)
 
 

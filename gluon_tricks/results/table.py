@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 
 from gluon_tricks.config import recipes
+from gluon_tricks.config.scales import DEMO
 from gluon_tricks.models import published
 from gluon_tricks.results import printed
 from gluon_tricks.results.records import Path, Record, records
@@ -109,10 +110,11 @@ class Table:
         return formats.html(self)
 
 
-def table(number: Any, runs: Iterable[Path] = (), scales: Iterable[Any] = ()) -> Table:
+def table(number: Any, runs: Iterable[Path] = (), scales: Iterable[Any] = (DEMO,)) -> Table:
     """The Table of a number, 1 to 9, or 'slides'; runs: SAVE_DIRs. Raises UsageError for another number.
 
-    What is no finished run, and what is of no row of this table, is in `left_out`; scales: as `records.records`.
+    What is no finished run, and what is of no row of this table, is in `left_out`; scales: as `records.records`, beside
+    the paper's own that of the demo.
 
     >>> import gluon_tricks as gt
     >>> row = gt.table(6).rows[4]

@@ -56,11 +56,12 @@ def verdict(figure: Optional[float], values: Sequence[float], step: Optional[flo
     """The Verdict of runs on a printed figure, None where none was.
 
     values: of each run, in the figure's unit; step: the figure less that of the row above, None where there is none to
-    tell it from; known: the deviation between runs, for a single one; comparable: whether they are on the same data.
+    tell it from; known: the deviation between runs on the figure's data, for a single one; comparable: whether they
+    are on the same data.
     """
     if not len(values):
         return Verdict(NOT_RUN if figure is not None else NEVER_PUBLISHED)
-    half = half_width(values, known)
+    half = half_width(values, known if comparable else None)
     if not comparable:
         return Verdict(NOT_COMPARABLE, half, 'other data')
     if figure is None:

@@ -167,7 +167,7 @@ class Head(mx.gluon.HybridBlock):
 
 @pytest.mark.filterwarnings('ignore:Parameter .*dense0.* is not used')
 def test_stages_work_inside_another_network_hybrid_or_not():
-    net = Head(own.resnet10_v1d_demo(dilated=True))
+    net = Head(own.demo(10, 'v1d', dilated=True))
     net.initialize(mx.init.Xavier())
     plain = [y.asnumpy() for y in net(images())]
     net.hybridize(static_alloc=True)
@@ -178,7 +178,7 @@ def test_stages_work_inside_another_network_hybrid_or_not():
 
 def test_children_for_detection():
     """Faster-RCNN takes the children one by one: in this order they are the network's features."""
-    net = own.resnet10_v1d_demo(classes=7)
+    net = own.demo(10, 'v1d', classes=7)
     net.initialize(mx.init.Xavier())
     x = images()
     for child in (net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3):
@@ -188,7 +188,7 @@ def test_children_for_detection():
 
 
 def test_demo_network(tmp_path):
-    net = own.resnet10_v1d_demo(classes=10)
+    net = own.demo(10, 'v1d', classes=10)
     net.initialize(mx.init.Xavier())
     assert net(images(2, 32)).shape == (2, 10)
     assert [c.shape[1:] for c in net.stages(images(1, 64))] == [(16, 16, 16), (32, 8, 8), (64, 4, 4), (128, 2, 2)]
@@ -213,7 +213,7 @@ def test_hybrid_equals_imperative_and_fresh_initialisation_needs_no_forward():
 
 
 def test_odd_sizes_and_a_batch_of_one():
-    net = own.resnet10_v1d_demo()
+    net = own.demo(10, 'v1d')
     net.initialize(mx.init.Xavier())
     assert net(images(1, 33)).shape == (1, 1000)
 
@@ -250,7 +250,7 @@ def test_final_drop():
 
 
 def test_cast_keeps_normalisation_in_float32():
-    net = own.resnet10_v1d_demo()
+    net = own.demo(10, 'v1d')
     net.cast('float16')
     assert net.fc.weight.dtype == 'float16' and np.dtype(net.bn1.gamma.dtype) == np.float32
 

@@ -43,7 +43,7 @@ def test_the_papers_networks_run_offline(name):
 
 
 def test_own_names():
-    assert len(zoo.own_names()) == 16 and zoo.DEMO in zoo.own_names()
+    assert len(zoo.own_names()) == 19 and zoo.DEMO in zoo.own_names()
     for depth in (18, 34, 50, 101, 152):
         for variant in ('v1b', 'v1c', 'v1d'):
             assert f'resnet{depth}_{variant}' in zoo.own_names()
@@ -57,7 +57,7 @@ def test_all_names_are_classifiers():
     assert names == sorted(names) and set(zoo.own_names()) <= set(names) and set(PAPER) <= set(names)
     for word in ('voc', 'coco', 'ade', 'citys', 'kinetics', 'pose', 'rcnn', 'ssd', 'int8', '_gn', 'custom'):
         assert not [name for name in names if word in name], word
-    assert len(names) == 133
+    assert len(names) == 136
 
 
 @pytest.mark.parametrize('name', ['resnet18_v2', 'mobilenetv2_0.25', 'googlenet', 'nasnet_4_1056', 'shufflenet_v2',

@@ -91,6 +91,7 @@ def test_words_without_an_interval():
     assert verdict(None, [79.0, 79.1]).word == 'never published'
     assert verdict(79.0, [98.0, 98.1], comparable=False).word == 'not comparable'
     assert verdict(None, [98.0, 98.1], comparable=False).word == 'not comparable'
+    assert verdict(79.0, [98.0], known=0.1, comparable=False).half is None  # 0.1 is of the figure's data
     one = verdict(94.5, [94.4])
     assert one.word == 'undecided' and 'one run' in one.reason and one.half is None
     assert {verdict(79.0, values, known=DEVIATION).word for values in ([79.0], [70.0], [90.0])} == {

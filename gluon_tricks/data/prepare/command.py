@@ -32,7 +32,11 @@ def parser():
     small = sets.add_parser('demo', help='handwritten digits as JPEGs and records, or scenes of them')
     small.add_argument('--scenes', action='store_true',
                        help='digits on photographs, as archives of VOC and ADE20K and what is prepared from them')
-    _common(small, 'runs/demo-data, runs/demo-scenes')
+    small.add_argument('--train-per-class', type=int, metavar='N', help='digits of a class to train, the others to '
+                       'validate, so that rows differ (default: every fifth to validate)')
+    small.add_argument('--split', type=int, default=0, metavar='K', help='with --train-per-class: the number '
+                       'that draws them (default: 0)')
+    _common(small, 'runs/demo-data, runs/demo-data-N-split-K, runs/demo-scenes')
     return result
 
 
@@ -53,10 +57,11 @@ def main(argv):
     """Prepare one data set and say what was written; returns the exit code."""
     arguments = parser().parse_args(argv)
     for name, low, high in (('processes', 1, 1024), ('resize', 0, 10000), ('quality', 0, 100),
-                            ('seed', 0, 2 ** 32 - 1)):
+                            ('seed', 0, 2 ** 32 - 1), ('train_per_class', 1, demo_digits.FEWEST - 1),
+                            ('split', 0, 2 ** 32 - 1)):
         value = getattr(arguments, name, None)
         if value is not None and not low <= value <= high:
-            raise UsageError(f'--{name} {value} must be from {low} to {high}')
+            raise UsageError(f'--{name.replace("_", "-")} {value} must be from {low} to {high}')
     arguments.processes = arguments.processes or available_cores()
     arguments.out = os.path.expanduser(arguments.out) if arguments.out else None
     if arguments.dataset == 'folder':
@@ -67,9 +72,10 @@ def main(argv):
             print(f'left out: {len(packed.skipped)} files that are not JPEG or PNG, such as {packed.skipped[0]}')
         return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
     if arguments.dataset == 'demo' and not arguments.scenes:
-        packed = demo_digits.write_digits(arguments.out or 'runs/demo-data', arguments.processes)
-        return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
+        return _digits(arguments)
     if arguments.dataset == 'demo':
+        if arguments.train_per_class is not None or arguments.split:
+            raise UsageError('--train-per-class and --split are for digits, not for --scenes: drop them, or --scenes')
         out = arguments.out or 'runs/demo-scenes'
         print('\n'.join(demo_scenes.write_scenes(out, arguments.processes) + [f'in {out}']))
         return 0
@@ -85,6 +91,15 @@ def main(argv):
         return _say_records(result)
     print('\n'.join(result + [f'in {arguments.out}']))
     return 0
+
+
+def _digits(arguments):
+    few = arguments.train_per_class
+    if few is None and arguments.split:
+        raise UsageError(f'--split {arguments.split} does nothing without --train-per-class: add it, or drop --split')
+    default = 'runs/demo-data' if few is None else f'runs/demo-data-{few}-split-{arguments.split}'
+    packed = demo_digits.write_digits(arguments.out or default, arguments.processes, few, arguments.split)
+    return _say_records([rec[:-len('.rec')] for rec, _ in packed.files.values()])
 
 
 def _say_records(prefixes):

@@ -46,6 +46,25 @@ def test_wrong_usage_is_one_sentence(arguments, part, capsys):
     assert err.startswith('error: ') and part in err and len(err.splitlines()) == 1
 
 
+def test_prepare_demo_with_few_digits_to_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['prepare', 'demo', '--train-per-class', '3', '--split', '2', '--processes', '1']) == 0
+    out = capsys.readouterr().out
+    assert 'train      30 images, 10 classes' in out and 'runs/demo-data-3-split-2/.gluon_tricks/val.rec' in out
+
+
+@pytest.mark.parametrize('flags, part', [
+    (['--train-per-class', '0'], '--train-per-class 0 must be from 1'),
+    (['--train-per-class', '174'], '--train-per-class 174 must be from 1 to 173'),
+    (['--split', '1'], '--split 1 does nothing without --train-per-class'),
+    (['--train-per-class', '3', '--split', '-1'], '--split -1'), (['--scenes', '--split', '1'], 'are for digits'),
+    (['--scenes', '--train-per-class', '3'], 'are for digits')])
+def test_wrong_splits_of_the_demo(flags, part, capsys):
+    assert main(['prepare', 'demo'] + flags) == 2
+    err = capsys.readouterr().err
+    assert part in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize('flags, part', [
     (['--resize', '-1'], '--resize -1'), (['--quality', '101'], '--quality 101'), (['--processes', '0'], '--processes 0'),
     (['--seed', '-1'], '--seed -1')])

@@ -62,6 +62,53 @@ def test_the_held_out_fifth_is_the_same_everywhere(written, tmp_path):
             (written[0] / '.gluon_tricks' / (part + '.rec')).read_bytes()
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# A few digits of a class to train
+
+@pytest.fixture(scope='module')
+def few(tmp_path_factory):
+    """{split: directory} of two splits with 20 digits of a class to train."""
+    folder = tmp_path_factory.mktemp('few')
+    for split in (0, 1):
+        demo.write_digits(str(folder / str(split)), train_per_class=20, split=split)
+    return {split: folder / str(split) for split in (0, 1)}
+
+
+def test_a_few_of_each_class_train_and_all_others_validate(few):
+    labels = load_digits().target
+    for folder in few.values():
+        train, val = images_of(folder, 'train'), images_of(folder, 'val')
+        assert len(train) == 200 and len(val) == 1597 and not set(train) & set(val)
+        assert np.bincount([label for label, _ in train.values()]).tolist() == [20] * 10
+        assert all(labels[number] == label for number, (label, _) in list(train.items()) + list(val.items()))
+
+
+def test_another_split_is_other_digits_and_the_same_split_the_same(few, tmp_path):
+    both = [set(images_of(folder, 'train')) for folder in few.values()]
+    assert 10 < len(both[0] & both[1]) < 50 and min(np.bincount(load_digits().target)) == demo.FEWEST  # 22 by chance
+    demo.write_digits(str(tmp_path / 'again'), train_per_class=20, split=1)
+    assert set(images_of(tmp_path / 'again', 'train')) == both[1]
+
+
+@pytest.mark.parametrize('split, words', [
+    (dict(train_per_class=20, split=1), 'split 0 with 20 digits .* asked for is split 1'),
+    (dict(train_per_class=21, split=0), 'with 20 digits .* with 21 digits'),
+    ({}, 'split 0 with 20 digits .* every fifth is held out')])
+def test_a_tree_of_another_split_is_refused(few, split, words):
+    with pytest.raises(UsageError, match=words):
+        demo.write_digits(str(few[0]), **split)
+
+
+def test_a_split_over_the_demo_s_tree_or_a_damaged_note_is_refused(written, few, tmp_path):
+    with pytest.raises(UsageError, match='every fifth is held out, and asked for is split 0'):
+        demo.write_digits(str(written[0]), train_per_class=20)
+    os.makedirs(str(tmp_path / 'x' / 'train'))
+    for text in ('[1]', '{"a": 1}', '{', '3'):
+        (tmp_path / 'x' / 'split.json').write_text(text)
+        with pytest.raises(UsageError, match='split.json cannot be read'):
+            demo.write_digits(str(tmp_path / 'x'), train_per_class=20)
+
+
 def test_without_scikit_learn(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
     with pytest.raises(UsageError, match='pip install scikit-learn'):
@@ -77,7 +124,7 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path):
 
 
 def test_a_kill_leaves_no_tree(tmp_path, monkeypatch):
-    def stop(images, labels, folder):
+    def stop(images, labels, held_out, folder):
         os.makedirs(os.path.join(folder, 'train'))
         raise KeyboardInterrupt
     monkeypatch.setattr(demo, '_write_tree', stop)
