@@ -93,7 +93,8 @@ class Case:
 def case(request, unpacked, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, 'resnet10_v1d_demo', make.narrow(resnet))
+        narrow = make.narrow(resnet)
+        patch.setattr(resnet, 'demo', lambda depth, variant, **options: narrow(**options))
         patch.chdir(folder)
         make_data(request.param, folder)
         yield Case(request.param, unpacked(request.param), folder)

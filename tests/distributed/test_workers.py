@@ -132,7 +132,7 @@ def load_slices(prefix, rank):
 
 
 @both_stores
-@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+@pytest.mark.parametrize('dtype', [pytest.param('float32', marks=pytest.mark.slow), 'float16'])
 def test_two_workers_are_one_with_two_devices(dtype, kv_store, tmp_path):
     """The same slices: the same weights, statistics and metrics, and the same update skipped (float16)."""
     program, prefix = 'from support import workers; workers.save_slices(%r, %r, %r, %r)', str(tmp_path / 'worker')
