@@ -224,8 +224,8 @@ def _image_trials(scorer: Scorer, rows: np.ndarray, before: np.ndarray, square: 
         others.append(('shape', _PACKED % (100 * square), now._replace(ratio=4 / 3)))
     else:
         others.append(('shape', _SQUARED if now.square else _SHAPED, now._replace(square=not now.square)))
-    for words, mean, std in _RANGES:
-        mean, std = np.array(mean) / now.unit, np.array(std) / now.unit
+    for words, *statistics in _RANGES:
+        mean, std = (np.array(values) / now.unit for values in statistics)
         if np.abs(mean - now.mean).max() * now.unit > 1 or np.abs(std / now.std - 1).max() > 0.02:
             others.append(('normalisation', _NORMALISED % words, now._replace(mean=tuple(mean), std=tuple(std))))
     return [trial(kind, fault, before, scorer.score(rows, protocol)[1][:, 0] == labels)

@@ -81,7 +81,8 @@ def best_permutation(labels: np.ndarray, predicted: np.ndarray, classes: Sequenc
         seen[label] = seen.get(label, 0) + 1
         turn[row] = seen[label] % 2
     halves = [_assignment(labels[turn == each], predicted[turn == each], len(classes)) for each in (0, 1)]
-    hits = np.where(turn == 0, *(Order('', halves[each]).hits(labels, predicted) for each in (1, 0)))
+    first, second = (Order('', halves[each]).hits(labels, predicted) for each in (1, 0))
+    hits = np.where(turn == 0, first, second)
     agreed = {label: index for label, index in halves[0].items() if halves[1].get(label) == index}
     return hits, Order(_permutation_text(agreed, classes), agreed)
 

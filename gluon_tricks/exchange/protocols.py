@@ -105,7 +105,7 @@ def _pillow(protocol: Protocol, content: bytes) -> np.ndarray:
     open_whole(content)
     image = Image.open(io.BytesIO(content)).convert('RGB')
     size = _resized(protocol, *image.size)
-    image = image.resize(size, {'bicubic': Image.BICUBIC, 'bilinear': Image.BILINEAR}[protocol.filter])
+    image = image.resize(size, Image.Resampling[protocol.filter.upper()])
     left, top = (int(round((side - protocol.size) / 2.0)) for side in size)
     return np.asarray(image)[top:top + protocol.size, left:left + protocol.size]
 

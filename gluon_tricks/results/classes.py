@@ -67,7 +67,8 @@ def draw_classes(name: str, found: Any) -> Picture:
         if confusions:
             _bars(canvas.axes[1], confusions, look(1)['color'])
             canvas.axes[1].set_title('most confused (label → prediction), images', x=edge)
-            canvas.axes[1].xaxis.get_major_locator().set_params(integer=True)
+            locator: Any = canvas.axes[1].xaxis.get_major_locator()
+            locator.set_params(integer=True)
     return canvas.done(f'Classes of {name}', '; '.join(map(str, pairs)) or 'no image was taken for another class')
 
 

@@ -79,8 +79,8 @@ def draw_comparison(found: Comparison) -> Picture:
             ends = []
             for number, row in enumerate(values):
                 there = np.isfinite(row)
-                axes.plot(found.epochs[there] + 1, row[there], **look(number),
-                          **({'marker': 'o', 'markersize': 2.5} if there.sum() == 1 else {}))
+                alone: Dict[str, Any] = {'marker': 'o', 'markersize': 2.5} if there.sum() == 1 else {}
+                axes.plot(found.epochs[there] + 1, row[there], **look(number), **alone)
                 ends.append((canvas.names[number], end_of(row), look(number)['color']))
             if canvas.at_ends:
                 canvas.name_lines(axes, ends)
