@@ -231,7 +231,7 @@ def _heard() -> Iterator[List[int]]:
     def hear(number: int, frame: Any) -> None:
         signals.append(number)
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-              if signal.getsignal(number) != signal.SIG_IGN}  # as under nohup
+              if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}  # ignored: nohup
     try:
         yield signals
     finally:
