@@ -173,6 +173,7 @@ def test_weight_decay_of_the_two_nags():
         assert words % part in TEXT.replace('e-7', 'e-07').replace('e-5', 'e-05')
 
 
+@pytest.mark.slow
 def test_float16s_softmax():
     """MXNet reads the switch once, and this project switches it on: hence a process of its own."""
     code = (

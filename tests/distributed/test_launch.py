@@ -222,6 +222,7 @@ def test_a_killed_server_or_scheduler_ends_all(role, signal_number, code):
                                   'ended\n')
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_well_while_workers_go_on_is_a_failure():
     serve = 'import os, time\nif os.environ["DMLC_ROLE"] == "scheduler": time.sleep(60)'
     job = Job('-n', '1', *python(WAIT), serve=serve)
