@@ -1,5 +1,5 @@
 # make demo               trains the demo on real images, prints its result and where it lies; make demo SEED=1
-# make table              trains the rows of Table 6 on few of the demo's images, 3 seeds each, and prints the table
+# make table              trains the rows of Table 6 on few of the demo's images, 3 seeds each; prints the table, writes a page
 # make demo-detection     trains Faster-RCNN over the demo's network, and draws what it finds
 # make demo-segmentation  trains an FCN over the demo's network, and draws what it sees
 # make demo-fine-tuning   trains the demo's network on five digits, then takes it to all ten, beside new weights
@@ -47,6 +47,7 @@ demo: .venv
 
 table: .venv
 	.venv/bin/python -m gluon_tricks ladder 6 --scale demo --seeds 3 $(ARGS)
+	.venv/bin/python -m gluon_tricks report 6 runs/ladder-demo/*-seed* -o runs/table.html
 
 RUN = runs/$@-seed$(SEED)
 VOC = runs/demo-scenes/voc/VOC2007/JPEGImages

@@ -14,7 +14,7 @@ setup(
     author='the gluon_tricks authors',
     license='Apache-2.0',
     packages=find_packages(include=['gluon_tricks', 'gluon_tricks.*']),
-    package_data={'gluon_tricks': ['py.typed', 'models/timm_networks.json.gz']},
+    package_data={'gluon_tricks': ['py.typed', 'models/timm_networks.json.gz', 'results/page.html.jinja']},
     entry_points={'console_scripts': ['gluon-tricks = gluon_tricks.__main__:main']},
     python_requires='>=3.8,<3.13',  # numpy 1, which MXNet needs, has no wheels for Python 3.13
     install_requires=[
@@ -46,8 +46,9 @@ setup(
         'notebook': ['jupytext', 'notebook'],
         # 1.19 and later lack onnx.mapping, which MXNet's translation needs; 1.17 is the last for Python 3.8.
         'onnx': ['onnx>=1.17,<1.19', 'onnxruntime'],
+        'report': ['jinja2'],
         'tensorboard': ['tensorboardX'],
-        'test': ['hypothesis', 'jupytext', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest', 'pytest-xdist',
-                 'safetensors', 'scikit-learn', 'tensorboardX'],
+        'test': ['hypothesis', 'jinja2', 'jupytext', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest',
+                 'pytest-xdist', 'safetensors', 'scikit-learn', 'tensorboardX'],
     },
 )

@@ -20,6 +20,7 @@ COMMANDS = {
     'import-weights': ('gluon_tricks.commands.import_weights', 'weights of timm, GluonCV or MXNet to a .params file'),
     'figure': ('gluon_tricks.commands.figure', 'the paper\'s Figures 3 and 4; curves and confusions of runs'),
     'compare': ('gluon_tricks.commands.compare', 'runs and published logs beside each other, epoch by epoch'),
+    'report': ('gluon_tricks.commands.report', 'one page: tables, runs, curves, confusions; works offline'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
     'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
@@ -30,7 +31,7 @@ COMMANDS = {
 def usage():
     lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help lists its options):']
     lines += [f'  {name:<18} {text}' for name, (_, text) in COMMANDS.items()]
-    return '\n'.join(lines + ['', 'training: python train_imagenet.py --help'])
+    return '\n'.join(lines + ['training: python train_imagenet.py --help'])
 
 
 def main(argv=None):

@@ -33,7 +33,7 @@ HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks e
         'python -m gluon_tricks compare runs/demo-seed0',
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
         'python -m gluon_tricks complexity', 'python -m gluon_tricks plan', 'python -m gluon_tricks table 5',
-        'python -m gluon_tricks table 6',
+        'python -m gluon_tricks table 6', 'python -m gluon_tricks report runs/demo-seed0', 'python -m gluon_tricks report 6',
         'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
 
 FORM = 'the form of a command: the words in capitals stand for others'

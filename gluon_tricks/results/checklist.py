@@ -65,25 +65,28 @@ def _significance(rows) -> List[str]:
 def _compute(rows, runs, table) -> List[str]:
     lines = ['**Experiments compute resources.** Yes. Hours are of training and validation, times devices:', '']
     for row in rows:
-        hours = [_hours(record) for record in row.runs]
-        lines.append(f'- {_name(row)}: {len(hours)} runs, {sum(hours) / len(hours):.3g} {_unit(row.runs[0])} a run '
-                     f'({min(hours):.3g} to {max(hours):.3g}), on {_machine(row.runs[0])}')
-    units = sorted({_unit(record) for record in runs})
-    totals = [f'{sum(_hours(record) for record in runs if _unit(record) == unit):.3g} {unit}' for unit in units]
+        took = [hours(record) for record in row.runs]
+        lines.append(f'- {_name(row)}: {len(took)} runs, {sum(took) / len(took):.3g} {unit(row.runs[0])} a run '
+                     f'({min(took):.3g} to {max(took):.3g}), on {machine(row.runs[0])}')
+    units = sorted({unit(record) for record in runs})
+    totals = [f'{sum(hours(record) for record in runs if unit(record) == each):.3g} {each}' for each in units]
     lines.append(f'- In total: {" and ".join(totals)} of these runs. What failed or was not given is not in it, nor '
                  f'what was left out ({len(table.left_out)}): say what that took.')
     return lines
 
 
-def _hours(record):
+def hours(record: Any) -> float:
+    """Hours of training and validation, times devices, of a Record."""
     return record.seconds / 3600 * len(record.devices) * record.workers
 
 
-def _unit(record):
+def unit(record: Any) -> str:
+    """What `hours` counts, in words."""
     return 'GPU-hours' if record.devices[0].startswith('gpu') else 'hours of a CPU'
 
 
-def _machine(record):
+def machine(record: Any) -> str:
+    """On what a Record ran: devices, and the versions that its run.json names."""
     known = record.facts.get('environment')
     known = known if isinstance(known, dict) else {}
     facts = ', '.join(f'{name} {known[name]}' for name in ('machine', 'cores', 'python', 'mxnet', 'gluoncv')

@@ -201,17 +201,26 @@ def latex(table: Any) -> str:
 def html(table: Any) -> str:
     """The table as an HTML fragment, for a notebook or a page."""
     headings, blocks = _grid(table)
-    lines = ['<div class="gluon-tricks-table">', '<table>', f'<caption>{escaping.escape(title(table))}</caption>',
-             '<thead><tr>' + ''.join(f'<th scope="col">{escaping.escape(name)}</th>' for name in headings)
-             + '</tr></thead>']
+    name, place = escaping.escape(title(table)), headings.index('verdict')
+    lines = ['<div class="gluon-tricks-table">',  # the inner one scrolls, by the keyboard too
+             f'<div role="region" tabindex="0" aria-label="{name}" style="overflow-x: auto">', '<table>',
+             f'<caption>{name}</caption>',
+             '<thead><tr>' + ''.join(f'<th scope="col"{_verdicts(at == place)}>{escaping.escape(name)}</th>'
+                                     for at, name in enumerate(headings)) + '</tr></thead>']
     for heading, rows in blocks:
         lines.append(f'<tbody><tr><th colspan="{len(headings)}" scope="rowgroup">{escaping.escape(heading)}</th></tr>')
         for row in rows:
-            cells = ''.join(f'<td>{escaping.escape(value)}</td>' for value in row[1:])
+            cells = ''.join(f'<td{_verdicts(at == place)}>{escaping.escape(value)}</td>'
+                            for at, value in enumerate(row) if at)
             lines.append(f'<tr><th scope="row">{escaping.escape(row[0])}</th>{cells}</tr>')
         lines.append('</tbody>')
-    lines += ['</table>', '<ul>'] + [f'<li>{escaping.escape(sentence)}</li>' for sentence in sentences(table)]
+    lines += ['</table>', '</div>', '<ul>']
+    lines += [f'<li>{escaping.escape(sentence)}</li>' for sentence in sentences(table)]
     return '\n'.join(lines + ['</ul>', '</div>'])
+
+
+def _verdicts(is_verdict):
+    return ' class="verdict"' if is_verdict else ''
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Demo data proves that the machinery works; it does not stand for ImageNet. With 
 network errs on fewer than one in a hundred: rows that differ by a trick cannot be told apart. With a few digits of each
 class to train and all others to validate they may be (docs/ladders.md).
 """
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from gluon_tricks.errors import UsageError
 SIDE = 40  # the 8 x 8 images are enlarged to this, so that crops of 32 have something to cut
 HELD_OUT = 5  # every fifth image of each digit is for validation
 FEWEST = 174  # digits of a class in scikit-learn's set, of the rarest one
+NUMBER = 1797  # of scikit-learn's digits
 _SPLIT = 'split.json'  # in OUT_DIR: how the digits were split, where it is not by HELD_OUT
 
 
@@ -93,13 +95,26 @@ def _words(split):
     return 'split {split} with {train_per_class} digits of a class to train'.format(**split)
 
 
+def own_images():
+    """SHA-256, 32 bytes each, of the JPEGs that `write_digits` writes here; empty without scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        return frozenset()
+    return frozenset(hashlib.sha256(_jpeg(image)).digest() for image in load_digits().images)
+
+
 def _write_tree(images, labels, held_out, folder):
     """FOLDER/{train,val}/DIGIT/digit_NUMBER.JPEG of images (N, 8, 8) with values 0 to 16 and labels (N,)."""
-    import cv2
     for number, (image, label, out) in enumerate(zip(images, labels, held_out)):
         place = os.path.join(folder, 'val' if out else 'train', str(label))
         os.makedirs(place, exist_ok=True)
-        grey = cv2.resize((image * (255.0 / 16)).astype('uint8'), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        _, jpeg = cv2.imencode('.jpg', cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
         with open(os.path.join(place, f'digit_{number:04d}.JPEG'), 'wb') as stream:
-            stream.write(jpeg.tobytes())
+            stream.write(_jpeg(image))
+
+
+def _jpeg(image):
+    """The bytes of a JPEG of an image (8, 8) with values 0 to 16."""
+    import cv2
+    grey = cv2.resize((image * (255.0 / 16)).astype('uint8'), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode('.jpg', cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

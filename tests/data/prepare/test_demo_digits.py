@@ -1,3 +1,4 @@
+import hashlib
 import os
 import sys
 
@@ -45,6 +46,14 @@ def test_the_images_are_the_digits(written):
         assert pixels.shape == (demo.SIDE, demo.SIDE, 3) and np.ptp(pixels, axis=2).max() <= 2  # grey
         small = cv2.resize(pixels[:, :, 0], (8, 8), interpolation=cv2.INTER_AREA).astype('float64')
         assert np.corrcoef(small.ravel(), images[number].ravel())[0, 1] > 0.97
+
+
+def test_own_images_are_those_that_are_written(written, monkeypatch):
+    files = [path for part in ('train', 'val') for _, path in images_of(written[0], part).values()]
+    assert {hashlib.sha256(path.read_bytes()).digest() for path in files} == demo.own_images()
+    assert demo.NUMBER == len(files) == len(demo.own_images())
+    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+    assert not demo.own_images()
 
 
 def test_a_second_call_changes_nothing(written, monkeypatch):
