@@ -11,7 +11,7 @@ import numpy as np
 
 from gluon_tricks.config.scales import DEMO
 from gluon_tricks.errors import UsageError
-from gluon_tricks.pictures.curves import draw_curves
+from gluon_tricks.pictures.curves import draw_curves, headline
 from gluon_tricks.pictures.picture import Picture, names_of, printable
 from gluon_tricks.results import checklist, examples, histories, printed
 from gluon_tricks.results.comparison import Comparison, compare
@@ -120,6 +120,10 @@ def report(paths: Sequence[str], numbers: Sequence[str] = (), look: bool = False
     look: networks look at their validation images again, of whatever data; else at the demo's alone. devices: for that.
     """
     found, left_out = records(dict.fromkeys(paths), scales)
+    told = {record.path: read_history(record.path, '', histories.data_of(record)) for record in found}
+    left_out += [(record.path, 'log.jsonl begins anew after the last epoch') for record in found
+                 if headline(told[record.path]) is None]
+    found = [record for record in found if headline(told[record.path]) is not None]
     if not numbers:
         histories.need(found, left_out, 'report takes runs, or the number of a table')
     names = dict(zip((record.path for record in found), names_of([record.path for record in found])))
@@ -129,7 +133,8 @@ def report(paths: Sequence[str], numbers: Sequence[str] = (), look: bool = False
     data = {record.data_digest for record in found}
     notes = [f'They are of {len(data)} sets of data: figures of different data are not comparable.'] * (len(data) > 1)
     return Report(tuple(dataclasses.replace(table, left_out=()) for table in tables),
-                  tuple(_group(title, group, tuple(names[record.path] for record in group), number, looks)
+                  tuple(_group(title, group, [dataclasses.replace(told[record.path], name=names[record.path])
+                                       for record in group], number, looks)
                         for number, (title, group) in enumerate(zip(_titles(groups, tables, names), groups))),
                   tuple(notes), tuple(left_out))
 
@@ -232,9 +237,9 @@ def _titles(groups: List[List[Record]], tables: List[Table], names: Dict[str, st
     return found
 
 
-def _group(title: str, group: List[Record], names: Tuple[str, ...], number: int, looks: _Looks) -> Group:
+def _group(title: str, group: List[Record], told: List[History], number: int, looks: _Looks) -> Group:
     notes: List[str] = []
-    told, curves = _histories(group[:_SEEDS], names), None
+    names, told, curves = tuple(history.name for history in told), _by_seed(group, told)[:_SEEDS], None
     if number < MOST_DRAWN:
         curves = draw_curves(told, 'Curves')
         if len(group) > _SEEDS:
@@ -246,9 +251,8 @@ def _group(title: str, group: List[Record], names: Tuple[str, ...], number: int,
                  tuple(looks.shown(group, notes)), tuple(map(printable, notes)))
 
 
-def _histories(group: List[Record], names: Sequence[str]) -> List[History]:
-    """The histories of runs, which their seeds tell apart, where they do."""
-    seeds = {record.seed for record in group}
-    if len(group) > 1 and len(seeds) == len(group):
-        names = [f'seed {record.seed}' for record in group]
-    return [read_history(record.path, name, histories.data_of(record)) for record, name in zip(group, names)]
+def _by_seed(group: List[Record], told: List[History]) -> List[History]:
+    """The histories of runs, named by their seeds where those tell them apart."""
+    if len(group) == 1 or len({record.seed for record in group}) < len(group):
+        return told
+    return [dataclasses.replace(history, name=f'seed {record.seed}') for record, history in zip(group, told)]

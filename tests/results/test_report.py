@@ -112,6 +112,17 @@ def test_what_is_left_out_is_named(tmp_path):
     assert report([half], ['6']).runs == 0 and report([], ['6']).left_out == ()
 
 
+def test_a_log_that_begins_anew_is_left_out(tmp_path):
+    run, strange = (finished(tmp_path / name, COSINE, {'top1': 77.9, 'top5': 93.8}, seconds=seconds)
+                    for name, seconds in (('run', 60.0), ('strange', 61.0)))
+    facts = json.loads((tmp_path / 'strange' / 'run.json').read_text())
+    (tmp_path / 'strange' / 'run.json').write_text(json.dumps(dict(facts, started='2026-02-01T00:00:00Z')))
+    with open(strange + '/log.jsonl', 'a') as stream:
+        stream.write('{"event": "batch", "epoch": 0, "batch": 1, "update": 1}\n')
+    found = report([run, strange])
+    assert found.runs == 1 and found.left_out == ((strange, 'log.jsonl begins anew after the last epoch'),)
+
+
 def test_what_a_page_has_no_room_for_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, 'MOST_DRAWN', 1)
     paths = runs_of(tmp_path, COSINE, [77.0] * 6) + runs_of(tmp_path, MIXUP, [79.0])
