@@ -127,12 +127,14 @@ def digest(rec):
 
 
 def check(rec, num_classes=None):
-    """The certificate, None without one; UsageError where the record file has another size than it says, or other
-    classes than `num_classes`.
+    """The certificate, None without one; UsageError where the record file is missing or has another size than it says,
+    or other classes than `num_classes`.
 
     Without a label map there may be fewer: the last ones may have no image there.
     """
     facts = read(rec)
+    if facts and not os.path.isfile(rec):
+        raise UsageError(f'{rec} is missing, and its certificate is there: give the record file and its index')
     if facts and num_classes and (facts['num_classes'] > num_classes or
                                   facts['classes'] and len(facts['classes']) != num_classes):
         raise UsageError(f'--num-classes {num_classes}: {rec} has {facts["num_classes"]} classes; give --num-classes '

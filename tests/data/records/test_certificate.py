@@ -23,6 +23,13 @@ def test_the_summary_says_what_was_checked(rec):
     assert 'all decoded by Pillow' in certificate.summary(rec)
 
 
+def test_records_that_are_gone_are_named_although_their_certificate_is_there(rec):
+    os.remove(rec)
+    for program in (certificate.check, certificate.summary):
+        with pytest.raises(UsageError, match=r'x\.rec is missing, and its certificate is there: give the record file'):
+            program(rec)
+
+
 def test_without_one_the_summary_says_how_to_make_it(rec, tmp_path):
     (tmp_path / 'x.certificate.json').unlink()
     assert certificate.read(rec) is None and certificate.digest(rec) is None and certificate.check(rec) is None
