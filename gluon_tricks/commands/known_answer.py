@@ -53,39 +53,31 @@ def run(arguments):
     """Print the figures, the verdict and the cause; returns the exit code: 0 where all is as expected, else 1."""
     from gluon_tricks.exchange import known_answer
     network = published.get(arguments.published)
-    rec = os.path.expanduser(arguments.rec_val)
-    idx = os.path.expanduser(arguments.rec_val_idx or os.path.splitext(rec)[0] + '.idx')
     by_id = None
     if arguments.devkit:
         from gluon_tricks.data.prepare.imagenet import read_devkit
         by_id = read_devkit(os.path.expanduser(arguments.devkit))[0]
-    scorer, classes = _scorer(arguments, network, rec, idx)
+    scorer, classes = _scorer(arguments, network)
     answer = known_answer.examine(scorer, network.expected(scorer.protocol.name), arguments.quick, by_id, classes)
     result = _result(arguments, network, scorer, answer)
     print(json.dumps(result, indent=1) if arguments.json else _text(result))
     return 0 if answer.verdict == 'as expected' else 1
 
 
-def _scorer(arguments, network, rec, idx):
+def _scorer(arguments, network):
     """(Scorer, names of the records' classes or None)."""
     from gluon_tricks.data.records import certificate
-    from gluon_tricks.data.records.crash import watch
-    from gluon_tricks.data.records.record_file import check_records
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.exchange import known_answer, protocols
-    from gluon_tricks.tasks.classification.trained import facts_of, load_net
-    from gluon_tricks.tricks.low_precision import enable_bfloat16
+    from gluon_tricks.tasks.classification.trained import checked_net, facts_of, records_of
     if os.path.isdir(os.path.expanduser(arguments.params)):
         raise UsageError(f'--published {arguments.published}: {arguments.params} is a directory: give the file of '
                          'weights that was published')
     facts = facts_of(os.path.expanduser(arguments.params), network.model)
-    watch([(rec, idx)])
-    check_records(rec, idx)
-    certified = certificate.check(rec)
-    devices, dtype = find_devices(arguments.devices, arguments.num_gpus), arguments.dtype or 'float32'
-    if dtype == 'bfloat16':
-        enable_bfloat16()
-    net, precision = load_net(facts, devices, dtype)
+    rec, idx = records_of(facts, arguments.rec_val, arguments.rec_val_idx)
+    devices = find_devices(arguments.devices, arguments.num_gpus)
+    net, precision = checked_net(facts, rec, idx, devices, arguments.dtype or 'float32', any_label=True)
+    certified = certificate.read(rec)
     protocol = protocols.get(arguments.protocol or 'opencv', facts['input_size'], facts['crop_ratio'], network.filter,
                              facts['config'].rgb_mean, facts['config'].rgb_std)
     return known_answer.Scorer(net, rec, idx, protocol, known_answer.imagenet_classes(), devices, precision,

@@ -73,7 +73,7 @@ def score(facts, records, index, devices, dtype=None, batch_size=None, threads=N
 
     dtype, batch_size (of a device): the run's where they are not given. Raises UsageError.
     """
-    net, low_precision = _checked_net(facts, records, index, devices, dtype or facts['config'].dtype)
+    net, low_precision = checked_net(facts, records, index, devices, dtype or facts['config'].dtype)
     found = []
     for padding in (False, True)[:1 + gluoncv_padding]:
         stream = _stream(facts, records, index, devices, batch_size, threads, padding)
@@ -81,11 +81,13 @@ def score(facts, records, index, devices, dtype=None, batch_size=None, threads=N
     return found, low_precision
 
 
-def _checked_net(facts, records, index, devices, dtype):
-    """`load_net`, once the records are known to be sound. Raises UsageError."""
+def checked_net(facts, records, index, devices, dtype, any_label=False):
+    """`load_net`, once the records are known to be sound; any_label: their labels need not be its classes. Raises
+    UsageError."""
+    num_classes = None if any_label else facts['num_classes']
     watch([(records, index)])
-    certificate.check(records, facts['num_classes'])
-    check_records(records, index, facts['num_classes'])
+    certificate.check(records, num_classes)
+    check_records(records, index, num_classes)
     if dtype == 'bfloat16':
         enable_bfloat16()
     return load_net(facts, devices, dtype)
@@ -124,7 +126,7 @@ def validation(folder, devices):
     'classes', their names. Raises UsageError."""
     facts = facts_of(folder)
     records, index = records_of(facts)
-    net, low_precision = _checked_net(facts, records, index, devices, facts['config'].dtype)
+    net, low_precision = checked_net(facts, records, index, devices, facts['config'].dtype)
     found = evaluation.predict(net, _stream(facts, records, index, devices), devices, low_precision)
     return dict(found, classes=class_names(facts))
 
