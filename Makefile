@@ -46,8 +46,7 @@ demo: .venv
 	.venv/bin/python train_imagenet.py --recipe demo --seed $(SEED) --save-dir runs/demo-seed$(SEED) --resume auto $(ARGS)
 
 table: .venv
-	.venv/bin/python -m gluon_tricks ladder 6 --scale demo --seeds 3 $(ARGS)
-	.venv/bin/python -m gluon_tricks report 6 runs/ladder-demo/*-seed* -o runs/table.html
+	.venv/bin/python -m gluon_tricks ladder 6 --scale demo --seeds 3 --report runs/table.html $(ARGS)
 
 RUN = runs/$@-seed$(SEED)
 VOC = runs/demo-scenes/voc/VOC2007/JPEGImages

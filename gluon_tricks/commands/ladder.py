@@ -4,6 +4,7 @@ import fnmatch
 import os
 from typing import Any, Sequence, Tuple
 
+from gluon_tricks.commands.report import ready, write
 from gluon_tricks.config import scales
 from gluon_tricks.config.recipes import Recipe
 from gluon_tricks.cores import available_cores
@@ -18,6 +19,8 @@ def parser() -> Parser:
                     'command resumes, after a kill too, and runs nothing twice: a run that several rows are is one '
                     'run, and several ladders may work on one directory. `plan` tells beforehand what it costs.')
     add_arguments(result)
+    result.add_argument('--report', metavar='FILE', help='also write the page of the table and of these runs, as '
+                        '`report` does')
     result.add_argument('--jobs', type=int, metavar='J', help='runs at once, each with its share of the cores '
                         '(default: with --scale demo a run a core, else 1)')
     return result
@@ -107,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.jobs is not None and not 1 <= arguments.jobs <= 256:
         raise UsageError(f'--jobs {arguments.jobs} must be 1 to 256')
     chosen = choose(arguments)
+    page = ready(arguments.report, '--report') if arguments.report else ''
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.results.jobs import Jobs
     from gluon_tricks.results.ladder import finished, runs_of
@@ -138,6 +142,11 @@ def main(argv: Sequence[str]) -> int:
     code = work.work([run.job(threads) for run in runs])
     if code < 128:  # not stopped
         print(f'\n{table(arguments.table, [run.config.save_dir for run in runs if run.rows], [chosen.scale])}')
+        if page:
+            from gluon_tricks.results.report import report
+            found = report([run.config.save_dir for run in runs], [arguments.table], devices=find_devices(),
+                           scales=[chosen.scale])
+            print('\n'.join(write(page, found, ['ladder', *argv])))
     return code
 
 

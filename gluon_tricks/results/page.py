@@ -27,7 +27,7 @@ def engine() -> Any:
     return jinja2
 
 
-def page(report: Report, words: Sequence[str] = ()) -> bytes:
+def page(report: Report, words: Sequence[str] = ('report',)) -> bytes:
     """The file's bytes. words: of the command that makes it again."""
     jinja2 = engine()
     environment = jinja2.Environment(
@@ -35,7 +35,7 @@ def page(report: Report, words: Sequence[str] = ()) -> bytes:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown)
     markup = jinja2.utils.markupsafe.Markup
     environment.filters.update(picture=lambda picture: markup(_picture(picture)), jpeg=_jpeg, quoted=shlex.quote)
-    command = ' '.join(['python -m gluon_tricks report', *map(shlex.quote, words)])
+    command = ' '.join(['python -m gluon_tricks', *map(shlex.quote, words)])
     text = environment.get_template(_TEMPLATE).render(
         report=report, command=command, version=gluon_tricks.__version__, names=printed.NAMES,
         title_of=formats.title, rows_in=rows_in, took=took,

@@ -1,9 +1,13 @@
 import json
+import shlex
 
 import pytest
 
 from gluon_tricks.__main__ import main
+from gluon_tricks.commands.ladder import choose, parser
 from gluon_tricks.compat import mx
+from support import ROOT
+from support.html_page import Page, check
 
 pytest.importorskip('sklearn')
 
@@ -31,6 +35,28 @@ def test_a_row_runs_and_runs_once(capsys, tmp_path):
     assert main(words) == 0
     assert json.loads((folder / 'run.json').read_text())['started'] == started
     assert 'it was there' in capsys.readouterr().out
+    pytest.importorskip('jinja2', reason="pip install '.[report]'")
+    pages = tmp_path / 'pages' / 'page.html'
+    assert main([*words, '--report', str(pages)]) == 0
+    assert capsys.readouterr().out.endswith(f'{pages}: Table 5, 1 run\n')
+    page = Page(pages.read_text(encoding='utf-8'))
+    check(page)
+    assert f'{run["result"]["top1"]:.2f}' in page.text and 'Of the 1 runs on this page, 1 are rows' in ' '.join(page.text.split())
+    assert f'gluon_tricks {" ".join(words)} --report {pages}' in page.text
+
+
+def test_make_table_writes_the_page_of_what_its_ladder_ran():
+    recipe = (ROOT / 'Makefile').read_text().split('\ntable: .venv\n')[1].split('\n\n')[0].replace('$(ARGS)', '--out elsewhere')
+    line, = recipe.strip().splitlines()
+    arguments = parser().parse_args(shlex.split(line.partition('gluon_tricks ladder ')[2]))
+    assert arguments.report == 'runs/table.html' and choose(arguments).out == 'elsewhere'
+
+
+def test_a_page_that_cannot_be_written_is_said_before_the_runs(capsys, tmp_path):
+    pytest.importorskip('jinja2', reason="pip install '.[report]'")
+    assert main(['ladder', '5', '--scale', 'demo', '--out', str(tmp_path / 'runs'), '--report', str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and 'give --report a file' in err and not (tmp_path / 'runs').exists()
 
 
 @pytest.mark.parametrize('words, part', [

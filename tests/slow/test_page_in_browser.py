@@ -74,7 +74,7 @@ def runs(folder, groups, seeds):
 def file(request, tmp_path_factory, browser):
     folder = tmp_path_factory.mktemp('page')
     paths = runs(folder, *request.param)
-    (folder / 'page.html').write_bytes(page.page(report(paths + [str(folder / 'nowhere')], ['6']), paths))
+    (folder / 'page.html').write_bytes(page.page(report(paths + [str(folder / 'nowhere')], ['6']), ['report', *paths]))
     return folder / 'page.html'
 
 
