@@ -141,6 +141,6 @@ def _steps(plan):
     for step in steps:
         needed = '-' if step['seeds'] is None else step['seeds']
         lines.append(f'{step["row"]:37s} {step["than"]:37s} {step["points"]:+6.2f} {needed:>6} '
-                     f'{100 * step["power"]:4.0f} %  {"seen" if step["seen"] else "inside the noise"}')
+                     f'{100 * step["power"]:4.0f} %  {"seen" if step["seen"] else "not seen"}')
     seen = sum(step['seen'] for step in steps)
     return lines + [f'{plan.seeds} seeds see {seen} of {len(steps)} steps']

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from gluon_tricks.models.complexity import complexity
 from gluon_tricks.models.zoo import default_input_size, get_model
 from gluon_tricks.results import printed
-from gluon_tricks.results.verdict import SOURCE
+from gluon_tricks.results.verdict import DEVIATION, SOURCE
 
 WIDTH = 80
 # Of a cell: heading, and what stands there.
@@ -62,7 +62,7 @@ def sentences(table: Any) -> List[str]:
     """What must be said below a table: the steps between our rows, the rule, footnotes, and what was left out."""
     found = [f'{row.label} less {upper.label}{" (" + row.group + ")" if row.group else ""}: {_step(step)}'
              for upper, row, step in table.steps]
-    if table.steps:
+    if any(step.deviation is not None for _, _, step in table.steps):
         found.append('Rows less rows: pairs of equal seeds; +-: the 95 % interval of the mean difference, by '
                      'Student\'s t; P(above): the share of pairs that are above, and its 95 % interval.')
     if any(cell.standard is not None for row in table.rows for cell in row.cells.values()):
@@ -72,9 +72,8 @@ def sentences(table: Any) -> List[str]:
                      'counts some images twice. timm: its evaluation of the zoo\'s network.')
     runs = [record for row in table.rows for record in row.runs]
     if runs:
-        found.append('Ours: after the last epoch; best: of the best epoch, which the same images chose. sd: n - 1, '
-                     'over seeds, each of which changes initial weights, order and augmentation together. Verdict +-: '
-                     'the 95 % prediction interval of one more run, by Student\'s t.')
+        found.append('Ours: after the last epoch; best: of the best epoch, which the same images chose. '
+                     + _spread_of(any(cell.n > 1 for row in table.rows for cell in row.cells.values())))
     if any(row.comparable and len(row.runs) == 1 for row in table.rows) and table.dataset == 'ImageNet':
         found.append(f'One run: +- 1.96 sqrt(2) 0.10, for top-1; {SOURCE}.')
     if not runs:
@@ -83,13 +82,26 @@ def sentences(table: Any) -> List[str]:
     return found + list(table.footnotes) + [f'left out: {path}: {why}' for path, why in table.left_out]
 
 
+def _spread_of(several):
+    """What is said of the spread of our runs, where a row has several, and where none has."""
+    if not several:
+        return ('One seed a row: a seed changes initial weights, order and augmentation together, and how far two '
+                'seeds lie apart is not seen from one.')
+    return ('sd: n - 1, over seeds, each of which changes initial weights, order and augmentation together. Verdict '
+            '+-: the 95 % prediction interval of one more run, by Student\'s t.')
+
+
 def _step(step):
-    seeds = f'{len(step.seeds)} seed{"" if len(step.seeds) == 1 else "s"} in common'
-    spread = '' if step.half is None else f' +- {step.half:.2f}'
+    if step.noise is None:
+        return f'{step.difference:+.2f}, of one seed in common: one seed does not tell a step from the noise; run more'
     needed = (f'{step.needed} {"seed finds" if step.needed == 1 else "seeds find"} as much, at 5 %, 4 times of 5'
               if step.needed else 'how many seeds find it is not known')
-    return (f'{step.difference:+.2f}{spread} ({seeds}; P(above) {step.better:.2f}, {step.low:.2f} to {step.high:.2f}): '
-            + ('inside the noise; ' if step.noise else 'outside the noise; ') + needed)
+    where = f'{"inside" if step.noise else "outside"} the noise'
+    if step.deviation is None:
+        return (f'{step.difference:+.2f} +- {step.half:.2f}, of one seed in common, which tells nothing of the noise: '
+                f'{where} of {DEVIATION:.2f} that others published; {needed}')
+    return (f'{step.difference:+.2f} +- {step.half:.2f} ({len(step.seeds)} seeds in common; P(above) '
+            f'{step.better:.2f}, {step.low:.2f} to {step.high:.2f}): {where}; {needed}')
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The rows of a table that were run, as a picture: each run a dot, so that a step is seen beside the noise."""
 import collections
 import math
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from scipy import stats
@@ -15,7 +15,8 @@ _ROW, _RIGHT = 5.0, 4.0  # mm of a row, and beside it
 
 
 def draw_rows(table: Table) -> Optional[Picture]:
-    """A Picture of the rows by the table's first figure: runs, their mean, and its 95 % interval by Student's t.
+    """A Picture of the rows by the table's first figure: runs, their mean, and its 95 % interval by Student's t, which
+    one run has not.
 
     Rows on other data than most are left out; None for fewer than two rows.
     """
@@ -38,15 +39,21 @@ def draw_rows(table: Table) -> Optional[Picture]:
             if half is not None:
                 axes.plot([values.mean() - half, values.mean() + half], [place, place], linewidth=1,
                           color=look(1)['color'], zorder=1)
-            words.append(f'{row.label}: {values.mean():.2f}' + (f' ± {half:.2f}' if half is not None else '')
-                         + f', n = {len(values)}')
+            words.append(f'{row.label}: {values.mean():.2f}' + (f' ± {half:.2f}, n = {len(values)}' if half is not None
+                                                                else ', one seed: its noise is not known'))
         axes.set_yticks(range(len(rows)))
         axes.set_yticklabels(names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(left=False)
         canvas.share_x(f'{printed.NAMES[metric]} (%)')
-        axes.set_title('dots: runs; line: mean, its 95 % interval', x=(2 - left) / (WIDTH - left - _RIGHT))
+        axes.set_title(_legend(rows, metric), x=(2 - left) / (WIDTH - left - _RIGHT))
     return canvas.done(f'{formats.title(table)}: runs', '; '.join(words))
+
+
+def _legend(rows: Sequence[Row], metric: str) -> str:
+    if all(row.cells[metric].n == 1 for row in rows):
+        return 'dots: one seed a row, which tells nothing of the noise'
+    return 'dots: runs; line: mean, its 95 % interval'
 
 
 def _comparable(table: Table) -> List[Row]:

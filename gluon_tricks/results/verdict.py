@@ -96,7 +96,7 @@ class Comparison(NamedTuple):
     half of the mean difference's 95 % confidence interval, by Student's t; of one pair by the known deviation. better:
     the share of pairs in which A is above B, ties by half; low, high: its 95 % interval (Clopper and Pearson). needed:
     seeds for which a difference as large as this one would be found 4 times of 5, None where that is not known. noise:
-    whether 0 lies within the interval, or there is none.
+    whether 0 lies within the interval; None without one, for one pair says nothing of the noise.
     """
 
     seeds: Tuple[int, ...]
@@ -107,7 +107,7 @@ class Comparison(NamedTuple):
     low: float
     high: float
     needed: Optional[int]
-    noise: bool
+    noise: Optional[bool]
 
 
 def compare(a: Sequence[Tuple[int, float]], b: Sequence[Tuple[int, float]], known: Optional[float] = None
@@ -133,7 +133,8 @@ def compare(a: Sequence[Tuple[int, float]], b: Sequence[Tuple[int, float]], know
         needed = seeds_needed(mean, math.sqrt(2) * known, exact=False) if known else None
     else:
         needed = seeds_needed(mean, deviation)
-    return Comparison(seeds, mean, deviation, half, better / n, low, high, needed, half is None or abs(mean) <= half)
+    return Comparison(seeds, mean, deviation, half, better / n, low, high, needed,
+                      None if half is None else abs(mean) <= half)
 
 
 def _by_seed(runs):

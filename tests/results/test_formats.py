@@ -80,6 +80,21 @@ def test_steps_say_what_is_inside_the_noise(tmp_path):
     assert 'P(above) 0.50' in text and '2 seeds in common' in text
 
 
+@pytest.mark.parametrize('form', ['text', 'markdown', 'latex', 'html'])
+def test_one_seed_says_nothing_of_the_noise(form, tmp_path):
+    paths = runs_of(tmp_path, SMOOTHING, [78.3]) + runs_of(tmp_path, MIXUP, [78.31])
+    forms = dict(formats.FORMATS, html=formats.html)
+    demo, certified = (' '.join(forms[form](found).replace('\n  ', ' ').split()) for found in (
+        gt.table(6, paths), imagenet_table(6, paths)))
+    assert 'of one seed in common: one seed does not tell a step from the noise; run more' in demo
+    for words in ('inside the noise', 'outside the noise', 'P(above)', 'Student', '+0.01 +-'):
+        assert words not in demo
+    assert 'One seed a row' in demo and 'One seed a row' in certified
+    assert 'which tells nothing of the noise: inside the noise of 0.10 that others published' in certified
+    assert 'Student' not in certified and 'P(above)' not in certified
+    assert gt.table(6, paths).to_dict()['steps'][0]['noise'] is None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Each form as its readers read it
 

@@ -146,9 +146,9 @@ def test_pairs_are_of_equal_seeds():
 
 
 def test_one_pair_has_the_known_deviation_or_none():
-    assert compare([(0, 79.0)], [(0, 78.0)]).noise
-    assert not compare([(0, 79.0)], [(0, 78.0)], known=DEVIATION).noise
-    assert compare([(0, 78.2)], [(0, 78.0)], known=DEVIATION).noise
+    assert compare([(0, 79.0)], [(0, 78.0)]).noise is None
+    assert compare([(0, 79.0)], [(0, 78.0)], known=DEVIATION).noise is False
+    assert compare([(0, 78.2)], [(0, 78.0)], known=DEVIATION).noise is True
     assert compare([(0, 79.0)], [(0, 78.0)]).needed is None
 
 
