@@ -213,6 +213,20 @@ def test_expected_size_of_the_padded_figure():
     assert f'Expected size at 79 %: {padded:.2f} and {skipped:.2f} points' in TEXT
 
 
+def test_the_readmes_picture_shows_the_figures_of_the_ladder():
+    from scipy import stats
+    alt, path = re.search(r'!\[(.+?)\]\((docs/pictures/.+?\.svg)\)', (ROOT / 'README.md').read_text(), re.S).groups()
+    drawing = (ROOT / path).read_text(encoding='utf-8')
+    ladder = (ROOT / 'docs' / 'ladders.md').read_text().split('| row of Table 6 |')[1].split('\n\n')[0]
+    rows = re.findall(r'^\| (.+?) \| ([\d.]+) \(([\d.]+)\) \|', ladder, re.M)
+    shown = re.findall(r'([^;<>]+): ([\d.]+) ± ([\d.]+), n = 5', re.search('<dc:description>(.+?)<', drawing).group(1))
+    assert [(label.strip(), mean) for label, mean, _ in shown] == [(label, mean) for label, mean, _ in rows] and len(rows) == 6
+    for (_, _, half), (label, _, deviation) in zip(shown, rows):
+        assert float(half) == pytest.approx(stats.t.ppf(0.975, 4) * float(deviation) / math.sqrt(5), abs=0.012)
+        assert f'<!-- {label} -->' in drawing
+    assert f'from {rows[0][1]} to {rows[-1][1]} percent' in ' '.join(alt.split())
+
+
 def _readme_rows():
     lines = (ROOT / 'README.md').read_text().split('## The paper in this code')[1].splitlines()
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')][2:]
