@@ -1,6 +1,6 @@
 """``python -m gluon_tricks figure``: The paper's Figures 3 and 4, and curves and confusions of runs, as SVG and PNG."""
 import argparse
-from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Any, Callable, List, NamedTuple, Set, Tuple
 
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.options import check_ranges
@@ -14,7 +14,8 @@ def parser() -> Parser:
     result = Parser(prog='python -m gluon_tricks figure', description=__doc__.split('``: ')[1], epilog='3a: the '
                     'schedules. 3b: top-1 of runs over the epochs. 4a: the gap of label smoothing. 4b: its '
                     'distribution over the validation data of runs. curves: loss, accuracy, learning rate, throughput '
-                    'and waiting for data. classes: accuracy of each class and the most confused pairs.')
+                    'and waiting for data. classes: accuracy of each class (average precision of a detector, IoU of '
+                    'segments) and the most confused pairs.')
     result.add_argument('which', metavar='WHICH', help=f'one of {", ".join(FIGURES)}')
     result.add_argument('runs', metavar='RUN', nargs='*', help='SAVE_DIRs of runs: for 3b, 4b, curves and classes')
     result.add_argument('--log', metavar='FILE', action='append', default=[],
@@ -77,7 +78,9 @@ def _figure_4a(arguments: argparse.Namespace) -> Tuple[Any, List[str]]:
 
 def _figure_4b(arguments: argparse.Namespace) -> Tuple[Any, List[str]]:
     from gluon_tricks.results import figures, histories
-    found, left_out = _answers(arguments, 'figure 4b takes runs of classifiers')
+    from gluon_tricks.tasks.classification.trained import validation
+    found, left_out = _answers(arguments, histories.read_classifiers, 'figure 4b takes runs of classifiers',
+                               lambda record, devices: validation(record.path, devices))
     picture = figures.figure_4b([(history.name, record.config, answers['gaps']) for record, history, answers in found])
     told = histories.told(left_out) + histories.mixed([history for _, history, _ in found])
     return picture, told + picture.text.split('; ')
@@ -95,25 +98,29 @@ def _curves(arguments: argparse.Namespace) -> Tuple[Any, List[str]]:
 
 
 def _classes(arguments: argparse.Namespace) -> Tuple[Any, List[str]]:
-    from gluon_tricks.results import classes, histories
+    from gluon_tricks.results import class_figures, classes, histories
     if len(arguments.runs) != 1:
         raise UsageError(f'figure classes takes one RUN, and {len(arguments.runs)} are given')
-    ((record, history, answers),), left_out = _answers(arguments, 'figure classes takes a run of a classifier')
-    picture = classes.draw_classes(history.name, answers)
+    ((_, history, found),), left_out = _answers(arguments, histories.read_runs, 'figure classes takes a run',
+                                                class_figures.of_run)
+    picture = classes.draw_classes(history.name, found)
     return picture, histories.told(left_out) + picture.text.split('; ')
 
 
-def _answers(arguments: argparse.Namespace, what: str) -> Tuple[List[Tuple[Any, Any, Dict[str, Any]]], Any]:
-    """([(Record, History, what the network says of the validation data)], what is left out)."""
+def _answers(arguments: argparse.Namespace, read: Callable[[List[str]], Any], what: str,
+             look: Callable[[Any, List[Any]], Any]) -> Tuple[List[Tuple[Any, Any, Any]], Any]:
+    """([(Record, History, what the network says of the validation data)], what is left out).
+
+    read: of `histories`; look: of a Record and devices.
+    """
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.results import histories
-    from gluon_tricks.tasks.classification.trained import validation
     devices = find_devices('', arguments.num_gpus)
-    runs, left_out = histories.read_classifiers(arguments.runs)
+    runs, left_out = read(arguments.runs)
     found = []
     for record, history in runs:
         try:
-            found.append((record, history, validation(record.path, devices)))
+            found.append((record, history, look(record, devices)))
         except UsageError as error:
             left_out.append((record.path, str(error)))
     histories.need(found, left_out, what)

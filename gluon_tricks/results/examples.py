@@ -6,7 +6,7 @@ pictures that the user had drawn.
 import collections
 import hashlib
 import os
-from typing import Any, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from gluon_tricks.data.image_file import read_image
 from gluon_tricks.data.prepare import demo_digits
 from gluon_tricks.data.records.record_file import read_records
 from gluon_tricks.pictures.picture import Picture, names_of
-from gluon_tricks.results.classes import Pair, confused, draw_classes
+from gluon_tricks.results.class_figures import of_run
+from gluon_tricks.results.classes import Figures, Pair, draw_classes, of_images
 from gluon_tricks.results.records import Record
 from gluon_tricks.tasks.classification.trained import validation
 
@@ -25,12 +26,11 @@ _WIDTH, _QUALITY = 640, 82  # pixels, and JPEG's quality, of a picture
 
 
 class Classes(NamedTuple):
-    """name: of the run whose network looked; top1: percent; pairs: the most confused, each with JPEGs of some of its
-    images, where those are the demo's own."""
+    """name: of the run whose network looked; found: its figures; pairs: the most confused, each with JPEGs of some of
+    its images, where those are the demo's own."""
 
     name: str
-    top1: float
-    images: int
+    found: Figures
     picture: Picture
     pairs: List[Tuple[Pair, List[bytes]]]
 
@@ -49,15 +49,22 @@ def may_be_demo(record: Record) -> bool:
     return record.classes == DIGITS and record.num_images < demo_digits.NUMBER
 
 
-def look(record: Record, devices: Sequence[Any]) -> Classes:
-    """What the best checkpoint of a classifier's run says of its validation images. Raises UsageError."""
-    found = validation(record.path, list(devices))
+def look(record: Record, devices: Sequence[Any], again: bool = True) -> Classes:
+    """What the best checkpoint of a run says of its validation images. Raises UsageError.
+
+    again: whether a segmentation network looks at them, or its log tells (`class_figures.of_run`).
+    """
     name, = names_of([record.path])
-    labels, predicted, names = found['labels'], found['predicted'], found['classes']
-    pairs = confused(labels, predicted, names)
-    images = _images(record, found, pairs) if may_be_demo(record) else {}
-    return Classes(name, 100 * float((labels == predicted).mean()), len(labels), draw_classes(name, found),
-                   [(pair, images.get((pair.label, pair.predicted), [])) for pair in pairs])
+    images: Dict[Tuple[str, str], List[bytes]] = {}
+    if record.task == 'classification':
+        answers = validation(record.path, list(devices))
+        found = of_images(answers)
+        if may_be_demo(record):
+            images = _images(record, answers, found.pairs)
+    else:
+        found = of_run(record, devices, again)
+    return Classes(name, found, draw_classes(name, found),
+                   [(pair, images.get((pair.label, pair.predicted), [])) for pair in found.pairs])
 
 
 def _images(record, found, pairs):

@@ -42,14 +42,23 @@ def data_of(record: Record) -> str:
     return record.dataset or digest and 'data ' + digest[:12]
 
 
-def read_classifiers(paths: Iterable[str]) -> Tuple[List[Tuple[Record, History]], LeftOut]:
-    """([(Record, History)] of the finished runs of classifiers, what is left out), in their order."""
+def read_runs(paths: Iterable[str]) -> Tuple[List[Tuple[Record, History]], LeftOut]:
+    """([(Record, History)] of the finished runs of any task, what is left out), in their order."""
     found, left_out = records(paths)
-    kept = [record for record in found if record.task == 'classification']
+    return _with_histories(found), left_out
+
+
+def read_classifiers(paths: Iterable[str]) -> Tuple[List[Tuple[Record, History]], LeftOut]:
+    """`read_runs` of classifiers alone."""
+    found, left_out = records(paths)
     left_out += [(record.path, f'it is a run of {record.task}, and this is of classifiers') for record in found
                  if record.task != 'classification']
-    names = names_of([record.path for record in kept])
-    return [(record, read_history(record.path, name, data_of(record))) for record, name in zip(kept, names)], left_out
+    return _with_histories([record for record in found if record.task == 'classification']), left_out
+
+
+def _with_histories(found: List[Record]) -> List[Tuple[Record, History]]:
+    names = names_of([record.path for record in found])
+    return [(record, read_history(record.path, name, data_of(record))) for record, name in zip(found, names)]
 
 
 def read_logs(paths: Iterable[str], task: str = '') -> Tuple[List[PublishedLog], LeftOut]:

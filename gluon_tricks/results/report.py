@@ -190,10 +190,9 @@ class _Looks:
         self.everything, self.devices, self.groups, self.pictures = everything, devices, 0, 0
 
     def classes(self, record: Record, notes: List[str]) -> Optional[examples.Classes]:
-        """What a classifier confuses, None where its images are not looked at; why goes to the notes."""
-        if record.task != 'classification':
-            return None
-        if not (self.everything or examples.may_be_demo(record)):
+        """The figures of the classes, and what a network confuses; None where a classifier's images are not looked at.
+        Why goes to the notes."""
+        if record.task == 'classification' and not (self.everything or examples.may_be_demo(record)):
             notes.append('Its validation images were not looked at again: --look does, which takes as long as '
                          '`python -m gluon_tricks evaluate`.')
             return None
@@ -202,10 +201,14 @@ class _Looks:
                          'runs; `python -m gluon_tricks figure classes` does for each.')
             return None
         try:
-            found = examples.look(record, self.devices)
+            found = examples.look(record, self.devices, self.everything)
         except UsageError as error:
-            notes.append(f'Its validation images could not be looked at again: {error}.')
+            notes.append(f'Its validation images could not be looked at again: {error}.' if record.task != 'detection'
+                         else f'The figures of its classes are not known: {error}.')
             return None
+        if record.task == 'segmentation' and not self.everything:
+            notes.append('Which of its classes are confused is not known without its images: --look has it look at '
+                         'them again.')
         self.groups += 1
         return found
 

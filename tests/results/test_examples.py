@@ -33,11 +33,12 @@ def digits(tmp_path_factory):
 def test_what_is_confused_and_its_images(digits):
     found, answers = examples.look(digits, [mx.cpu()]), validation(digits.path, [mx.cpu()])
     wrong = answers['labels'] != answers['predicted']
-    assert found.images == len(wrong) == 300 and found.top1 == pytest.approx(100 * (1 - wrong.mean())) and found.name == 'run'
-    assert found.top1 == pytest.approx(digits.best['top1']) and found.pairs
+    assert found.found.images == len(wrong) == 300 and found.name == 'run'
+    assert found.found.whole == ('top-1', pytest.approx(100 * (1 - wrong.mean())))
+    assert found.found.whole[1] == pytest.approx(digits.best['top1']) and found.pairs
     own = demo_digits.own_images()
     for pair, images in found.pairs:
-        assert len(images) == min(4, pair.images) or len(images) == pair.images - 1  # but for the foreign one
+        assert len(images) == min(4, pair.number) or len(images) == pair.number - 1  # but for the foreign one
         assert all(cv2.imdecode(np.frombuffer(image, 'uint8'), 1).shape == (40, 40, 3) for image in images)
         assert all(examples.hashlib.sha256(image).digest() in own for image in images)
 

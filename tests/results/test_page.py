@@ -7,6 +7,7 @@ import sys
 import urllib.parse
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import gluon_tricks as gt
@@ -14,7 +15,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.pictures.curves import draw_curves
 from gluon_tricks.results import formats, printed
 from gluon_tricks.results import page as pages
-from gluon_tricks.results.classes import Pair
+from gluon_tricks.results.classes import Figures, Pair
 from gluon_tricks.results.examples import Classes, Shown
 from gluon_tricks.results.report import Report, report
 from gluon_tricks.training.history import read_history
@@ -47,7 +48,9 @@ def with_examples(found):
     """The Report with what a network and a detector would add to its first group."""
     group = found.groups[0]
     picture = draw_curves([read_history(group.records[0].path, 'x')])
-    classes = Classes('run0', 98.0, 364, picture, [(Pair('3', '9', 2, 37), [b'\xff\xd8one', b'\xff\xd8two'])])
+    pair = Pair('3', '9', 2, 37)
+    figures = Figures('accuracy', ('3', '9'), np.array([94.6, 100.0]), ('top-1', 98.0), 364, (pair,), 364)
+    classes = Classes('run0', figures, picture, [(pair, [b'\xff\xd8one', b'\xff\xd8two'])])
     group = dataclasses.replace(group, classes=classes, shown=(Shown('a.png', b'\xff\xd8', 64, 48),))
     return Report(found.tables, (group,) + found.groups[1:], found.notes, found.left_out)
 
@@ -128,7 +131,7 @@ def test_hostile_names_are_text(place, tmp_path):
 
 def test_what_makes_the_page_again_is_on_it(tmp_path):
     path = finished(tmp_path / 'a b', COSINE, {'top1': 77.9, 'top5': 93.8})
-    page = read(report([path]), [path, '-o', 'x.html'])
+    page = read(report([path]), ['report', path, '-o', 'x.html'])
     assert f"python -m gluon_tricks report '{path}' -o x.html" in page.text
     assert f"python -m gluon_tricks evaluate '{path}'" in page.text
 

@@ -136,7 +136,7 @@ def test_what_a_page_has_no_room_for_is_said(tmp_path, monkeypatch):
 
 def test_only_the_demo_s_images_are_looked_at_unless_asked_for(tmp_path, monkeypatch):
     looked = []
-    monkeypatch.setattr(examples, 'look', lambda record, devices: looked.append(record.path) or 'seen')
+    monkeypatch.setattr(examples, 'look', lambda record, *_: looked.append(record.path) or 'seen')
     other = finished(tmp_path / 'other', COSINE, {'top1': 77.9, 'top5': 93.8})
     digits = [digits_run(tmp_path / str(seed), seed=seed) for seed in range(2)]
     found = report([other, *digits])

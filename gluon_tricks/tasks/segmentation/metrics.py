@@ -68,8 +68,13 @@ def normalise(pixels):
 # Evaluation
 
 def evaluate_crops(net, stream, devices, precision, num_classes, beat=lambda: None):
-    """Metrics by the protocol 'crop' over a segmentation.EvalStream, shared out over the devices; beat() after each
-    batch."""
+    """Metrics by the protocol 'crop': of `count_crops`."""
+    return count_crops(net, stream, devices, precision, num_classes, beat).metrics()
+
+
+def count_crops(net, stream, devices, precision, num_classes, beat=lambda: None):
+    """The Confusion by the protocol 'crop' over a segmentation.EvalStream, shared out over the devices; beat() after
+    each batch."""
     confusion, pending = Confusion(num_classes), collections.deque()
 
     def read():
@@ -88,7 +93,7 @@ def evaluate_crops(net, stream, devices, precision, num_classes, beat=lambda: No
         read()
     if confusion.num_images != stream.num_images:
         raise RuntimeError(f'{confusion.num_images} of {stream.num_images} validation images were counted')
-    return confusion.metrics()
+    return confusion
 
 
 def evaluate_images(net, stream, devices, precision, num_classes, multi=None, progress=iter):

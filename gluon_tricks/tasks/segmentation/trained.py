@@ -4,10 +4,11 @@ import os
 import numpy as np
 
 from gluon_tricks.compat import mx
+from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.models.zoo import place
 from gluon_tricks.tasks.segmentation.assembly import open_scenes, threads_of
-from gluon_tricks.tasks.segmentation.data import ImageStream, read_image
-from gluon_tricks.tasks.segmentation.metrics import evaluate_images, image_scores, normalise
+from gluon_tricks.tasks.segmentation.data import EvalStream, ImageStream, read_image
+from gluon_tricks.tasks.segmentation.metrics import count_crops, evaluate_images, image_scores, normalise
 from gluon_tricks.tasks.segmentation.network import load_fcn
 from gluon_tricks.tasks.segmentation.pictures import names_of, shares
 from gluon_tricks.training import checkpoint
@@ -34,6 +35,22 @@ def evaluate(folder, config, devices):
     scenes, _ = open_scenes(config, 'validation')
     net, low_precision, classes = load_net(config, os.path.join(folder, 'net.params'), devices)
     return evaluate_images(net, ImageStream(scenes, threads_of(config)), devices, low_precision, classes)
+
+
+def validation(folder, devices):
+    """What the network of a run, or of a checkpoint, says of its validation images, by the protocol of the training.
+
+    'counts' of pixels by label and prediction, int64 (K, K); 'classes', their names; 'num_images'. Raises UsageError.
+    """
+    folder = checkpoint.best_of(folder)
+    manifest = checkpoint.read(folder)
+    config = FCNConfig.from_dict(manifest['config'])
+    scenes, names = open_scenes(config, 'validation')
+    net, low_precision, classes = load_net(config, os.path.join(folder, 'net.params'), devices)
+    batch_size = -(-config.test_batch_size // len(devices)) * len(devices)
+    stream = EvalStream(scenes, batch_size, config.crop_size, threads_of(config))
+    confusion = count_crops(net, stream, devices, low_precision, classes)
+    return {'counts': confusion.counts, 'classes': manifest.get('classes') or names, 'num_images': confusion.num_images}
 
 
 def predict(folder, config, images, devices, top=5):
