@@ -227,6 +227,20 @@ def test_the_readmes_picture_shows_the_figures_of_the_ladder():
     assert f'from {rows[0][1]} to {rows[-1][1]} percent' in ' '.join(alt.split())
 
 
+def test_the_ladders_steps_are_the_differences_of_their_means():
+    tables = re.findall(r'^\| row of Table .+?\n\n', (ROOT / 'docs' / 'ladders.md').read_text(), re.M | re.S)
+    assert len(tables) == 4
+    for table in tables:
+        rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()[2:] if line]
+        means = [float(row[1].split()[0]) for row in rows if row[1]]
+        above = list(zip(means[1:], means)) + [(means[-1], means[0])]
+        assert len(above) == len(rows) - 1
+        for (mean, other), (label, _, step, _, words) in zip(above, rows[1:]):
+            step, half = (float(part) for part in step.split(' ± '))
+            assert step == pytest.approx(mean - other, abs=0.0151), label
+            assert words == ('inside' if abs(step) <= half else 'outside') + ' the noise', label
+
+
 def _readme_rows():
     lines = (ROOT / 'README.md').read_text().split('## The paper in this code')[1].splitlines()
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')][2:]
