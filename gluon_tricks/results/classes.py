@@ -131,7 +131,8 @@ def _length(found: Figures, pair: Pair) -> Tuple[float, str]:
     """(length of a pair's bar, words at its end)."""
     if found.unit == 'images':
         return pair.number, f'{pair.number} of {pair.of}'
-    return 100 * pair.number / found.total, f'{100 * pair.number / pair.of:.0f} % of it'
+    share = 100 * pair.number / pair.of
+    return 100 * pair.number / found.total, ('<1' if share < 0.5 else f'{share:.0f}') + ' % of it'
 
 
 def _words(found: Figures) -> List[str]:
