@@ -21,7 +21,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.image_file import short_side
-from gluon_tricks.data.reader import PIECE, Reader
+from gluon_tricks.data.reader import Reader
 from gluon_tricks.errors import UsageError
 
 MEAN = (123.68, 116.779, 103.939)  # step 6 of section 2.1
@@ -101,10 +101,10 @@ def read_batches(reader, rows, batch_size, normalise, seed=None):
     reader: `reader.Reader`; normalise: of the Batches; seed: as the reader's `read`. A batch that trains leaves time to
     decode the next one.
     """
-    pieces = -(-batch_size // PIECE)  # to a batch; or several batches to a piece
-    size = -(-batch_size // pieces) if pieces > 1 else max(1, PIECE // batch_size) * batch_size
+    pieces = -(-batch_size // reader.piece)  # to a batch; or several batches to a piece
+    size = -(-batch_size // pieces) if pieces > 1 else max(1, reader.piece // batch_size) * batch_size
     data, label, held = [], [], 0
-    for images, labels in reader.read(rows, size, max(pieces, reader.threads), seed):
+    for images, labels in reader.read(rows, size, max(pieces, reader.threads), seed, min(batch_size, size)):
         data, label, held = data + [images], label + [labels], held + len(labels)
         first = 0
         while held - first >= batch_size:

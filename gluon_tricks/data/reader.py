@@ -21,7 +21,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.records.images import is_image, size_problem
-from gluon_tricks.data.records.pool import in_threads
+from gluon_tricks.data.records.pool import in_threads, keep_memory
 from gluon_tricks.data.records.record_file import (
     MAGIC,
     content_of,
@@ -35,7 +35,9 @@ from gluon_tricks.data.records.record_file import (
 )
 from gluon_tricks.errors import UsageError
 
-PIECE = 64  # images that an iterator decodes: setting one up costs as much as decoding one or two
+# Images that an iterator decodes at most, and pixels: setting one up takes 2 ms of CPU time, as long as decoding one of
+# ImageNet's images, or twenty of 32 x 32.
+PIECE, PIECE_PIXELS = 256, 64 * 224 * 224
 
 
 class Reader:
@@ -90,20 +92,28 @@ class Reader:
         """The UsageError for a row whose image is wrong; what: in words, such as "is cut short"."""
         return undecodable(self.rec, self.keys, self.begins, row, what)
 
-    def read(self, rows, piece, ahead, seed=None):
+    @property
+    def piece(self):
+        """Images that a piece should have, unless a batch has fewer."""
+        _, height, width = self.steps['data_shape']
+        return max(1, min(PIECE, PIECE_PIXELS // (height * width)))
+
+    def read(self, rows, piece, ahead, seed=None, first=None):
         """Generator of (images, labels) of `rows` in their order, `piece` rows at a time: NDArrays on the CPU, uint8
         and float32.
 
         rows: int array; ahead: pieces that are decoded before they are asked for. seed: of the first row's draws, the
-        next row's is one more; None: the steps draw nothing.
+        next row's is one more; None: the steps draw nothing. first: rows of the first piece, if they are fewer; of each
+        one after it twice as many, so that nobody waits long for the first.
         """
+        keep_memory()
         with contextlib.ExitStack() as stack:
             slots, folder = queue.SimpleQueue(), stack.enter_context(_temporary_folder())
             for number in range(self.threads):
                 slots.put(stack.enter_context(_Slot(os.path.join(folder, str(number)))))
-            tasks = ((slots, rows[begin:begin + piece], None if seed is None else seed + begin)
-                     for begin in range(0, len(rows), piece))
-            with contextlib.closing(in_threads(self._decode, tasks, self.threads, ahead)) as pieces:
+            tasks = ((slots, rows[begin:end], None if seed is None else seed + begin)
+                     for begin, end in _cuts(len(rows), first or piece, piece))
+            with contextlib.closing(in_threads(self._decode, tasks, self.threads, ahead, _one_thread)) as pieces:
                 yield from pieces
 
     def _decode(self, slots, rows, seed):
@@ -177,6 +187,25 @@ class Reader:
         reason = str(error).strip().splitlines()[-1].strip()
         return UsageError(f'{self.rec}: {len(rows)} images cannot be read by MXNet, although each of them decodes '
                           f'({reason}): check that nothing else writes the file')
+
+
+def _cuts(number, first, most):
+    """Generator of (begin, end) of pieces of `number` rows: `first` of them, twice as many, and so on up to `most`."""
+    begin, size = 0, min(first, most)
+    while begin < number:
+        yield begin, min(begin + size, number)
+        begin, size = begin + size, min(2 * size, most)
+
+
+def _one_thread():
+    """In this thread OpenMP's parallel regions have one thread.
+
+    Whoever makes an ImageRecordIter enters one, only to ask for the number of cores, and its threads then spin for
+    milliseconds: most of what making an iterator took. The iterator decodes in a thread of its own.
+    """
+    set_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, through the library that loaded it
+    if set_threads:
+        set_threads(1)
 
 
 _SEEDS = 2 ** 31 - 2 ** 20  # MXNet's seed is an int, to which it adds an image's place in its piece

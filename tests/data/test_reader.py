@@ -47,6 +47,30 @@ def test_pieces_and_threads_change_nothing(piece, threads, tmp_path):
     assert np.concatenate([y.asnumpy() for _, y in found]).tolist() == labels.asnumpy().tolist()
 
 
+@pytest.mark.parametrize('first, sizes', [(1, [1, 2, 4, 8, 9]), (5, [5, 9, 9, 1]), (24, [9, 9, 6])])
+def test_the_first_pieces_are_small(first, sizes, tmp_path):
+    """So that nobody waits long for the first; the bits are the same."""
+    reader = Reader(*packed(tmp_path), threads=2, **CROP)
+    (expected, _), = reader.read(np.arange(24), 24, 1, seed=5)
+    found = [x.asnumpy() for x, _ in reader.read(np.arange(24), 9, 2, seed=5, first=first)]
+    assert [len(x) for x in found] == sizes
+    assert (np.concatenate(found) == expected.asnumpy()).all()
+
+
+@pytest.mark.parametrize('side, images', [(8, 256), (112, 256), (224, 64), (448, 16), (4000, 1)])
+def test_a_piece_has_few_images_where_they_are_large(side, images, tmp_path):
+    assert Reader(*packed(tmp_path), data_shape=(3, side, side)).piece == images
+
+
+def test_openmp_has_one_thread_where_iterators_are_made(tmp_path, monkeypatch):
+    """In those threads alone: the threads that compute are others."""
+    reader, seen, decode = Reader(*packed(tmp_path), threads=2, **CROP), [], Reader._decode
+    monkeypatch.setattr(Reader, '_decode', lambda *words: seen.append(threads_of_openmp()) or decode(*words))
+    threads_of_openmp, before = mx.base._LIB.omp_get_max_threads, mx.base._LIB.omp_get_max_threads()
+    list(reader.read(np.arange(24), 6, 2, seed=5))
+    assert seen == [1] * 4 and threads_of_openmp() == before
+
+
 def test_the_seed_counts_up_with_the_rows(tmp_path):
     reader = Reader(*packed(tmp_path), **CROP)
     (x, _), = reader.read(np.arange(24), 24, 1, seed=100)

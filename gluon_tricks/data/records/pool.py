@@ -17,7 +17,7 @@ def ordered(function, tasks, processes):
     exception of the function is raised here. Raises UsageError when a process is killed.
     """
     if processes <= 1:
-        _keep_memory()
+        keep_memory()
         for task in tasks:
             yield function(*task)
         return
@@ -29,9 +29,12 @@ def ordered(function, tasks, processes):
                          'it resumes where it was; --processes 1 takes the least memory') from error
 
 
-def in_threads(function, tasks, threads, ahead):
-    """As `ordered`, in threads of this process; at most `ahead` results are made before they are asked for."""
-    return _in_order(concurrent.futures.ThreadPoolExecutor(threads), function, tasks, ahead)
+def in_threads(function, tasks, threads, ahead, begin=None):
+    """As `ordered`, in threads of this process; at most `ahead` results are made before they are asked for.
+
+    begin(): called first in each of the threads.
+    """
+    return _in_order(concurrent.futures.ThreadPoolExecutor(threads, initializer=begin), function, tasks, ahead)
 
 
 def _in_order(pool, function, tasks, ahead):
@@ -49,7 +52,7 @@ def _in_order(pool, function, tasks, ahead):
         pool.shutdown()
 
 
-def _keep_memory():
+def keep_memory():
     """Let glibc keep what is freed, up to 256 MB: to get fresh pages for every image takes a quarter of the time."""
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt:
@@ -59,7 +62,7 @@ def _keep_memory():
 
 def _follow_parent():
     """Leave Ctrl-C to the parent, and end when it ends, however that happens."""
-    _keep_memory()
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait():
