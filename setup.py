@@ -43,6 +43,9 @@ setup(
         'demo': ['scikit-learn'],
         'interchange': ['safetensors'],
         'lint': ['mypy', 'ruff'],
+        # As MLflow keeps runs by default, in SQLite.
+        'mlflow': ['alembic; python_version >= "3.10"', 'mlflow-skinny>=3; python_version >= "3.10"',
+                   'sqlalchemy; python_version >= "3.10"'],
         'notebook': ['jupytext', 'notebook'],
         # 1.19 and later lack onnx.mapping, which MXNet's translation needs; 1.17 is the last for Python 3.8.
         'onnx': ['onnx>=1.17,<1.19', 'onnxruntime'],
@@ -50,5 +53,6 @@ setup(
         'tensorboard': ['tensorboardX'],
         'test': ['hypothesis', 'jinja2', 'jupytext', 'onnx>=1.17,<1.19', 'onnxruntime', 'pillow', 'pytest',
                  'pytest-xdist', 'safetensors', 'scikit-learn', 'tensorboardX'],
+        'trackio': ['trackio>=0.30; python_version >= "3.10"'],
     },
 )

@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = 'cpu,cu112,demo,interchange,lint,notebook,onnx,report,tensorboard,test'
+EXTRAS = 'cpu,cu112,demo,interchange,lint,mlflow,notebook,onnx,report,tensorboard,test,trackio'
 TOOLS = ['pip', 'setuptools', 'wheel']  # what installs and builds
 
 

@@ -20,11 +20,12 @@ COMMANDS = {
     'import-weights': ('gluon_tricks.commands.import_weights', 'weights of timm, GluonCV or MXNet to a .params file'),
     'figure': ('gluon_tricks.commands.figure', 'the paper\'s Figures 3 and 4; curves and confusions of runs'),
     'compare': ('gluon_tricks.commands.compare', 'runs and published logs beside each other, epoch by epoch'),
+    'export-log': ('gluon_tricks.commands.export_log', 'a run\'s log for TensorBoard, as CSV, for MLflow or Trackio'),
     'report': ('gluon_tricks.commands.report', 'one page: tables, runs, curves, confusions; works offline'),
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
     'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
-    'launch': ('gluon_tricks.distributed.launch', 'start the workers of one training, here or over ssh'),
+    'launch': ('gluon_tricks.commands.launch', 'start the workers of one training; --slurm: write a file for sbatch'),
 }
 
 

@@ -34,7 +34,9 @@ HERE = ('make demo', 'python -m gluon_tricks recipes', 'python -m gluon_tricks e
         'python -m gluon_tricks verify runs/demo-data/', 'python -m gluon_tricks verify FILE.rec',
         'python -m gluon_tricks complexity', 'python -m gluon_tricks plan', 'python -m gluon_tricks table 5',
         'python -m gluon_tricks table 6', 'python -m gluon_tricks report runs/demo-seed0', 'python -m gluon_tricks report 6',
-        'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ')
+        'python -m gluon_tricks published', 'python -m gluon_tricks --help', 'printf ',
+        'python -m gluon_tricks launch --slurm', 'python -m gluon_tricks export-log runs/demo-seed0 --to csv',
+        'python -m gluon_tricks export-log runs/demo-seed0 --to tensorboard')
 
 FORM = 'the form of a command: the words in capitals stand for others'
 ELSEWHERE = [  # the beginning of a line, and why it does not run here
@@ -65,6 +67,9 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks evaluate resnet50d/', 'the hub, and ImageNet'),
     ('python -m gluon_tricks evaluate --published', 'the hub, and ImageNet'),
     ('python -m gluon_tricks import-weights', 'the hub'),
+    ('sbatch', 'Slurm: tests/slow/test_slurm.py runs such files in one'),
+    ('python -m gluon_tricks export-log runs/demo-seed0 --to mlflow', 'the extra mlflow: tests/results/test_export_log.py'),
+    ('python -m gluon_tricks export-log runs/demo-seed0 --to trackio', 'the extra trackio: tests/results/test_export_log.py'),
     ('ssh', 'a second machine'),
     ('.venv/bin/python -m gluon_tricks launch', 'a second machine, and ImageNet'),
     ('.venv/bin/python -m pip install \'setuptools<70\'', 'Horovod is compiled'),

@@ -8,7 +8,7 @@ only.
 import collections
 import dataclasses
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.recipes import RECIPES, Recipe
@@ -110,3 +110,19 @@ def teacher_of(config: TrainConfig) -> str:
     """The recipe that trains a configuration's teacher, '' without one."""
     found = _TEACHER.fullmatch(config.teacher_params)
     return found.group(1) if found else ''
+
+
+def apart(rows: Sequence[Recipe], scale: Scale) -> List[Tuple[str, ...]]:
+    """The names of rows in groups that share no run, a teacher's included, so that none waits for another's."""
+    names = names_of_runs(scale)
+    groups: List[Tuple[Set[str], Tuple[str, ...]]] = []  # (runs, rows)
+    for row in rows:
+        if row.name not in names:
+            continue
+        teacher = teacher_of(row.config)
+        runs = {names[row.name]} | ({names[teacher]} if teacher else set())
+        shared = [group for group in groups if group[0] & runs]
+        groups = [group for group in groups if group not in shared]
+        groups.append((runs.union(*(group[0] for group in shared)),
+                       tuple(name for group in shared for name in group[1]) + (row.name,)))
+    return [group[1] for group in groups]

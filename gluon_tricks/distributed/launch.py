@@ -27,6 +27,8 @@ from gluon_tricks.errors import Parser, UsageError
 
 _MOST = 64  # workers, and servers, of a host
 _SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3'
+# In a job of Slurm: a step beside the others, which share the cores and GPUs of the job.
+_SRUN = 'srun --overlap --nodes=1 --ntasks=1 --cpu-bind=none --nodelist={host} sh -c'
 # What the processes on other hosts take over from the launcher's environment: names that begin so.
 _CARRIED = ('CUDA_', 'DMLC_', 'LD_LIBRARY_PATH', 'MXNET_', 'NCCL_', 'OMP_', 'PATH', 'PS_', 'PYTHON')
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
@@ -41,12 +43,15 @@ Job = collections.namedtuple('Job', 'workers servers hosts ssh address port grac
 
 def parser():
     result = Parser(prog='python -m gluon_tricks launch', usage='%(prog)s -n WORKERS [options] -- COMMAND...',
-                    description='Run COMMAND in several processes that train together with --kv-store dist_sync.')
+                    description='Run COMMAND in several processes that train together with --kv-store dist_sync.',
+                    epilog='`launch --slurm` writes a file for sbatch instead: `launch --slurm --help`.')
     result.add_argument('-n', dest='workers', type=int, required=True, help='workers: each runs COMMAND')
     result.add_argument('-s', dest='servers', type=int, default=1, help='servers, which add the gradients (default: 1)')
     result.add_argument('-H', dest='hostfile', metavar='FILE', help='hosts, one a line, reached with ssh: worker i and '
-                        'server i run on the i-th, in turn (default: all processes run here)')
-    result.add_argument('--ssh', metavar='COMMAND', help=f'in place of `{_SSH}`')
+                        'server i run on the i-th, in turn (default: all processes run here); slurm: the nodes of the '
+                        'job that this runs in, reached with srun')
+    result.add_argument('--ssh', metavar='COMMAND', help=f'in place of `{_SSH}`; the host follows it, or stands where '
+                        'it has {host}')
     result.add_argument('--port', type=int, help='port of the scheduler, which runs here (default: a free one)')
     result.add_argument('--grace', type=float, metavar='SECONDS', default=20.0,
                         help='time to end between SIGTERM and SIGKILL (default: 20)')
@@ -67,12 +72,14 @@ def main(argv):
                          'train_imagenet.py --kv-store dist_sync`')
     if arguments.ssh is not None and not (arguments.hostfile and shlex.split(arguments.ssh)):
         raise UsageError(f'--ssh {arguments.ssh!r} needs a command, and -H FILE with the hosts')
-    hosts = read_hosts(arguments.hostfile) if arguments.hostfile else [None]
+    in_slurm = arguments.hostfile == 'slurm'
+    hosts = slurm_hosts() if in_slurm else read_hosts(arguments.hostfile) if arguments.hostfile else [None]
     for flag, value in (('-n', arguments.workers), ('-s', arguments.servers)):
         if value > _MOST * len(hosts):
             raise UsageError(f'{flag} {value} over {len(hosts)} hosts: on each of them there must be at most {_MOST}')
     address = address_for(hosts)
-    return _run(Job(arguments.workers, arguments.servers, hosts, shlex.split(arguments.ssh or _SSH), address,
+    ssh = arguments.ssh or (_SRUN if in_slurm else _SSH)
+    return _run(Job(arguments.workers, arguments.servers, hosts, shlex.split(ssh), address,
                     free_port(address, arguments.port), arguments.grace, argv[split + 1:]))
 
 
@@ -90,6 +97,26 @@ def read_hosts(path):
         raise UsageError('-H %s: %s; write one host on each line' % (path, f'{wrong[0]!r} is not a host' if wrong else
                                                                     'it lists no host'))
     return hosts
+
+
+def slurm_hosts():
+    """The nodes of the Slurm job that this process is of. Raises UsageError outside of one."""
+    nodes = os.environ.get('SLURM_JOB_NODELIST')
+    if not nodes:
+        raise UsageError('-H slurm is for a job of Slurm, and SLURM_JOB_NODELIST is not set: type it in a job, or give '
+                         'a file with one host on each line')
+    try:
+        return subprocess.run(['scontrol', 'show', 'hostnames', nodes], stdout=subprocess.PIPE, check=True,
+                              text=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UsageError(f'-H slurm: `scontrol show hostnames {nodes}` failed ({error}): give a file with one host on '
+                         'each line') from error
+
+
+def command_on(host, ssh):
+    """The words that run a line of shell on a host, but for the line; ssh: those before the host, or around {host}."""
+    placed = [word.replace('{host}', host) for word in ssh]
+    return placed if placed != list(ssh) else placed + [host]
 
 
 def address_towards(host, port=9):
@@ -216,7 +243,7 @@ class _Process:
         same_host = [i for i in range(job.workers) if job.hosts[i % len(job.hosts)] == host]
         task = dict(command=job.command if role == 'worker' else _SERVE, folder=os.getcwd(), environment=environment,
                     workers=len(same_host) or 1, grace=job.grace)
-        words = job.ssh + [host, 'exec ' + ' '.join(map(shlex.quote, _GUARD))] if host else _GUARD
+        words = command_on(host, job.ssh) + ['exec ' + ' '.join(map(shlex.quote, _GUARD))] if host else _GUARD
         try:
             self._guard = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                            stderr=subprocess.PIPE, start_new_session=True)

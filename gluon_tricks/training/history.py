@@ -56,36 +56,56 @@ def read_events(save_dir: str) -> List[Dict[str, Any]]:
     return [event for event in events if isinstance(event, dict)]
 
 
-def epochs(events: Iterable[Dict[str, Any]]) -> Columns:
-    """Columns with one row an epoch: epoch, lr (of its last update), speed (images/s), time (s), wait (share of the
-    time), and each number of the training and the validation, as train_NAME and val_NAME; NaN where there is none.
-
-    An epoch that was trained again, after a resume or a rewind, counts as it was trained last.
-    """
-    rows: List[Tuple[int, Dict[str, float]]] = []
-    for event in events:
-        number: Any = event.get('epoch')
+def counted(events: Iterable[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The events that count, in their order: of an epoch or a log interval that was trained again, after a resume or a
+    rewind, as it was trained last; all others."""
+    epochs: List[Tuple[int, int, Dict[str, Any]]] = []  # (place in the run, place in the log, event)
+    updates: List[Tuple[int, int, Dict[str, Any]]] = []
+    others: List[Tuple[int, int, Dict[str, Any]]] = []
+    for line, event in enumerate(events):
         kind = event.get('event')
-        if _is_place(number) and kind in ('batch', 'epoch'):
-            drop_from(rows, number)
+        number: Any = event.get('epoch')
+        if kind not in ('batch', 'epoch'):
+            others.append((0, line, event))
+            continue
+        if _is_place(number):
+            drop_from(epochs, number)
             if kind == 'epoch':
-                rows.append((number, _numbers(event)))
-    return columns([row for _, row in rows], ('epoch',))
+                epochs.append((number, line, event))
+        if kind == 'batch' and all(_is_place(event.get(name)) for name in _COUNTS):
+            drop_from(updates, event['update'])
+            updates.append((event['update'], line, event))
+    return [event for _, _, event in sorted(epochs + updates + others, key=lambda row: row[1])]
+
+
+def epochs(events: Iterable[Dict[str, Any]]) -> Columns:
+    """Columns with one row an epoch, of those that count: epoch, lr (of its last update), speed (images/s), time (s),
+    wait (share of the time), and each number of the training and the validation, as train_NAME and val_NAME; NaN where
+    there is none."""
+    return columns([_numbers(event) for event in counted(events) if event.get('event') == 'epoch'], ('epoch',))
 
 
 def updates(events: Iterable[Dict[str, Any]]) -> Columns:
-    """Columns with one row a log interval: epoch, batch (updates of the epoch), update (of the run), lr, speed
-    (images/s), wait (share of the time), and the training's figures over the interval, such as loss.
+    """Columns with one row a log interval, of those that count: epoch, batch (updates of the epoch), update (of the
+    run), lr, speed (images/s), wait (share of the time), and the training's figures over the interval, such as loss."""
+    return columns([_numbers(event) for event in counted(events) if event.get('event') == 'batch'], _COUNTS)
 
-    Those that were trained again count as they were trained last.
-    """
-    rows: List[Tuple[int, Dict[str, float]]] = []
-    for event in events:
-        place = [event.get(name) for name in _COUNTS]
-        if event.get('event') == 'batch' and all(map(_is_place, place)):
-            drop_from(rows, event['update'])
-            rows.append((event['update'], _numbers(event)))
-    return columns([row for _, row in rows], _COUNTS)
+
+def scalars(kind: str, values: Dict[str, Any]) -> List[Tuple[str, float]]:
+    """The numbers of an event, as [(`kind/name`, number)]; those of a dict in it as `kind/dict/name`."""
+    found: List[Tuple[str, float]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += scalars(f'{kind}/{name}', value)
+        elif _is_number(value):
+            with contextlib.suppress(OverflowError):
+                found.append((f'{kind}/{name}', float(value)))
+    return found
+
+
+def step_of(values: Dict[str, Any]) -> int:
+    """The place of an event in the run: its update, else its epoch, else 0."""
+    return next((values[name] for name in ('update', 'epoch') if _is_place(values.get(name))), 0)
 
 
 def drop_from(rows: List[Any], place: Any) -> None:
@@ -106,11 +126,15 @@ def _numbers(event: Dict[str, Any]) -> Dict[str, float]:
     found: Dict[str, float] = {}
     for part, prefix in ((event, ''), (event.get('train'), 'train_'), (event.get('validation'), 'val_')):
         for name, value in part.items() if isinstance(part, dict) else ():
-            is_number = type(value) in (int, float) or value in ('nan', 'inf', '-inf')  # as run_log.finite writes them
-            if is_number and name != 'time_stamp':
+            if _is_number(value) and name != 'time_stamp':
                 with contextlib.suppress(OverflowError):
                     found[prefix + name] = float(value)
     return found
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value of an event is a number; one that is not finite is text there (`run_log.finite`)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) or value in ('nan', 'inf', '-inf')
 
 
 def _is_place(number: Any) -> bool:

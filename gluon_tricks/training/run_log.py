@@ -13,6 +13,7 @@ import gluon_tricks
 from gluon_tricks.compat import environment
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, unwritable, write_whole
+from gluon_tricks.training.history import scalars, step_of
 
 _logger = logging.getLogger('gluon_tricks')  # a program prints what it is given: commands.console
 
@@ -58,7 +59,7 @@ class Record:
         self._run = {'gluon_tricks': gluon_tricks.__version__, 'command': config.command(),
                      'config': config.to_dict(), 'environment': environment(), 'started': _now(), 'status': 'running'}
         if config.tensorboard:
-            self._board = _tensorboard(os.path.join(self.save_dir, 'tensorboard'))
+            self._board = tensorboard(os.path.join(self.save_dir, 'tensorboard'))
         self._write()
 
     def _write(self):
@@ -105,14 +106,8 @@ class Record:
         """One object of log.jsonl; its numbers also go to TensorBoard."""
         self._append(self._events, json.dumps(finite(dict(values, event=kind, time_stamp=time.time()))))
         if self._board is not None:
-            self._scalars(kind, values, values.get('update', values.get('epoch', 0)))
-
-    def _scalars(self, kind, values, step):
-        for name, value in values.items():
-            if isinstance(value, dict):
-                self._scalars(f'{kind}/{name}', value, step)
-            elif isinstance(value, (int, float)) and not isinstance(value, bool):
-                self._board.add_scalar(f'{kind}/{name}', value, step)
+            for name, value in scalars(kind, finite(values)):
+                self._board.add_scalar(name, value, step_of(values))
 
     def saved(self, path):
         """Take note of the newest checkpoint."""
@@ -203,9 +198,10 @@ def _now():
     return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
 
 
-def _tensorboard(folder):
+def tensorboard(folder, flag='--tensorboard'):
+    """tensorboardX's writer of a folder. Raises UsageError, which names the flag, where there is no such package."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise UsageError("--tensorboard needs the package tensorboardX: type `pip install '.[tensorboard]'`") from error
+        raise UsageError(f"{flag} needs the package tensorboardX: type `pip install '.[tensorboard]'`") from error
     return SummaryWriter(folder)

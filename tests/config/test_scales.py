@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 
 from gluon_tricks.config.recipes import RECIPES, get
-from gluon_tricks.config.scales import DEMO, FULL, Scale, names_of_runs, rows_of_table, teacher_of
+from gluon_tricks.config.scales import DEMO, FULL, Scale, apart, names_of_runs, rows_of_table, teacher_of
 from gluon_tricks.errors import UsageError
 
 FOLDER = Scale('folder', epochs=30, batch_size=256, classes=12, options=(('data_dir', 'mine'),))
@@ -92,3 +92,16 @@ def test_tables_that_are_no_ladder(table):
 def test_too_small(changes, words):
     with pytest.raises(UsageError, match=words):
         dataclasses.replace(DEMO, **changes)
+
+
+@pytest.mark.parametrize('scale', [FULL, DEMO], ids=['full', 'demo'])
+@pytest.mark.parametrize('table', ['4', '5', '6'])
+def test_rows_that_share_a_run_or_a_teacher_stand_together_and_no_others(table, scale):
+    rows, names = rows_of_table(table), names_of_runs(scale)
+    groups = apart(rows, scale)
+    assert sorted(sum(groups, ())) == sorted(row.name for row in rows if row.name in names)
+    runs = [{names[row.name] for row in rows if row.name in group}
+            | {names[teacher_of(row.config)] for row in rows if row.name in group and teacher_of(row.config)}
+            for group in groups]
+    assert sum(map(len, runs)) == len(set().union(*runs))  # no run is of two groups
+    assert max(map(len, groups)) > 1 if table == '6' or scale == DEMO and table == '5' else True

@@ -485,3 +485,30 @@ def test_a_kill_in_mid_training_ends_a_parameter_server(role):
     code, _, err = job.end()
     assert code == 137 and 'died of SIGKILL: all others are ended' in err and role in err.splitlines()[-1]
     assert time.time() - killed < 30
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In a job of Slurm
+
+def test_the_nodes_of_a_slurm_job_are_the_hosts(tmp_path):
+    """srun and scontrol are stand-ins; tests/slow/test_slurm.py has the real ones."""
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\n[ "$*" = "show hostnames 127.0.0.[1-2]" ] && printf "127.0.0.1\\n127.0.0.2\\n"\n')
+    (tmp_path / 'srun').write_text(
+        '#!/bin/sh\nfor word; do case $word in --nodelist=*) NODE=${word#*=}; export NODE;; esac; done\n'
+        'while [ "$1" != sh ]; do shift; done\nexec "$@"\n')
+    for name in ('scontrol', 'srun'):
+        (tmp_path / name).chmod(0o755)
+    job = Job('-n', '2', '-s', '2', '-H', 'slurm', '--grace', '0.1', *python(
+        'import os; print(os.environ["NODE"])'), PATH=f'{tmp_path}:{os.environ["PATH"]}', SLURM_JOB_NODELIST='127.0.0.[1-2]')
+    code, out, err = job.end()
+    assert (code, sorted(out.splitlines()), err) == (0, ['[worker 0] 127.0.0.1', '[worker 1] 127.0.0.2'], '')
+
+
+def test_outside_of_a_slurm_job_it_has_no_nodes(monkeypatch, tmp_path):
+    monkeypatch.delenv('SLURM_JOB_NODELIST', raising=False)
+    with pytest.raises(UsageError, match='SLURM_JOB_NODELIST is not set'):
+        launch.slurm_hosts()
+    monkeypatch.setenv('SLURM_JOB_NODELIST', 'x')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(UsageError, match='scontrol show hostnames x'):
+        launch.slurm_hosts()
