@@ -25,12 +25,12 @@ COMMANDS = {
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
     'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
-    'launch': ('gluon_tricks.commands.launch', 'start the workers of one training; --slurm: write a file for sbatch'),
+    'launch': ('gluon_tricks.commands.launch', 'several workers of one training; --slurm: a file for sbatch'),
 }
 
 
 def usage():
-    lines = ['usage: python -m gluon_tricks COMMAND ...', '', 'commands (COMMAND --help lists its options):']
+    lines = ['usage: python -m gluon_tricks COMMAND ...; COMMAND --help lists its options']
     lines += [f'  {name:<18} {text}' for name, (_, text) in COMMANDS.items()]
     return '\n'.join(lines + ['training: python train_imagenet.py --help'])
 

@@ -58,7 +58,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks launch -n 2', 'ImageNet'),
     ('python -m gluon_tricks table N', FORM),
     ('pip install \'.[onnx,interchange]\'', 'it installs packages'),
-    ('python -m gluon_tricks export', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
+    ('python -m gluon_tricks export ', 'the extra onnx; tests/commands/test_export.py runs it where that is'),
     ('python -m gluon_tricks figure 3a --schedule', 'a log that GluonCV published'),
     ('python -m gluon_tricks compare runs/mine', 'a log that GluonCV published'),
     ('hf download', 'the hub'),

@@ -74,7 +74,7 @@ def _write(flags, command):
             raise UsageError(f'--{name} {value!r:.60} cannot stand in a line of sbatch: options begin with two dashes, '
                              'as in --sbatch=--constraint=v100, and neither they nor names hold spaces')
     work = _work(list(command), arguments)
-    name = arguments.job_name or work.name
+    name = arguments.job_name or re.sub(r'[^\w.+-]+', '_', work.name)
     path = os.path.expanduser(arguments.out or f'{name}.sbatch')
     batch = Batch(name, os.getcwd(), work.command, command[0] if 'python' in command[0] else options.interpreter(),
                   work.tasks, arguments.at_once, arguments.nodes, work.store,
@@ -142,7 +142,7 @@ def _config(name, words):
 def _gpus(config, given):
     """The GPUs of a node that a configuration takes, None for all. Raises UsageError where there are less."""
     devices = getattr(config, 'num_gpus', None)
-    numbers = re.findall(r'gpu\((\d+)\)', config.devices)
+    numbers = re.findall(r'gpu\((\d+)\)', config.devices) or re.findall(r'\d+', getattr(config, 'gpus', ''))
     if numbers:
         devices = max(map(int, numbers)) + 1
     if None not in (devices, given) and devices > given:

@@ -53,7 +53,7 @@ class Batch:
     """What a file for sbatch says.
 
     command: the words that each worker runs; tasks: words to add to them, for each task of a job array, () for no
-    array. nodes: of a job, each with one worker; gpus, cpus, memory: of a node, None for Slurm's default; limit: as
+    array. nodes: of a job, each with one worker; gpus, cpus: of a node, None for Slurm's default; limit: as
     Slurm writes times; lead: seconds from the signal to it. store: the key-value store of the workers; python: that
     starts the launcher on several nodes. others: further options of sbatch.
     """

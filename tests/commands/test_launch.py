@@ -41,6 +41,13 @@ def test_a_training_resumes_and_has_the_gpus_of_its_recipe(write):
     assert said == 'mixup.sbatch is written. Submit it:\n\n    sbatch mixup.sbatch\n\n'
 
 
+def test_a_directory_s_name_that_sbatch_does_not_read_is_changed(write):
+    command = [*TRAIN.split(), '--model', 'resnet18_v1b', '--save-dir', 'runs/a b#c']
+    launch.main(['--slurm', '-o', 'x', '--', *command])
+    text = open('x').read()
+    assert '#SBATCH --job-name=a_b_c\n' in text and "--save-dir 'runs/a b#c' --resume auto &" in text
+
+
 def test_resume_auto_stands_once_and_the_name_is_of_the_save_dir(write):
     lines, said = write(f'-- {TRAIN} --model resnet18_v1b --save-dir runs/mine/ --resume auto')
     assert started(lines).count('--resume') == 1 and '#SBATCH --job-name=mine' in lines

@@ -104,4 +104,4 @@ def test_rows_that_share_a_run_or_a_teacher_stand_together_and_no_others(table, 
             | {names[teacher_of(row.config)] for row in rows if row.name in group and teacher_of(row.config)}
             for group in groups]
     assert sum(map(len, runs)) == len(set().union(*runs))  # no run is of two groups
-    assert max(map(len, groups)) > 1 if table == '6' or scale == DEMO and table == '5' else True
+    assert (max(map(len, groups)) > 1) == (table == '6' and scale == FULL or table == '5' and scale == DEMO)
