@@ -43,6 +43,7 @@ def write_submission(facts, rec, path, batch_size):
     from gluon_tricks.data.records.record_file import check_records
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.files import check_writable, write_whole
+    from gluon_tricks.models.fused import for_inference
     from gluon_tricks.tasks.classification.trained import load_net
     check_writable(path, 'give --places-submission a file in a directory that is there and can be written')
     stem = os.path.splitext(rec)[0]
@@ -57,7 +58,7 @@ def write_submission(facts, rec, path, batch_size):
         raise UsageError(f'{stem}.lst names {len(names)} images of {number}, and there are {facts["num_classes"]} '
                          'classes: five are asked for')
     devices, config = find_devices()[:1], facts['config']
-    net, _ = load_net(facts, devices)
+    net = for_inference(*load_net(facts, devices), devices, number, facts['input_size'])
     stream = EvalStream(rec, stem + '.idx', batch_size, facts['input_size'], facts['crop_ratio'],
                         Normalise(config.rgb_mean, config.rgb_std))
     lines = []
@@ -93,23 +94,20 @@ def main(argv):
     if other_task(arguments, 'images', 'out', 'top', 'batch_size'):
         return _draw(arguments)
     from gluon_tricks.compat import mx
-    from gluon_tricks.tasks.classification.trained import class_names, classify, facts_of, load_net
+    from gluon_tricks.tasks.classification.trained import classify, facts_of
     facts = facts_of(arguments.params, **classifier_values(arguments))
     if arguments.places_submission:
         return write_submission(facts, os.path.expanduser(arguments.rec_test), arguments.places_submission,
                                 arguments.batch_size)
-    net, _ = load_net(facts, [mx.cpu()], hybridize=False)
-    names, results, code = class_names(facts), [], 0
-    for path in arguments.images:
-        try:
-            result = classify(facts, net, names, path, arguments.top)
-        except UsageError as error:  # the others are predicted
-            print(f'error: {error}', file=sys.stderr)
+    results, code = [], 0
+    for result in classify(facts, arguments.images, mx.cpu(), arguments.top):
+        if isinstance(result, UsageError):  # the others are predicted
+            print(f'error: {result}', file=sys.stderr)
             code = 2
             continue
         results.append(result)
         if not arguments.json:
-            print(_text(results[-1]), flush=True)
+            print(_text(result), flush=True)
     if arguments.json:
         print(json.dumps(results, indent=1))
     return code

@@ -19,6 +19,7 @@ from gluon_tricks.data.pipeline import MEAN, STD, EvalStream, Normalise, whole_b
 from gluon_tricks.data.records.images import frame
 from gluon_tricks.exchange.label_orders import Order, best_permutation, known_orders
 from gluon_tricks.exchange.protocols import Protocol, ProtocolStream
+from gluon_tricks.models.fused import for_inference
 from gluon_tricks.tasks.classification import evaluation
 
 from gluoncv.data import ImageNet1kAttr
@@ -87,12 +88,13 @@ class Scorer:
 
     def __init__(self, net: Any, rec: str, idx: str, protocol: Protocol, classes: Sequence[str], devices: List[Any],
                  precision: Any, batch_size: int = 32, threads: Optional[int] = None) -> None:
-        self.net, self.files, self.protocol, self.classes = net, (rec, idx), protocol, list(classes)
+        self.files, self.protocol, self.classes = (rec, idx), protocol, list(classes)
         self.devices, self.precision, self.threads = devices, precision, threads or available_cores()
         self.batch_size = batch_size * len(devices)
         self.reader = self._opencv(protocol).reader
         labels = self.reader.labels()
         self.labels = np.where(labels == np.floor(labels), labels, -1).astype('int64')
+        self.net = for_inference(net, precision, devices, len(labels), protocol.size)
 
     def _opencv(self, protocol: Protocol, rows: Optional[np.ndarray] = None) -> EvalStream:
         return EvalStream(*self.files, worker_batch_size=self.batch_size, input_size=protocol.size,

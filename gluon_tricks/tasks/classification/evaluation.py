@@ -5,6 +5,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.models.fused import for_inference
 
 GAP_EDGES = np.linspace(-5.0, 30.0, 71)  # bins of the logit gap (Figure 4b)
 
@@ -43,16 +44,18 @@ def predict(net, stream, devices, precision):
 def _answers(net, stream, devices, precision, answer, beat=lambda: None):
     """Generator of answer(scores, labels), a tuple of arrays, for the rows of each device that count: (B, K) float32
     and (B,). The host waits for what it asked two batches before."""
-    pending = collections.deque()
+    pending, graph = collections.deque(), None
     for batch, valid in stream.batches():
         if len(pending) >= 2:
             pending.popleft().wait_to_read()
         first = 0
         for x, label in batch.shards(devices):
+            if graph is None:
+                graph = for_inference(net, precision, devices, stream.num_images, x.shape[-1])
             real = min(max(valid - first, 0), label.shape[0])
             first += label.shape[0]
             if real:
-                found = answer(net(precision.cast_input(x))[:real].astype('float32'), label[:real])
+                found = answer(graph(precision.cast_input(x))[:real].astype('float32'), label[:real])
                 pending.append(found[0])
                 yield found
         beat()

@@ -10,12 +10,15 @@ from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.crash import watch
 from gluon_tricks.data.records.record_file import check_records
 from gluon_tricks.errors import UsageError
+from gluon_tricks.models.fused import for_inference
 from gluon_tricks.models.zoo import default_input_size, trained_net
 from gluon_tricks.tasks.classification import evaluation
 from gluon_tricks.training import checkpoint
 from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
 
 from gluoncv.data import ImageNet1kAttr
+
+_AT_ONCE = 16  # image files in a batch
 
 
 def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=None, use_se=False, manifest=None):
@@ -101,11 +104,38 @@ def _stream(facts, records, index, devices, batch_size=None, threads=None, gluon
                       num_classes=facts['num_classes'], gluoncv_padding=gluoncv_padding)
 
 
-def classify(facts, net, names, path, top=5):
-    """{'image', 'classes': [{'name', 'index', 'probability'}]} of an image file, the likeliest first."""
+def classify(facts, paths, device, top=5):
+    """Generator over image files: {'image', 'classes': [{'name', 'index', 'probability'}]}, the likeliest first.
+
+    It gives, and does not raise, the UsageError of a file that is no image.
+    """
+    names = class_names(facts)
+    net = for_inference(*load_net(facts, [device], hybridize=False), [device], len(paths), facts['input_size'])
+    for first in range(0, len(paths), _AT_ONCE):
+        some = paths[first:first + _AT_ONCE]
+        inputs = [_input(facts, path) for path in some]
+        images = [each for each in inputs if not isinstance(each, UsageError)]
+        rows = iter(_probabilities(net, images, device) if images else ())
+        for path, each in zip(some, inputs):
+            yield each if isinstance(each, UsageError) else _likeliest(path, next(rows), names, top)
+
+
+def _input(facts, path):
+    """(1, 3, S, S) of an image file, or the UsageError that says why it is none."""
     config = facts['config']
-    x = preprocess(path, facts['input_size'], facts['crop_ratio'], config.rgb_mean, config.rgb_std)
-    probability = mx.nd.softmax(net(x).astype('float32')).asnumpy()[0]
+    try:
+        return preprocess(path, facts['input_size'], facts['crop_ratio'], config.rgb_mean, config.rgb_std)
+    except UsageError as error:
+        return error
+
+
+def _probabilities(net, images, device):
+    """(N, K) of (1, 3, S, S) arrays."""
+    x = mx.nd.concat(*images, dim=0).as_in_context(device)
+    return mx.nd.softmax(net(x).astype('float32')).asnumpy()
+
+
+def _likeliest(path, probability, names, top):
     order = probability.argsort(kind='stable')[::-1][:top]
     return {'image': path, 'classes': [
         {'name': names[k], 'index': int(k), 'probability': float(probability[k])} for k in order]}
@@ -133,9 +163,12 @@ def validation(folder, devices):
 
 def predict(folder, config, images, devices, top=5):
     """[`classify` of each image file]."""
-    facts = _facts(folder)
-    net, _ = load_net(facts, devices[:1], hybridize=False)
-    return [classify(facts, net, class_names(facts), path, top) for path in images]
+    found = []
+    for each in classify(_facts(folder), images, devices[0], top):
+        if isinstance(each, UsageError):
+            raise each
+        found.append(each)
+    return found
 
 
 def network(folder, config, devices):
