@@ -10,9 +10,9 @@ alone, so that the validation of a run and a later `evaluate` of it compute alik
 
 Not fused: what runs on a GPU; emulated float16, whose weights pass through a cast before each convolution; bfloat16,
 whose scores went ten times as far from float32's; networks of several outputs; networks where MXNet takes a value into
-a fused layer that another layer reads too (`_is_sound`; ResNet-v2 for small images: wrong scores). Detection and segmentation have images
-of any shape, and weights stay folded for one shape only: a graph for all shapes folds them at each image, and is no
-faster than the usual one.
+a fused layer that another layer reads too (`_is_sound`; ResNet-v2 for small images: wrong scores). Detection and
+segmentation have images of any shape, and weights stay folded for one shape only: a graph for all shapes folds them at
+each image, and is no faster than the usual one.
 """
 import collections
 import json
