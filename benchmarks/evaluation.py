@@ -1,0 +1,127 @@
+"""Images per second of an exact evaluation on the CPU: a fused graph and NumPy's step 6 against what MXNet does.
+
+    python benchmarks/evaluation.py [--models resnet50_v1d resnet18_v1b mobilenet1.0] [--images 304] [--repeats 3]
+    python benchmarks/evaluation.py --batches 1 4 16 64 128     # the networks alone, without a reader
+
+Records of JPEGs of 500 x 375, 224 px, two cores or what there is. Weights are random, statistics of batch
+normalisation are not those of a new network. The time of an evaluation is all of it: reading, making the graph,
+metrics. `usual`: MXNet's graph as the network is trained with, and its operators for step 6 (normalisation), as all was
+before. In turn, in one process; medians. `apart` is the largest difference of the scores over the largest score.
+"""
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+from step import noise  # noqa: E402
+
+from gluon_tricks.compat import mx  # noqa: E402
+from gluon_tricks.cores import available_cores  # noqa: E402
+from gluon_tricks.data.pipeline import EvalStream, Normalise  # noqa: E402
+from gluon_tricks.data.records.packing import pack  # noqa: E402
+from gluon_tricks.models.fused import for_inference  # noqa: E402
+from gluon_tricks.models.zoo import default_input_size, get_model, know_shapes, place  # noqa: E402
+from gluon_tricks.tasks.classification import evaluation  # noqa: E402
+from gluon_tricks.tricks.low_precision import precision  # noqa: E402
+
+CPU = [mx.cpu()]
+MANY = 10 ** 9  # images, for which a fused graph pays
+
+
+def network(model, classes=1000):
+    """(network in inference on the CPU, its precision, side of its images)."""
+    rng, side, how = np.random.RandomState(0), default_input_size(model), precision('float32', CPU)
+    net = get_model(model, classes=classes)
+    net.initialize(mx.init.MSRAPrelu())
+    know_shapes(net, side)
+    for param in net.collect_params('.*(gamma|beta|mean|var)$').values():
+        low, high = (0.5, 1.5) if param.name.endswith(('gamma', 'var')) else (-0.2, 0.2)
+        param.set_data(mx.nd.array(rng.uniform(low, high, param.shape)))
+    net.collect_params().setattr('grad_req', 'null')
+    place(net, CPU, how, hybridize=True)
+    return net, how, side
+
+
+def make_records(folder, images):
+    """(rec, idx) of noise JPEGs."""
+    import cv2
+    rng, path = np.random.RandomState(0), os.path.join(folder, 'val')
+    pack([(cv2.imencode('.jpg', noise(rng))[1].tobytes(), number % 1000, str(number)) for number in range(images)],
+         path)
+    return path + '.rec', path + '.idx'
+
+
+class Operators(Normalise):
+    """Step 6 by MXNet's operators."""
+
+    __call__ = Normalise.by_operators
+
+
+def compare(model, files, batch_size, repeats):
+    """Print images/s of both evaluations of a network."""
+    net, how, side = network(model)
+    streams = [EvalStream(*files, worker_batch_size=batch_size, input_size=side, threads=available_cores(),
+                          normalise=normalise) for normalise in (Operators(), Normalise())]
+    ways = {'usual': (lambda x: net(x), streams[0]), 'usual, NumPy': (lambda x: net(x), streams[1]),
+            'fused, NumPy': (net, streams[1])}  # only a Block is fused
+    speeds, classes = {name: [] for name in ways}, {}
+    for _ in range(repeats):
+        for name, (way, stream) in ways.items():
+            begin = time.perf_counter()
+            classes[name] = evaluation.predict(way, stream, CPU, how)['predicted']
+            speeds[name].append(stream.num_images / (time.perf_counter() - begin))
+    same = np.array_equal(classes['usual'], classes['fused, NumPy'])
+    x = mx.nd.random.normal(shape=(batch_size, 3, side, side))
+    usual, graph = net(x).asnumpy(), for_inference(net, how, CPU, MANY, side)
+    apart = abs(graph(x).asnumpy() - usual).max() / abs(usual).max()
+    for name in ways:
+        print('%-14s batch %-3d %-12s %7.2f images/s  x%.2f  (%s)' % (
+            model, batch_size, name, statistics.median(speeds[name]),
+            statistics.median(speeds[name]) / statistics.median(speeds['usual']),
+            ', '.join(f'{speed:.2f}' for speed in speeds[name])))
+    print('%-14s same top-1: %s, apart %.1e' % (model, same, apart), flush=True)
+
+
+def bare(model, batches, repeats):
+    """Print images/s of a network alone by batch, usual and fused."""
+    net, how, side = network(model)
+    for size in batches:
+        x, words = mx.nd.random.normal(shape=(size, 3, side, side)), []
+        for name, graph in (('usual', net), ('fused', for_inference(net, how, CPU, MANY, side))):
+            graph(x).wait_to_read()
+            rounds, taken = max(1, 16 // size), []
+            for _ in range(repeats):
+                begin = time.perf_counter()
+                for _ in range(rounds):
+                    graph(x).wait_to_read()
+                taken.append((time.perf_counter() - begin) / rounds)
+            words.append(f'{name} {size / statistics.median(taken):7.2f}')
+        print('%-14s batch %-3d images/s: %s' % (model, size, '  '.join(words)), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--models', nargs='+', default=['resnet50_v1d', 'resnet18_v1b', 'mobilenet1.0'])
+    parser.add_argument('--images', type=int, default=304)
+    parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--batches', type=int, nargs='+', help='the networks alone, by batch')
+    parser.add_argument('--repeats', type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.batches:
+        for model in arguments.models:
+            bare(model, arguments.batches, arguments.repeats)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = make_records(folder, arguments.images)
+        for model in arguments.models:
+            compare(model, files, arguments.batch_size, arguments.repeats)
+
+
+if __name__ == '__main__':
+    main()
