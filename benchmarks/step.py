@@ -31,7 +31,7 @@ def noise(rng):
     return cv2.resize(rng.randint(0, 256, (47, 63, 3)).astype('uint8'), (500, 375))
 
 
-def make_records(folder, images):
+def make_records(folder, images, val_images=32):
     """Noise JPEGs of 500 x 375, ImageNet's usual size, as train and val records."""
     import cv2
     sys.path.insert(0, ROOT)
@@ -41,7 +41,7 @@ def make_records(folder, images):
     for number in range(images):
         image = noise(rng)
         items.append((cv2.imencode('.jpg', image)[1].tobytes(), number % 1000, str(number)))
-    for part, some in (('train', items), ('val', items[:32])):
+    for part, some in (('train', items), ('val', items[:val_images])):
         pack(some, os.path.join(folder, part))
 
 
