@@ -45,6 +45,20 @@ def connect(trainer):
         trainer._init_params()
 
 
+def add_gradients(trainer):
+    """Add the gradients of all devices and workers, as ``trainer.allreduce_grads``; does not wait for the sums.
+
+    The Trainer calls its store for each parameter. MXNet's stores of one process take all of them in one call; NCCL's
+    would then wait for the whole backward pass.
+    """
+    store = trainer._kvstore
+    if not isinstance(store, mx.kvstore.KVStore) or store.type not in ('local', 'device'):
+        trainer.allreduce_grads()
+        return
+    trained = [(key, param.list_grad()) for key, param in enumerate(trainer._params) if param.grad_req != 'null']
+    store.pushpull(*map(list, zip(*trained)))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Several workers
 

@@ -58,15 +58,20 @@ class PaperNAG(mx.optimizer.Optimizer):
 
     create_state = create_state_multi_precision
 
-    def update_multi_precision(self, index, weight, grad, state):
-        self._update_count(index)
+    def rates(self, index, state):
+        """(lr of the first kernel, options of the second) for the next update of a parameter; its state keeps lr."""
         lr, wd, mu = max(self._get_lr(index), _SMALLEST_LR), self._get_wd(index), self.momentum
         change = 1.0 if state.lr is None else lr / state.lr
         state.lr = lr
+        return change * mu / (1 + mu), dict(
+            lr=lr * (1 + mu), wd=wd, momentum=change * mu * (1 - lr * wd), rescale_grad=self.rescale_grad,
+            clip_gradient=self.clip_gradient or -1)
+
+    def update_multi_precision(self, index, weight, grad, state):
+        self._update_count(index)
+        back, options = self.rates(index, state)
         master = weight if state.master is None else state.master
-        mx.nd.sgd_update(master, state.velocity, out=master, lr=change * mu / (1 + mu), wd=0)
-        options = dict(lr=lr * (1 + mu), wd=wd, momentum=change * mu * (1 - lr * wd), rescale_grad=self.rescale_grad,
-                       clip_gradient=self.clip_gradient or -1)
+        mx.nd.sgd_update(master, state.velocity, out=master, lr=back, wd=0)
         if state.master is None:
             mx.nd.sgd_mom_update(weight, grad, state.velocity, out=weight, **options)
         else:

@@ -7,13 +7,14 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed.devices import mean_of
-from gluon_tricks.distributed.workers import Workers
+from gluon_tricks.distributed.workers import Workers, add_gradients
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import stored_params
 from gluon_tricks.training.divergence import Monitor
+from gluon_tricks.training.multi_tensor import multi_tensor_update
 from gluon_tricks.training.optimizer import get_states, master_weights, set_states
-from gluon_tricks.tricks.low_precision import all_finite
+from gluon_tricks.tricks.low_precision import Finite, all_finite
 
 
 class TrainState:
@@ -35,6 +36,7 @@ class TrainState:
         self.scaler, self.monitor, self.workers = scaler, monitor or Monitor(), workers or Workers()
         self.frozen = frozen or {}
         self.epoch, self.progress, self.rewinds, self.update, self.lr = epoch, Progress(), 0, 0, 0.0
+        self._multi_tensor, self._gradients_finite = multi_tensor_update(trainer), None
 
     # -- one update -------------------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ class TrainState:
         scale = self.scaler.scale if self.scaler else 1.0
         for loss in losses:
             loss.backward(mx.nd.full(loss.shape, scale, ctx=loss.context) if scale != 1.0 else None)
-        self.trainer.allreduce_grads()
+        add_gradients(self.trainer)
 
     def update_weights(self, lr):
         """Update the weights by their gradients, at the learning rate `lr`.
@@ -73,13 +75,18 @@ class TrainState:
         self.lr, scale = lr, 1.0
         if self.scaler:
             scale = self.scaler.scale
-            gradients = [param.list_grad()[0] for param in self.trainer._params if param.grad_req != 'null']
-            overflow = not all_finite(gradients)
+            if self._gradients_finite is None:
+                self._gradients_finite = Finite([param.list_grad()[0] for param in self.trainer._params
+                                                 if param.grad_req != 'null'])
+            overflow = not self._gradients_finite()
             self.scaler.update(overflow)
             if overflow:
                 return
-        self.trainer.set_learning_rate(lr)
-        self.trainer.update(self.total_batch_size * scale)
+        if self._multi_tensor:
+            self._multi_tensor.update(lr, self.total_batch_size * scale)
+        else:
+            self.trainer.set_learning_rate(lr)
+            self.trainer.update(self.total_batch_size * scale)
 
     # -- an epoch ---------------------------------------------------------------------------------------------------
 

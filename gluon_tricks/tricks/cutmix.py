@@ -18,6 +18,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.tricks.mixup import on_device
 
 
 def sample_box(height: int, width: int, lam: float, rng: np.random.RandomState) -> Tuple[int, int, int, int, float]:
@@ -47,7 +48,8 @@ def sample_box(height: int, width: int, lam: float, rng: np.random.RandomState) 
 def cutmix(x: mx.nd.NDArray, partner: Sequence[int], box: Sequence[Any]) -> mx.nd.NDArray:
     """Images (B, C, H, W) with ``box`` taken from each one's partner, in x's type.
 
-    ``partner``: (B,) int; ``box``: (y0, y1, x0, x1, ...) from `sample_box`. An empty box returns ``x`` itself.
+    ``partner``: (B,) int, as in `mixup.mix`; ``box``: (y0, y1, x0, x1, ...) from `sample_box`. An empty box returns
+    ``x`` itself.
 
     >>> import gluon_tricks as gt
     >>> from gluon_tricks.compat import mx
@@ -58,7 +60,6 @@ def cutmix(x: mx.nd.NDArray, partner: Sequence[int], box: Sequence[Any]) -> mx.n
     y0, y1, x0, x1 = box[:4]
     if y0 >= y1 or x0 >= x1:
         return x
-    index = mx.nd.array(partner, ctx=x.context, dtype='int32')
     mixed = x.copy()
-    mixed[:, :, y0:y1, x0:x1] = mx.nd.take(x[:, :, y0:y1, x0:x1], index)
+    mixed[:, :, y0:y1, x0:x1] = mx.nd.take(x[:, :, y0:y1, x0:x1], on_device(partner, x.context))
     return mixed

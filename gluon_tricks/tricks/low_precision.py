@@ -252,24 +252,34 @@ class LossScaler:
 _AT_ONCE = 200  # arrays per call of multi_all_finite, as in MXNet's own scaler
 
 
-def all_finite(arrays: Sequence[mx.nd.NDArray]) -> bool:
-    """Whether no number in the arrays is infinite or NaN: a bool, for which the host waits once.
+class Finite:
+    """Whether no number in some arrays is infinite or NaN, asked again and again: the arrays are listed once.
 
-    The arrays may differ in dtype (MXNet's operator takes one at a time) and device.
+    They may differ in dtype (MXNet's operator takes one at a time) and device.
     """
-    groups: Dict[Any, Any] = {}
-    for array in arrays:
-        groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
-    flags = []
-    for (device, _), group in groups.items():
-        flag = mx.nd.ones((1,), ctx=device)
-        for start in range(0, len(group), _AT_ONCE):
-            chunk = group[start:start + _AT_ONCE]
-            mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk), init_output=False, out=flag)
-        flags.append(flag)
-    if not flags:
-        return True
-    first = flags[0]
-    for flag in flags[1:]:
-        first = first * flag.as_in_context(first.context)
-    return bool(first.asscalar())
+
+    def __init__(self, arrays: Sequence[mx.nd.NDArray]) -> None:
+        self._groups: Dict[Any, Any] = {}
+        for array in arrays:
+            self._groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
+
+    def __call__(self) -> bool:
+        """The answer, for which the host waits once."""
+        flags = []
+        for (device, _), group in self._groups.items():
+            flag = mx.nd.ones((1,), ctx=device)
+            for start in range(0, len(group), _AT_ONCE):
+                chunk = group[start:start + _AT_ONCE]
+                mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk), init_output=False, out=flag)
+            flags.append(flag)
+        if not flags:
+            return True
+        first = flags[0]
+        for flag in flags[1:]:
+            first = first * flag.as_in_context(first.context)
+        return bool(first.asscalar())
+
+
+def all_finite(arrays: Sequence[mx.nd.NDArray]) -> bool:
+    """Whether no number in the arrays is infinite or NaN (see `Finite`)."""
+    return Finite(arrays)()

@@ -62,11 +62,16 @@ def sample_partner(size: int, rng: np.random.RandomState, pairs: str = 'random')
     raise UsageError(f'pairs (={pairs!r}) must be one of {", ".join(PAIRS)}: give --mixup-pairs one of them')
 
 
+def on_device(partner: Sequence[int], device: mx.Context) -> mx.nd.NDArray:
+    """Indices of partners, (B,) int, as int32 on a device; what is an NDArray is there already."""
+    return partner if isinstance(partner, mx.nd.NDArray) else mx.nd.array(partner, ctx=device, dtype='int32')
+
+
 def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:
     """Equations 7 and 8: lam * a + (1 - lam) * a[partner], in float32.
 
-    ``a``: images (B, C, H, W) and targets (B, K) alike; ``partner``: (B,) int from `sample_partner`. A ``lam`` of 1
-    returns ``a`` itself.
+    ``a``: images (B, C, H, W) and targets (B, K) alike; ``partner``: (B,) int from `sample_partner`, or as an
+    NDArray on the device of ``a``. A ``lam`` of 1 returns ``a`` itself.
 
     >>> import gluon_tricks as gt
     >>> from gluon_tricks.compat import mx
@@ -77,5 +82,4 @@ def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:
     if lam == 1:
         return a
     a = a.astype('float32', copy=False)
-    index = mx.nd.array(partner, ctx=a.context, dtype='int32')
-    return lam * a + (1 - lam) * mx.nd.take(a, index)
+    return lam * a + (1 - lam) * mx.nd.take(a, on_device(partner, a.context))

@@ -16,7 +16,7 @@ import pytest
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
-from gluon_tricks.distributed.workers import Workers, check_kv_store, connect, number_of_workers
+from gluon_tricks.distributed.workers import Workers, add_gradients, check_kv_store, connect, number_of_workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 from support import ROOT
@@ -58,6 +58,31 @@ def test_one_worker_is_no_work():
     workers.check_same([1], 'nothing', 'else')
     workers.finish()
     assert number_of_workers('local') == 1
+
+
+@pytest.mark.parametrize('store', ['device', 'local'])
+def test_gradients_of_the_devices_are_added_in_one_call(store, monkeypatch):
+    rng = np.random.RandomState(0)
+    values = {shape: rng.randn(3, *shape).astype('float32') for shape in ((4, 5), (7,), (2, 1, 3))}
+    params = [mx.gluon.Parameter(f'p{number}', shape=shape) for number, shape in enumerate(values)]
+    params.insert(1, mx.gluon.Parameter('statistic', shape=(2,), grad_req='null'))
+    for param in params:
+        param.initialize(ctx=[mx.cpu(0), mx.cpu(1), mx.cpu(2)])
+    trainer = mx.gluon.Trainer(params, 'sgd', kvstore=store, update_on_kvstore=False)
+    connect(trainer)
+    calls, pushpull = [], mx.kvstore.KVStore.pushpull
+    monkeypatch.setattr(mx.kvstore.KVStore, 'pushpull', lambda self, *words, **named: (
+        calls.append(words[0]), pushpull(self, *words, **named)))
+    for _ in range(2):
+        for param in params:
+            for grad, value in zip(param.list_grad() if param.grad_req != 'null' else (), values.get(param.shape, ())):
+                grad[:] = value
+        add_gradients(trainer)
+        for param in params[:1] + params[2:]:
+            first, second, third = values[param.shape]
+            for grad in param.list_grad():
+                np.testing.assert_allclose(grad.asnumpy(), first + second + third, rtol=1e-6, atol=1e-6)
+    assert calls == [[0, 2, 3]] * 2
 
 
 def test_horovods_sums_go_to_all_devices(monkeypatch):

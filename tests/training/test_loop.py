@@ -7,12 +7,13 @@ from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.tasks.classification.task import Classification
-from gluon_tricks.training import callbacks, loop
+from gluon_tricks.training import callbacks, loop, multi_tensor
 from gluon_tricks.training.divergence import Diverged
 from gluon_tricks.training.optimizer import create_optimizer
 from gluon_tricks.training.signals import Guard
 from gluon_tricks.training.state import TrainState
 from gluon_tricks.tricks.low_precision import LossScaler, precision
+from gluon_tricks.tricks.no_bias_decay import no_bias_decay
 from gluon_tricks.tricks.zero_gamma import zero_gamma
 
 from gluoncv.model_zoo import get_model as gluoncv_model
@@ -183,6 +184,21 @@ def test_two_devices_are_one_that_takes_both_slices(dtype, options):
     for name, value in weights(task.net, 1).items():
         if name in trained:
             np.testing.assert_array_equal(value, ours[name])
+
+
+@pytest.mark.parametrize('number', [1, 2])
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_the_update_of_gpus_has_the_bits_of_the_one_of_a_cpu(dtype, number, monkeypatch):
+    results = []
+    for kinds in (('gpu',), ('cpu', 'gpu')):
+        monkeypatch.setattr(multi_tensor, 'DEVICES', kinds)
+        task, trainer, devices = make([mx.cpu(index) for index in range(number)], dtype, stream=Stored(3, 16), **MIXED)
+        no_bias_decay(task.net)
+        run(task, trainer, devices, 3, scaler=LossScaler() if dtype == 'float16' else None)
+        results.append([weights(task.net, device) for device in range(number)])
+    for ours, theirs in zip(*results):
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 def test_imperative_and_hybrid_give_the_same_numbers():

@@ -10,6 +10,7 @@ import numpy as np
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.losses import cross_entropy
+from gluon_tricks.models.compiled import Compiled
 from gluon_tricks.tasks.classification.evaluation import evaluate
 from gluon_tricks.tasks.gluoncv_log import ClassificationLog
 from gluon_tricks.training.sums import Sums
@@ -18,7 +19,7 @@ from gluon_tricks.tricks.cutmix import cutmix, sample_box
 from gluon_tricks.tricks.cutout import cutout, sample_centres
 from gluon_tricks.tricks.distillation import distillation_loss
 from gluon_tricks.tricks.label_smoothing import smooth_labels
-from gluon_tricks.tricks.mixup import mix, sample_lam, sample_partner
+from gluon_tricks.tricks.mixup import mix, on_device, sample_lam, sample_partner
 
 Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
 Shard = collections.namedtuple('Shard', 'device x target label partner_label lam teacher_output')
@@ -34,6 +35,7 @@ class Classification(ClassificationLog, Task):
 
     def __init__(self, net, config, devices, train_stream, eval_stream, precision, teacher=None, workers=None):
         self.net, self.teacher, self.config, self.devices = net, teacher, config, devices
+        self._compiled, self._compiled_teacher = Compiled(net), Compiled(teacher)
         self.train_stream, self.eval_stream = train_stream, eval_stream
         self.precision, self.workers = precision, workers or Workers()
         self.seed, self.epoch, self.sums = config.seed, 0, Sums(2)
@@ -84,8 +86,8 @@ class Classification(ClassificationLog, Task):
         target = smooth_labels(label, config.num_classes, epsilon, config.smoothing)
         partner_label = label
         if mixing.kind != 'none':
-            partner = mixing.partners[number]
-            partner_label = label.take(mx.nd.array(partner, ctx=label.context, dtype='int32'))
+            partner = on_device(mixing.partners[number], label.context)
+            partner_label = label.take(partner)
             target = mix(target, mixing.lam, partner)
             x = cutmix(x, partner, mixing.box) if mixing.kind == 'cutmix' else mix(x, mixing.lam, partner)
         if config.cutout:
@@ -94,14 +96,14 @@ class Classification(ClassificationLog, Task):
         teacher_output = None
         if self.teacher is not None:
             with mx.autograd.predict_mode():  # BatchNorm and dropout as in evaluation
-                teacher_output = self.teacher(x)
+                teacher_output = self._compiled_teacher(x)
         return Shard(number, x, target, label, partner_label, mixing.lam, teacher_output)
 
     # -- loss and metrics -------------------------------------------------------------------------------------------
 
     def loss(self, shard):
         """(B,) losses of one device, float32; also adds to the device's metrics, without waiting for it."""
-        output = self.net(shard.x)
+        output = self._compiled(shard.x)
         if shard.teacher_output is None:
             loss = cross_entropy(output, shard.target)
         else:

@@ -1,0 +1,108 @@
+"""`PaperNAG` in few calls: each updates many parameters of one device, by MXNet's multi-tensor kernels.
+
+A call of MXNet costs the host some 30 microseconds, a parameter needs two, and a ResNet-50 has 161 of them on each
+device: on fast GPUs the host would be the limit. The numbers are those of the single kernels, bit for bit. GPUs are
+updated so; on a CPU, which computes the update itself, these kernels are the slower ones (`DEVICES`).
+"""
+from gluon_tricks.compat import mx
+from gluon_tricks.training.optimizer import PaperNAG
+
+DEVICES = ('gpu',)  # types of device that are updated so
+_MOST = 45  # parameters of a call, as in MXNet's LAMB; from some 60 on the process ends
+
+
+def multi_tensor_update(trainer):
+    """The `MultiTensorNAG` of a gluon.Trainer, None where its optimizer or its devices take the Trainer's update."""
+    devices = {device.device_type for param in trainer._params for device in param.list_ctx()}
+    return MultiTensorNAG(trainer) if type(trainer._optimizer) is PaperNAG and devices <= set(DEVICES) else None
+
+
+class MultiTensorNAG:
+    """``trainer.update`` for a Trainer of `PaperNAG`: the same states, the same bits.
+
+    Lists of arrays are made by the first update, and anew where states were restored or multipliers changed.
+    """
+
+    def __init__(self, trainer):
+        self.trainer, self._groups, self._states, self._multipliers = trainer, [], [], []
+
+    def update(self, lr, batch_size):
+        """Update all weights on all devices at the learning rate `lr`; gradients are divided by `batch_size`.
+
+        Raises UserWarning, as Gluon does, where a parameter has never had a gradient.
+        """
+        optimizer, updaters = self.trainer._optimizer, self.trainer._updaters
+        optimizer.set_learning_rate(lr)
+        optimizer.rescale_grad = self.trainer._scale / batch_size
+        multipliers = [(param.lr_mult, param.wd_mult) for param in self.trainer._params]
+        if multipliers != self._multipliers or any(
+                updater.states is not states for updater, states in zip(updaters, self._states)):
+            self._groups = _groups(self.trainer)
+            self._states, self._multipliers = [updater.states for updater in updaters], multipliers
+        for group in self._groups:
+            group.update(optimizer)
+
+
+def _groups(trainer):
+    """The trained parameters as a list of `_Group`."""
+    groups = {}
+    for number, updater in enumerate(trainer._updaters):
+        for index, param in enumerate(trainer._params):
+            if param.grad_req == 'null':
+                continue
+            weight, grad = param.list_data()[number], param.list_grad()[number]
+            if not weight._fresh_grad:
+                raise UserWarning(f'{param.name} on {weight.context} has no gradient: the loss does not depend on it')
+            if index not in updater.states:
+                updater.states[index] = trainer._optimizer.create_state_multi_precision(index, weight)
+                updater.states_synced[index] = True
+            state = updater.states[index]
+            alike = number, param.lr_mult, param.wd_mult, state.lr
+            groups.setdefault(alike, []).append((index, weight, grad, state))
+    return [_Group(members, trainer._optimizer) for members in groups.values()]
+
+
+class _Group:
+    """Parameters on one device that have their multipliers and the last learning rate in common.
+
+    members: [(index, weight, gradient, state of `PaperNAG`)].
+    """
+
+    def __init__(self, members, optimizer):
+        self._index, weight, _, self._state = members[0]
+        self._all_states = [member[3] for member in members]
+        # The kernels read rates from arrays. A single kernel writes these, so that they are the float32 that it takes
+        # for a number: below 1e-4 MXNet reads a quarter of all numbers as the neighbour of the nearest one.
+        self._ones, self._zeros = mx.nd.ones(_MOST, ctx=weight.context), mx.nd.zeros(_MOST, ctx=weight.context)
+        self._back, self._lr, self._wd = (mx.nd.zeros(_MOST, ctx=weight.context) for _ in range(3))
+        self._write(optimizer._get_wd(self._index), self._wd)
+        self._calls = []
+        for half in (False, True):
+            some = [member for member in members if (member[3].master is not None) == half]
+            self._calls += [self._call(some[first:first + _MOST], half) for first in range(0, len(some), _MOST)]
+
+    def _call(self, members, half):
+        """(masters, arguments of the first kernel, second kernel, weights, its arguments) of at most `_MOST`."""
+        back, nag, number = [], [], len(members)
+        for _, weight, grad, state in members:
+            back += [state.master if half else weight, state.velocity]
+            nag += [weight, grad, state.velocity] + [state.master] * half
+        kernel = mx.nd.preloaded_multi_mp_sgd_mom_update if half else mx.nd.preloaded_multi_sgd_mom_update
+        return (back[::2], back + [self._back[:number], self._zeros[:number]],
+                kernel, [member[1] for member in members], nag + [self._lr[:number], self._wd[:number]])
+
+    def _write(self, number, rates):
+        """Let all of an array be the float32 that MXNet's single kernels take for a number."""
+        mx.nd.sgd_update(self._zeros, self._ones, out=rates, lr=-number, wd=0)
+
+    def update(self, optimizer):
+        """One update, as `PaperNAG` does it."""
+        back, options = optimizer.rates(self._index, self._state)
+        self._write(back, self._back)
+        self._write(options.pop('lr'), self._lr)
+        del options['wd']
+        for state in self._all_states:
+            state.lr = self._state.lr
+        for masters, back_arguments, kernel, weights, arguments in self._calls:
+            mx.nd.preloaded_multi_sgd_update(*back_arguments, out=masters, num_weights=len(masters))
+            kernel(*arguments, out=weights, num_weights=len(weights), **options)
