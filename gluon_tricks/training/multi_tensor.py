@@ -4,6 +4,8 @@ A call of MXNet costs the host some 30 microseconds, a parameter needs two, and 
 device: on fast GPUs the host would be the limit. The numbers are those of the single kernels, bit for bit. GPUs are
 updated so; on a CPU, which computes the update itself, these kernels are the slower ones (`DEVICES`).
 """
+import ctypes
+
 from gluon_tricks.compat import mx
 from gluon_tricks.training.optimizer import PaperNAG
 
@@ -71,38 +73,62 @@ class _Group:
     def __init__(self, members, optimizer):
         self._index, weight, _, self._state = members[0]
         self._all_states = [member[3] for member in members]
-        # The kernels read rates from arrays. A single kernel writes these, so that they are the float32 that it takes
-        # for a number: below 1e-4 MXNet reads a quarter of all numbers as the neighbour of the nearest one.
         self._ones, self._zeros = mx.nd.ones(_MOST, ctx=weight.context), mx.nd.zeros(_MOST, ctx=weight.context)
         self._back, self._lr, self._wd = (mx.nd.zeros(_MOST, ctx=weight.context) for _ in range(3))
-        self._write(optimizer._get_wd(self._index), self._wd)
+        self._write_back, self._write_lr, write_wd = (self._writer(each) for each in (self._back, self._lr, self._wd))
+        write_wd(lr=-optimizer._get_wd(self._index), wd=0)
         self._calls = []
         for half in (False, True):
             some = [member for member in members if (member[3].master is not None) == half]
-            self._calls += [self._call(some[first:first + _MOST], half) for first in range(0, len(some), _MOST)]
+            for first in range(0, len(some), _MOST):
+                self._calls += self._pair(some[first:first + _MOST], half)
 
-    def _call(self, members, half):
-        """(masters, arguments of the first kernel, second kernel, weights, its arguments) of at most `_MOST`."""
+    def _writer(self, rates):
+        """Lets all of an array be the negative of its argument lr.
+
+        The kernels read rates from arrays. A single kernel writes these, so that they are the float32 that it takes for
+        a number: below 1e-4 MXNet reads a quarter of all numbers as the neighbour of the nearest one.
+        """
+        return _Call('sgd_update', [self._zeros, self._ones], [rates])
+
+    def _pair(self, members, half):
+        """[(call of a kernel, how many parameters, whether it is the second)] for at most `_MOST` members."""
         back, nag, number = [], [], len(members)
         for _, weight, grad, state in members:
             back += [state.master if half else weight, state.velocity]
             nag += [weight, grad, state.velocity] + [state.master] * half
-        kernel = mx.nd.preloaded_multi_mp_sgd_mom_update if half else mx.nd.preloaded_multi_sgd_mom_update
-        return (back[::2], back + [self._back[:number], self._zeros[:number]],
-                kernel, [member[1] for member in members], nag + [self._lr[:number], self._wd[:number]])
-
-    def _write(self, number, rates):
-        """Let all of an array be the float32 that MXNet's single kernels take for a number."""
-        mx.nd.sgd_update(self._zeros, self._ones, out=rates, lr=-number, wd=0)
+        kernel = 'preloaded_multi_mp_sgd_mom_update' if half else 'preloaded_multi_sgd_mom_update'
+        first = _Call('preloaded_multi_sgd_update', back + [self._back[:number], self._zeros[:number]], back[::2])
+        second = _Call(kernel, nag + [self._lr[:number], self._wd[:number]], [member[1] for member in members])
+        return [(first, number, False), (second, number, True)]
 
     def update(self, optimizer):
         """One update, as `PaperNAG` does it."""
         back, options = optimizer.rates(self._index, self._state)
-        self._write(back, self._back)
-        self._write(options.pop('lr'), self._lr)
+        self._write_back(lr=-back, wd=0)
+        self._write_lr(lr=-options.pop('lr'), wd=0)
         del options['wd']
         for state in self._all_states:
             state.lr = self._state.lr
-        for masters, back_arguments, kernel, weights, arguments in self._calls:
-            mx.nd.preloaded_multi_sgd_update(*back_arguments, out=masters, num_weights=len(masters))
-            kernel(*arguments, out=weights, num_weights=len(weights), **options)
+        for call, number, is_second in self._calls:
+            call(num_weights=number, **(options if is_second else {}))
+
+
+class _Call:
+    """A call of an operator of MXNet whose arrays stay the same: their handles are listed once.
+
+    ``mx.nd`` looks at each array three times at each call, which takes longer than the call.
+    """
+
+    def __init__(self, operator, inputs, outputs):
+        self._operator, self._arrays = ctypes.c_void_p(), (inputs, outputs)  # which must outlive their handles
+        mx.base.check_call(mx.base._LIB.NNGetOpHandle(mx.base.c_str(operator), ctypes.byref(self._operator)))
+        self._inputs, self._outputs = mx.base.c_handle_array(inputs), mx.base.c_handle_array(outputs)
+
+    def __call__(self, **options):
+        outputs = ctypes.cast(self._outputs, ctypes.POINTER(mx.base.NDArrayHandle))
+        mx.base.check_call(mx.base._LIB.MXImperativeInvokeEx(
+            self._operator, len(self._inputs), self._inputs, ctypes.byref(ctypes.c_int(len(self._outputs))),
+            ctypes.byref(outputs), len(options), mx.base.c_str_array(list(options)),
+            mx.base.c_str_array([str(value) for value in options.values()]),
+            ctypes.byref(ctypes.POINTER(ctypes.c_int)())))

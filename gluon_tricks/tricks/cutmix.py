@@ -18,7 +18,6 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
-from gluon_tricks.tricks.mixup import on_device
 
 
 def sample_box(height: int, width: int, lam: float, rng: np.random.RandomState) -> Tuple[int, int, int, int, float]:
@@ -60,6 +59,7 @@ def cutmix(x: mx.nd.NDArray, partner: Sequence[int], box: Sequence[Any]) -> mx.n
     y0, y1, x0, x1 = box[:4]
     if y0 >= y1 or x0 >= x1:
         return x
+    index = partner if isinstance(partner, mx.nd.NDArray) else mx.nd.array(partner, ctx=x.context, dtype='int32')
     mixed = x.copy()
-    mixed[:, :, y0:y1, x0:x1] = mx.nd.take(x[:, :, y0:y1, x0:x1], on_device(partner, x.context))
+    mixed[:, :, y0:y1, x0:x1] = mx.nd.take(x[:, :, y0:y1, x0:x1], index)
     return mixed

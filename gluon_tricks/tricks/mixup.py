@@ -62,11 +62,6 @@ def sample_partner(size: int, rng: np.random.RandomState, pairs: str = 'random')
     raise UsageError(f'pairs (={pairs!r}) must be one of {", ".join(PAIRS)}: give --mixup-pairs one of them')
 
 
-def on_device(partner: Sequence[int], device: mx.Context) -> mx.nd.NDArray:
-    """Indices of partners, (B,) int, as int32 on a device; what is an NDArray is there already."""
-    return partner if isinstance(partner, mx.nd.NDArray) else mx.nd.array(partner, ctx=device, dtype='int32')
-
-
 def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:
     """Equations 7 and 8: lam * a + (1 - lam) * a[partner], in float32.
 
@@ -82,4 +77,5 @@ def mix(a: mx.nd.NDArray, lam: float, partner: Sequence[int]) -> mx.nd.NDArray:
     if lam == 1:
         return a
     a = a.astype('float32', copy=False)
-    return lam * a + (1 - lam) * mx.nd.take(a, on_device(partner, a.context))
+    index = partner if isinstance(partner, mx.nd.NDArray) else mx.nd.array(partner, ctx=a.context, dtype='int32')
+    return lam * a + (1 - lam) * mx.nd.take(a, index)

@@ -19,7 +19,7 @@ from gluon_tricks.tricks.cutmix import cutmix, sample_box
 from gluon_tricks.tricks.cutout import cutout, sample_centres
 from gluon_tricks.tricks.distillation import distillation_loss
 from gluon_tricks.tricks.label_smoothing import smooth_labels
-from gluon_tricks.tricks.mixup import mix, on_device, sample_lam, sample_partner
+from gluon_tricks.tricks.mixup import mix, sample_lam, sample_partner
 
 Mixing = collections.namedtuple('Mixing', 'kind lam box partners')
 Shard = collections.namedtuple('Shard', 'device x target label partner_label lam teacher_output')
@@ -86,7 +86,7 @@ class Classification(ClassificationLog, Task):
         target = smooth_labels(label, config.num_classes, epsilon, config.smoothing)
         partner_label = label
         if mixing.kind != 'none':
-            partner = on_device(mixing.partners[number], label.context)
+            partner = mx.nd.array(mixing.partners[number], ctx=label.context, dtype='int32')
             partner_label = label.take(partner)
             target = mix(target, mixing.lam, partner)
             x = cutmix(x, partner, mixing.box) if mixing.kind == 'cutmix' else mix(x, mixing.lam, partner)
@@ -114,7 +114,7 @@ class Classification(ClassificationLog, Task):
         return loss
 
     def _add(self, shard, output, loss):
-        best = output.astype('float32').argmax(axis=1)
+        best = output.astype('float32', copy=False).argmax(axis=1)
         hits = shard.lam * (best == shard.label) + (1 - shard.lam) * (best == shard.partner_label)
         self.sums.add(shard.device, [loss.sum(), hits.sum()], shard.label.shape[0])
 
