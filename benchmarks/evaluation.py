@@ -1,12 +1,11 @@
-"""Images per second of an exact evaluation on the CPU: a fused graph and NumPy's step 6 against what MXNet does.
+"""Images per second of an exact evaluation on the CPU: the fused graph against the usual one, and by batch.
 
     python benchmarks/evaluation.py [--models resnet50_v1d resnet18_v1b mobilenet1.0] [--images 304] [--repeats 3]
     python benchmarks/evaluation.py --batches 1 4 16 64 128     # the networks alone, without a reader
 
 Records of JPEGs of 500 x 375, 224 px, two cores or what there is. Weights are random, statistics of batch
 normalisation are not those of a new network. The time of an evaluation is all of it: reading, making the graph,
-metrics. `usual`: MXNet's graph as the network is trained with, and its operators for step 6 (normalisation), as all was
-before. In turn, in one process; medians. `apart` is the largest difference of the scores over the largest score.
+metrics. In turn, in one process; medians. `apart` is the largest difference of the scores over the largest score.
 """
 import argparse
 import os
@@ -23,7 +22,7 @@ from step import noise  # noqa: E402
 
 from gluon_tricks.compat import mx  # noqa: E402
 from gluon_tricks.cores import available_cores  # noqa: E402
-from gluon_tricks.data.pipeline import EvalStream, Normalise  # noqa: E402
+from gluon_tricks.data.pipeline import EvalStream  # noqa: E402
 from gluon_tricks.data.records.packing import pack  # noqa: E402
 from gluon_tricks.models.fused import for_inference  # noqa: E402
 from gluon_tricks.models.zoo import default_input_size, get_model, know_shapes, place  # noqa: E402
@@ -57,31 +56,23 @@ def make_records(folder, images):
     return path + '.rec', path + '.idx'
 
 
-class Operators(Normalise):
-    """Step 6 by MXNet's operators."""
-
-    __call__ = Normalise.by_operators
-
-
 def compare(model, files, batch_size, repeats):
     """Print images/s of both evaluations of a network."""
     net, how, side = network(model)
-    streams = [EvalStream(*files, worker_batch_size=batch_size, input_size=side, threads=available_cores(),
-                          normalise=normalise) for normalise in (Operators(), Normalise())]
-    ways = {'usual': (lambda x: net(x), streams[0]), 'usual, NumPy': (lambda x: net(x), streams[1]),
-            'fused, NumPy': (net, streams[1])}  # only a Block is fused
+    stream = EvalStream(*files, worker_batch_size=batch_size, input_size=side, threads=available_cores())
+    ways = {'usual': lambda x: net(x), 'fused': net}  # only a Block is fused
     speeds, classes = {name: [] for name in ways}, {}
     for _ in range(repeats):
-        for name, (way, stream) in ways.items():
+        for name, way in ways.items():
             begin = time.perf_counter()
             classes[name] = evaluation.predict(way, stream, CPU, how)['predicted']
             speeds[name].append(stream.num_images / (time.perf_counter() - begin))
-    same = np.array_equal(classes['usual'], classes['fused, NumPy'])
+    same = np.array_equal(classes['usual'], classes['fused'])
     x = mx.nd.random.normal(shape=(batch_size, 3, side, side))
     usual, graph = net(x).asnumpy(), for_inference(net, how, CPU, MANY, side)
     apart = abs(graph(x).asnumpy() - usual).max() / abs(usual).max()
     for name in ways:
-        print('%-14s batch %-3d %-12s %7.2f images/s  x%.2f  (%s)' % (
+        print('%-14s batch %-3d %s %7.2f images/s  x%.2f  (%s)' % (
             model, batch_size, name, statistics.median(speeds[name]),
             statistics.median(speeds[name]) / statistics.median(speeds['usual']),
             ', '.join(f'{speed:.2f}' for speed in speeds[name])))
