@@ -6,8 +6,8 @@
 Each command is a process of its own, started in turn, with the same options; both evaluate and save after each epoch.
 An epoch reaches from one line with validation figures to the next: the checkpoint of the epoch before, training, and
 evaluation; the first, in which the graph is built, is left out. Images per second are training images of that whole
-time. Waiting is the share of the training time for which the loop had no batch: ours writes it in its log, and in
-GluonCV's script the iterator's `next` is timed. Memory is the greatest resident size of the process.
+time. Waiting is the share of the training time for which the loop had no batch; ours writes it in its log, GluonCV's
+script does not know it. Memory is the greatest resident size of the process.
 
 GluonCV's script is started with the NumPy aliases that MXNet needs to be imported. `demo` is the demo's network, which
 the script is given in the place of its zoo's, at 32 px, with smoothing, mixup, zero gamma, no bias decay and cosine
@@ -28,24 +28,7 @@ import time
 from step import ALIASES, ROOT, RUN, environments, make_records, record_flags
 
 VALIDATION, TIME = re.compile(r'^\[Epoch \d+\] validation: '), re.compile(r'time cost: ([\d.]+)')
-WAITED = re.compile(r'^waited ([\d.]+)$')
 DEMO = 'resnet10_v1d_demo'
-# Both iterators are reset once an epoch, training's first: what is printed then is of the other one.
-TIMED = '''
-import time, mxnet
-def _timed(iterator, following=mxnet.io.MXDataIter.next):
-    start = time.time()
-    try:
-        return following(iterator)
-    finally:
-        _waited[0] += time.time() - start
-def _reset(iterator, resetting=mxnet.io.MXDataIter.reset):
-    print('waited %f' % _waited[0], flush=True)
-    _waited[0] = 0.0
-    resetting(iterator)
-_waited = [0.0]
-mxnet.io.MXDataIter.next, mxnet.io.MXDataIter.reset = _timed, _reset
-'''
 OUR_NETWORK = f'''
 sys.path.insert(0, {ROOT!r})
 import gluon_tricks as gt, gluoncv.model_zoo
@@ -87,7 +70,7 @@ def commands(arguments, model, folder, images):
                   'cosine']
     plain, equal = environments()
     cores = [str(max(1, int(equal['OMP_NUM_THREADS']) // part)) for part in (2, 1)]
-    reference = [sys.executable, '-c', ALIASES + TIMED + (OUR_NETWORK if demo else '') + RUN,
+    reference = [sys.executable, '-c', ALIASES + (OUR_NETWORK if demo else '') + RUN,
                  arguments.reference] + flags + ['--num-training-samples', str(images), '--lr-decay-epoch', '1000']
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0']
     result = {} if arguments.equal else {
@@ -118,17 +101,19 @@ def measure(command, environment, folder, images):
         sys.exit('%s\n%s ended with status %d after %d epochs' % (''.join(lines)[-3000:], command, status, len(ends)))
     epochs = [end - begin for begin, end in zip(ends, ends[1:])]
     training = [float(found.group(1)) for found in map(TIME.search, lines) if found][1:]
-    waits = [float(found.group(1)) for found in map(WAITED.search, lines) if found][1::2][1:]
-    shares = [waited / seconds for waited, seconds in zip(waits, training)] or our_waits(save_dir)
     return {'epoch': statistics.median(epochs), 'speed': images / statistics.median(epochs),
-            'training': statistics.median(training), 'wait': 100 * statistics.median(shares),
-            'process': time.time() - started, 'memory': usage.ru_maxrss / 1024.0}
+            'training': statistics.median(training), 'wait': our_wait(save_dir), 'process': time.time() - started,
+            'memory': usage.ru_maxrss / 1024.0}
 
 
-def our_waits(save_dir):
-    """Shares of the training time, of the epochs after the first, that the log tells."""
-    with open(os.path.join(save_dir, 'log.jsonl')) as stream:
-        return [event['wait'] for event in map(json.loads, stream) if event['event'] == 'epoch'][1:]
+def our_wait(save_dir):
+    """Percent of the training time that the log tells, the median of the epochs after the first; NaN without a log."""
+    log = os.path.join(save_dir, 'log.jsonl')
+    if not os.path.exists(log):
+        return float('nan')
+    with open(log) as stream:
+        epochs = [event for event in map(json.loads, stream) if event['event'] == 'epoch']
+    return 100 * statistics.median(event['wait'] for event in epochs[1:])
 
 
 def compare(title, arguments, model, folder, images):

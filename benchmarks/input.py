@@ -1,12 +1,17 @@
 """Images per second of the training input: ours against one ImageRecordIter and a loader of Pillow and NumPy.
 
     python benchmarks/input.py
+    python benchmarks/input.py --ceiling      # against decoding alone; by threads; by the size that images are kept in
 
 All read the same records (JPEGs of 500 x 375) and do steps 1 to 6 of the paper's section 2.1 at 224 px. The loader is
 what a PyTorch user has: Pillow decodes, by `draft` no larger than needed, crops and resizes; NumPy does the rest; in
 one process, and in one on each core. Ours leaves step 6 to the device: with and without it, done on the CPU. Per core:
 images per second of CPU time, of all threads. On the wall: images per second of elapsed time. Every batch is touched by
 the process that would train; several loaders hand theirs over in shared memory.
+
+--ceiling: `cv2.imdecode` of the same JPEGs and nothing else, in one thread; ours with 1 thread to 64, which may be more
+than there are cores, in a process each: how long the first batch takes, and the greatest resident memory; and ours from
+records that `prepare folder --resize` made of the same images, with the share of the crops that are enlarged.
 """
 import argparse
 import ctypes
@@ -16,6 +21,7 @@ import multiprocessing
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +31,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.dirname(os.path.abspath(__file__))]
 SIDE = 224
+COLUMNS = 'per core | of decoding alone | elapsed | first batch, s | memory, MiB |\n|---|---|---|---|---|---|'
 EIGENVALUES = np.array([55.46, 4.794, 1.148], 'float32')  # of ImageNet's colours, as MXNet has them
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], 'float32')
 
@@ -134,6 +141,75 @@ def ours(threads, normalised):
     return read
 
 
+def decode_alone(rec, idx):
+    """Images per second of a core that decodes the JPEGs of a record file, whole and in colour."""
+    import cv2
+
+    from gluon_tricks.data.records.record_file import read_records
+    cv2.setNumThreads(1)
+    images = [np.frombuffer(image, 'uint8') for _, _, image in read_records(rec, idx)]
+    start = time.process_time()
+    for image in images:
+        cv2.imdecode(image, cv2.IMREAD_COLOR)
+    return len(images) / (time.process_time() - start)
+
+
+def epoch_of(rec, idx, batch_size, threads, side=SIDE):
+    """(images per second of CPU time, on the wall, seconds to the first batch, MiB) of an epoch of our reader, in a
+    process of its own; the seconds count from the opened stream, the memory is the process's greatest."""
+    script = ('import sys, time, resource; sys.path[:0] = [%r, %r]\nimport input as this\n'
+              'from gluon_tricks.data import pipeline\n'
+              'stream = pipeline.TrainStream(%r, %r, %d, %d, 0, %d)\nlist(stream.epoch(0))\n'
+              'cpu, wall, first, seen = this.cpu_seconds(), time.time(), 0.0, 0\n'
+              'for batch in stream.epoch(1):\n'
+              '    [this.view(each)[::64].sum() for each in batch.data]\n'
+              '    first, seen = first or time.time() - wall, seen + batch.size\n'
+              'print(seen / (this.cpu_seconds() - cpu), seen / (time.time() - wall), first,\n'
+              '      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n')
+    words = script % (ROOT, os.path.dirname(os.path.abspath(__file__)), rec, idx, batch_size, side, threads)
+    done = subprocess.run([sys.executable, '-c', words], check=True, stdout=subprocess.PIPE)
+    return tuple(map(float, done.stdout.split()))
+
+
+def enlarged(width, height, number=200000):
+    """(share of the crops that are enlarged, by how much their sides are on average) for crops of 8 to 100 % of an
+    image's area, brought to SIDE: where the crop has fewer pixels than the input."""
+    share = np.random.RandomState(0).uniform(0.08, 1, number)
+    scale = SIDE / np.sqrt(share * width * height)
+    return (scale > 1).mean(), scale[scale > 1].mean() if (scale > 1).any() else 1.0
+
+
+def ceiling(arguments, tree):
+    """Print the tables of --ceiling."""
+    from gluon_tricks.cores import available_cores
+    from gluon_tricks.data.prepare.folder import pack_folder
+    cores, batch = available_cores(), arguments.batch_size
+    rec, idx = pack_folder(tree, processes=cores).files['train']
+    alone = statistics.median(decode_alone(rec, idx) for _ in range(arguments.repeats))
+    print(f'{arguments.images} JPEGs of 500 x 375, {SIDE} px, {cores} cores, median of {arguments.repeats}\n'
+          f'decoding alone, cv2: {alone:.0f} images/s per core\n\n| threads, batch | {COLUMNS}')
+
+    def row(name, files, threads, size, side=SIDE):
+        runs = [epoch_of(*files, size, threads, side) for _ in range(arguments.repeats)]
+        core, wall, first, memory = (statistics.median(run[place] for run in runs) for place in range(4))
+        print('| %s | %.0f (%s) | %.2f | %.0f | %.2f | %.0f |' % (
+            name, core, ', '.join('%.0f' % run[0] for run in runs), core / alone, wall, first, memory), flush=True)
+    for threads in arguments.threads:
+        row(f'{threads}, {batch}', (rec, idx), threads, batch)
+    large = min(1024, arguments.images)
+    for threads in [each for each in arguments.threads if each > cores]:
+        row(f'{threads}, {large}', (rec, idx), threads, large)
+    print(f'\n| records | {COLUMNS}')
+    for short in (0, 480, 256):
+        out = os.path.join(tree, f'short-{short}')
+        files = pack_folder(tree, out, processes=cores, resize=short).files['train']
+        height = short or 375
+        share, scale = enlarged(height * 4 / 3, height)
+        row('%s, %.0f kB an image; %.0f %% of the crops enlarged, x%.2f on average' % (
+            f'short side {short}' if short else 'as they are', os.path.getsize(files[0]) / 1000.0 / arguments.images,
+            100 * share, scale), files, cores, batch)
+
+
 def measure(read, *arguments):
     """(images per second of CPU time, images per second on the wall) of an epoch, from its start to its end."""
     seen, cpu, wall = 0, cpu_seconds(), time.time()
@@ -153,6 +229,8 @@ def main():
     parser.add_argument('--images', type=int, default=2000)
     parser.add_argument('--batch-size', type=int, default=32)
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--ceiling', action='store_true', help='the tables of the ceiling instead')
+    parser.add_argument('--threads', type=int, nargs='+', default=[1, 2, 16, 64], help='of --ceiling')
     arguments = parser.parse_args()
     from records import make_tree
 
@@ -166,6 +244,9 @@ def main():
                f'ours, {cores} threads, step 6 too': ours(cores, True)}
     with tempfile.TemporaryDirectory() as folder:
         make_tree(folder, arguments.images)
+        if arguments.ceiling:
+            ceiling(arguments, folder)
+            return
         rec, idx = pack_folder(folder, processes=cores).files['train']
         figures = {name: [] for name in readers}
         for _ in range(arguments.repeats):
