@@ -5,7 +5,7 @@ from gluon_tricks.data.pipeline import Augmentation, EvalStream, Normalise, Synt
 from gluon_tricks.data.prepare.folder import pack_folder, packed_files
 from gluon_tricks.data.records import certificate
 from gluon_tricks.data.records.crash import watch
-from gluon_tricks.data.records.record_file import check_records
+from gluon_tricks.data.records.record_file import checked_index
 from gluon_tricks.errors import UsageError
 
 
@@ -22,16 +22,16 @@ def open_data(config, worker_batch_size, workers):
                                                                                 'and there is no validation']}
     files = _find_files(config, workers)
     watch([files['train'], files['val']], config.resume_command())
-    classes, notices = _check_files(config, files)
+    classes, notices, indices = _check_files(config, files)
     normalise = Normalise(config.rgb_mean, config.rgb_std)
     train_stream = TrainStream(
         *files['train'], worker_batch_size=worker_batch_size, input_size=config.input_size, seed=config.seed,
         threads=config.decode_threads, normalise=normalise, worker=workers.rank, num_workers=workers.number,
-        num_classes=config.num_classes, augmentation=Augmentation(
+        num_classes=config.num_classes, index=indices['train'], augmentation=Augmentation(
             min_area=config.min_area, mirror=not config.no_mirror, jitter=config.jitter, pca_noise=config.pca_noise))
     eval_stream = EvalStream(*files['val'], worker_batch_size=worker_batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, normalise=normalise, threads=config.decode_threads,
-                             num_classes=config.num_classes)
+                             num_classes=config.num_classes, index=indices['val'])
     images = len(train_stream.reader)
     workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
     if config.num_training_samples not in (None, images):
@@ -63,15 +63,16 @@ def _find_files(config, workers):
 
 
 def _check_files(config, files):
-    """(class names or None, notices) of the record files, checked against their certificates. Raises UsageError."""
-    classes, notices = None, []
+    """(class names or None, notices, {part: Index}) of the record files, checked against their certificates. Raises
+    UsageError."""
+    classes, notices, indices = None, [], {}
     for part in ('train', 'val'):
         facts = certificate.check(files[part][0], config.num_classes)
-        check_records(*files[part], num_classes=config.num_classes)
+        indices[part] = checked_index(*files[part], num_classes=config.num_classes)
         known = facts and facts['classes'] or classes
         if classes and known != classes:
             raise UsageError(f'{files["val"][0]} has other classes than {files["train"][0]}: prepare both from the '
                              'same set')
         classes = known
         notices.append('data: ' + certificate.summary(files[part][0]))
-    return classes, notices
+    return classes, notices, indices

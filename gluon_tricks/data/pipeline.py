@@ -154,20 +154,21 @@ class Augmentation:
 class TrainStream:
     """Training batches whose order and augmentations depend on (seed, epoch) alone.
 
-    rec, idx: files that `record_file.check_records` has passed. worker_batch_size: over its devices. threads: that
-    decode. augmentation: an Augmentation, steps 2 to 5. normalise: step 6 (None: `Normalise()`). worker, num_workers:
-    with several processes each reads its own share of the file, `num_images` of them. num_classes: labels are below it
-    (None: not checked). Raises UsageError when there are fewer images than one batch.
+    rec, idx: files that `record_file.checked_index` has passed, and index what it gave (None: it is read again).
+    worker_batch_size: over its devices. threads: that decode. augmentation: an Augmentation, steps 2 to 5. normalise:
+    step 6 (None: `Normalise()`). worker, num_workers: with several processes each reads its own share of the file,
+    `num_images` of them. num_classes: labels are below it (None: not checked). Raises UsageError when there are fewer
+    images than one batch.
 
     An epoch has N // worker_batch_size updates; the images that are left over, others in each epoch, are not seen in
     it.
     """
 
     def __init__(self, rec, idx, worker_batch_size, input_size, seed, threads=1, augmentation=Augmentation(),
-                 normalise=None, worker=0, num_workers=1, num_classes=None):
+                 normalise=None, worker=0, num_workers=1, num_classes=None, index=None):
         self.worker_batch_size, self.seed, self.worker = worker_batch_size, seed, worker
         self.normalise = normalise or Normalise()
-        self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
+        self.reader = Reader(rec, idx, num_classes, threads, index, data_shape=(3, input_size, input_size),
                              **augmentation.steps())
         shares = [share_of(each, num_workers, len(self.reader)) for each in range(num_workers)]
         smallest = min(last - first for first, last in shares)
@@ -200,15 +201,15 @@ class EvalStream:
     """Validation images, each once: ``batches()`` yields (Batch, valid); rows after `valid` only fill the batch up.
 
     Every batch has `worker_batch_size` rows, so that a compiled network keeps its shape; `num_images` is the sum of
-    `valid`. normalise, num_classes: as of TrainStream. Paper: short side to 256, centre crop 224; here: short side to
-    ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation, where the
-    first images fill up the last batch and count twice. rows: of the file, those to read (None: all).
+    `valid`. normalise, num_classes, index: as of TrainStream. Paper: short side to 256, centre crop 224; here: short
+    side to ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation,
+    where the first images fill up the last batch and count twice. rows: of the file, those to read (None: all).
     """
 
     def __init__(self, rec, idx, worker_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
-                 gluoncv_padding=False, num_classes=None, rows=None):
+                 gluoncv_padding=False, num_classes=None, rows=None, index=None):
         self.worker_batch_size, self.normalise = worker_batch_size, normalise or Normalise()
-        self.reader = Reader(rec, idx, num_classes, threads, data_shape=(3, input_size, input_size),
+        self.reader = Reader(rec, idx, num_classes, threads, index, data_shape=(3, input_size, input_size),
                              resize=short_side(input_size, crop_ratio), inter_method=1)
         self.rows = whole_batches(np.arange(len(self.reader)) if rows is None else rows, worker_batch_size)
         number = len(self.reader) if rows is None else len(rows)

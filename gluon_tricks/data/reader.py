@@ -43,18 +43,19 @@ PIECE, PIECE_PIXELS = 256, 64 * 224 * 224
 class Reader:
     """The records of an open file, by their row in it.
 
-    rec, idx: files that `record_file.check_records` has passed; the file stays open, so that a run survives its
-    removal. num_classes: labels are whole numbers below it (None: not checked). threads: pieces decoded side by side.
-    steps: ImageRecordIter's keywords. Raises UsageError, here and in `read`, with a sentence that names the record.
+    rec, idx: files that `record_file.checked_index` has passed; the file stays open, so that a run survives its
+    removal. index: what it gave (None: it is read again). num_classes: labels are whole numbers below it (None: not
+    checked). threads: pieces decoded side by side. steps: ImageRecordIter's keywords. Raises UsageError, here and in
+    `read`, with a sentence that names the record.
     """
 
-    def __init__(self, rec, idx, num_classes=None, threads=1, **steps):
+    def __init__(self, rec, idx, num_classes=None, threads=1, index=None, **steps):
         self.rec, self.num_classes, self.threads = rec, num_classes, threads
         try:
             self._file = open(rec, 'rb', buffering=0)
         except OSError as error:
             raise UsageError(f'{rec} cannot be read ({error.strerror}): make it readable') from error
-        self.keys, self.begins, self.ends = in_file_order(rec, idx)
+        self.keys, self.begins, self.ends = index or in_file_order(rec, idx)
         # MXNet ignores keywords that it does not know: these, and those of the streams, are all known. Without
         # device_id it takes page-locked memory, anew for each iterator.
         self.steps = dict(steps, preprocess_threads=1, prefetch_buffer=1, round_batch=False, verbose=False,

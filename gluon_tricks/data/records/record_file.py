@@ -27,8 +27,10 @@ CHECK_ALL = 20000  # with more records than this, only a spread sample of them i
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
 _HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
+_BLOCK, _DIGITS = 1 << 24, 18  # bytes of an index that are read at once; of a number in it, so that an int64 holds it
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
+Index = collections.namedtuple('Index', 'keys begins ends')  # of the records in the order of the file, int64 arrays
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -64,23 +66,52 @@ def record(key, label, image):
 # Checking
 
 def read_index(idx):
-    """(keys, offsets) of an index as int64 arrays, in the file's order. Raises UsageError naming a bad line."""
-    keys, offsets = [], []
+    """(keys, offsets) of an index as int64 arrays, in the file's order. Raises UsageError naming a bad line.
+
+    Block by block, and by NumPy where the lines are as they should be: of ten million lines as Python's objects the
+    memory would be ten times that of the file.
+    """
+    found, number, rest = [], 0, b''
     try:
         with open(idx, 'rb') as stream:
-            lines = stream.read().splitlines()
+            while True:
+                block = stream.read(_BLOCK)
+                whole, newline, rest = (rest + block).rpartition(b'\n') if block else (rest, b'', b'')
+                if whole + newline:
+                    lines = _plain_lines(whole + b'\n')
+                    found.append(_any_lines(whole + newline, idx, number) if lines is None else lines)
+                    number += len(found[-1])
+                if not block:
+                    break
     except OSError as error:
         raise UsageError(f'{idx} cannot be read ({error.strerror}): give the index of the records') from error
-    for number, line in enumerate(lines, 1):
+    if not found:
+        raise UsageError(f'{idx} is empty: pack the records again')
+    lines = np.concatenate(found)
+    return np.ascontiguousarray(lines[:, 0]), np.ascontiguousarray(lines[:, 1])
+
+
+def _plain_lines(block):
+    """(N, 2) int64 of lines that are all KEY<tab>OFFSET<newline>, None where one is anything else."""
+    text = np.frombuffer(block, 'uint8')
+    marks = np.flatnonzero(text - 48 > 9)  # bytes that are no digit; below the digits the difference wraps around
+    digits = np.diff(marks, prepend=-1) - 1
+    if len(marks) % 2 or digits.min() < 1 or digits.max() > _DIGITS or \
+            (text[marks[::2]] != ord('\t')).any() or (text[marks[1::2]] != ord('\n')).any():
+        return None
+    return np.fromstring(block, 'int64', sep=' ').reshape(-1, 2)
+
+
+def _any_lines(block, idx, before):
+    """The same of any lines, `before` of the file's in front of them. Raises UsageError that names a bad one."""
+    found = []
+    for number, line in enumerate(block.splitlines(), before + 1):
         words = line.split()
-        if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()) or max(map(len, words)) > 18:
+        if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()) or max(map(len, words)) > _DIGITS:
             raise UsageError(f'{idx} line {number} is {repr(line[:40].decode("latin-1"))}, not KEY<tab>OFFSET: give '
                              'the index of the records, or pack them again')
-        keys.append(int(words[0]))
-        offsets.append(int(words[1]))
-    if not keys:
-        raise UsageError(f'{idx} is empty: pack the records again')
-    return np.array(keys, 'int64'), np.array(offsets, 'int64')
+        found.append((int(words[0]), int(words[1])))
+    return np.array(found, 'int64')
 
 
 def index_bytes(sizes):
@@ -107,7 +138,12 @@ def label_problem(label, num_classes):
 
 
 def check_records(rec, idx, num_classes=None):
-    """Raise UsageError where MXNet would crash on, or quietly misread, a record file; returns the number of records.
+    """The number of records of a file that `checked_index` passes."""
+    return len(checked_index(rec, idx, num_classes).keys)
+
+
+def checked_index(rec, idx, num_classes=None):
+    """The Index of a record file; UsageError where MXNet would crash on it, or quietly misread it.
 
     Looks at the whole index, at the size of the file, at the start and the end of every record (of a spread sample with
     more than 20,000), and decodes the first image. num_classes: the labels of the records that are opened must be
@@ -124,18 +160,21 @@ def check_records(rec, idx, num_classes=None):
 
 
 def in_file_order(rec, idx):
-    """(keys, begins, ends) of the records in the order of the file, as int64 arrays. Raises UsageError."""
+    """The Index of a record file, which is not looked at but for its size. Raises UsageError."""
     keys, offsets = read_index(idx)
-    order = np.argsort(offsets, kind='stable')
-    return keys[order], offsets[order], np.append(offsets[order][1:], os.path.getsize(rec))
+    if (offsets[1:] < offsets[:-1]).any():
+        order = np.argsort(offsets, kind='stable')
+        keys, offsets = keys[order], offsets[order]
+    bounds = np.append(offsets, os.path.getsize(rec))
+    return Index(keys, bounds[:-1], bounds[1:])
 
 
 def _check(rec, idx, num_classes):
     size = os.path.getsize(rec)
     if size == 0:
         raise UsageError(f'{rec} is empty: copy or pack it again')
-    keys, offsets, ends = in_file_order(rec, idx)
-    if len(np.unique(keys)) != len(keys):
+    index = keys, offsets, ends = in_file_order(rec, idx)
+    if (keys[1:] <= keys[:-1]).any() and len(np.unique(keys)) != len(keys):
         twice = collections.Counter(keys.tolist()).most_common(1)[0][0]
         raise UsageError(f'{idx}: key {twice} is listed twice; pack the records again')
     for wrong, what in ((offsets + 8 > size, f'begins beyond the end of the file ({size} bytes)'),
@@ -156,7 +195,7 @@ def _check(rec, idx, num_classes):
         problem = decode_problem(stream, int(offsets[0]), int(ends[0]))
     if problem:
         raise damaged(rec, keys, offsets, 0, problem)
-    return len(keys)
+    return index
 
 
 def damaged(rec, keys, offsets, row, what):

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 
@@ -42,6 +43,25 @@ def test_of_a_large_file_a_sample_is_read(packed, monkeypatch):
     for sample in (1, 5, 12):
         monkeypatch.setattr(identity, 'SAMPLE', sample)
         assert of(packed)['images'] == 12
+
+
+@pytest.mark.parametrize('newline, end', [(b'\n', b''), (b'\r\n', b'\r\n')])
+def test_the_sample_is_of_the_lines_however_they_end(newline, end, packed, monkeypatch):
+    """The digest is that of the index, then of the first bytes of each sampled record, in the order of the lines."""
+    monkeypatch.setattr(identity, 'WHOLE', 0)
+    monkeypatch.setattr(identity, 'SAMPLE', 5)
+    with open(packed + '.idx', 'rb') as stream:
+        lines = stream.read().splitlines()[::-1]
+    index = newline.join(lines) + end
+    with open(packed + '.idx', 'wb') as stream:
+        stream.write(index)
+    wanted = hashlib.sha256(index)
+    with open(packed + '.rec', 'rb') as stream:
+        for line in (0, 2, 5, 8, 11):
+            stream.seek(int(lines[line].split()[1]))
+            wanted.update(stream.read(4096))
+    found = of(packed)
+    assert found['digest'] == wanted.hexdigest() and found['images'] == 12
 
 
 @pytest.mark.parametrize('index', [b'x\n' * 12, b'1\t-5\n' * 12, b'1\t99999999999999999999999\n' * 12])

@@ -127,6 +127,28 @@ def test_an_index_may_be_in_any_order_and_written_on_windows(packed):
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
 
 
+@pytest.mark.parametrize('block', [1, 7, 64, 1 << 24])
+@pytest.mark.parametrize('newline, end', [('\n', '\n'), ('\n', ''), ('\r\n', '\r\n'), (' \n', '')])
+def test_an_index_is_read_whole_whatever_the_blocks(block, newline, end, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, '_BLOCK', block)
+    pairs = [(7, 0), (10 ** 18 - 1, 10 ** 18 - 1), (0, 1234567890123), *((key, 8 * key) for key in range(20)), (5, 16)]
+    text = newline.join('%d\t%d' % pair for pair in pairs) + end
+    (tmp_path / 'a.idx').write_bytes(text.encode())
+    keys, offsets = records.read_index(str(tmp_path / 'a.idx'))
+    assert list(zip(keys.tolist(), offsets.tolist())) == pairs
+    assert keys.dtype == offsets.dtype == np.int64 and keys.flags.c_contiguous
+
+
+@pytest.mark.parametrize('block', [1, 64, 1 << 24])
+@pytest.mark.parametrize('bad', ['9 ', '\t9', '9\t', '9\t-9', '9\t9\t9', '9\t9.5', '9\t' + '9' * 19, '', '9\t0x9', '9:9'])
+def test_the_bad_line_of_an_index_is_counted_over_blocks(bad, block, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, '_BLOCK', block)
+    lines = [f'{key}\t{8 * key}' for key in range(30)]
+    (tmp_path / 'a.idx').write_text('\n'.join(lines[:20] + [bad] + lines[20:]) + '\n')
+    with pytest.raises(UsageError, match='a.idx line 21 is '):
+        records.read_index(str(tmp_path / 'a.idx'))
+
+
 def test_records_of_im2rec_pass(tmp_path):
     """With --pack-label the label is a list of one number."""
     writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / 'a.idx'), str(tmp_path / 'a.rec'), 'w')
