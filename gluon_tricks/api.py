@@ -9,27 +9,29 @@
     gt.evaluate(run)                                         # {'top1': ..., 'num_images': ...}
     gt.predict(run, ['seven.jpg'], top=3)
 
-Raises UsageError for what the caller can put right, Diverged and Stopped for a run that ended so.
+Raises UsageError for what the caller can put right, Diverged and Stopped for a run that ended so. MXNet is imported
+where a network is needed: who reads runs does without.
 """
 import importlib
 import os
-from typing import Any, Dict, Iterable, List, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Type, Union
 
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.detection import RCNNConfig
 from gluon_tricks.config.options import Options
 from gluon_tricks.config.segmentation import FCNConfig
-from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.errors import UsageError
 from gluon_tricks.pictures import curves
 from gluon_tricks.training import checkpoint
 from gluon_tricks.training import history as run_history
-from gluon_tricks.training import run as running
+
+if TYPE_CHECKING:
+    from gluon_tricks.training.run import Result
 
 CONFIGS: Dict[str, Type[Options]] = {cls.TASK: cls for cls in (TrainConfig, RCNNConfig, FCNConfig)}
 
 
-def train(config: Options) -> running.Result:
+def train(config: Options) -> 'Result':
     """Train: TrainConfig, RCNNConfig or FCNConfig to a Result (`result`, `best`: figures; `save_dir`).
 
     An option left at None is resolved as the command resolves it. Raises UsageError, Diverged, and Stopped for a stop
@@ -46,6 +48,7 @@ def train(config: Options) -> running.Result:
     >>> result.result['epoch'], result.save_dir
     (0, 'runs/mine')
     """
+    from gluon_tricks.training import run as running
     assembly = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
     config, notices = assembly.resolve(config)
     return running.train(config, assembly.assemble, notices)
@@ -127,6 +130,7 @@ class Run:
 
     def devices(self) -> List[Any]:
         """The devices for inference: all visible GPUs, else the CPU."""
+        from gluon_tricks.distributed.devices import find_devices
         return find_devices()
 
     def net(self) -> Any:
@@ -160,6 +164,7 @@ def evaluate(run: Run, devices: str = '', num_gpus: Optional[int] = None) -> Dic
     >>> 0 <= figures['top1'] <= figures['top5'] <= 100 and figures['num_images'] > 0
     True
     """
+    from gluon_tricks.distributed.devices import find_devices
     return _trained(run).evaluate(run.folder, run.config, find_devices(devices, num_gpus))
 
 

@@ -9,7 +9,9 @@ MXNet 1.9.1 is the last release, from 2022. Before its import this module
 * gives back the NumPy aliases (``np.bool`` and others) and ``distutils.version``, which later versions of NumPy and
   Python removed and which MXNet and GluonCV still name;
 * lets GluonCV be imported beside PyTorch 2, which it refuses (`_check_gluoncv`);
-* keeps MXNet from importing scikit-learn, which takes a second and of which nothing here needs what MXNet takes;
+* keeps MXNet from importing what it can do without and nothing here needs: scikit-learn, SciPy, setuptools, together
+  more than half of its import (docs/benchmarks.md). Its sparse arrays then neither take nor give SciPy's matrices, and
+  its quantization has no calibration by entropy;
 * loads the CUDA libraries from their wheels where ``mxnet-cu112`` was installed with them.
 
 The number of threads changes the order of sums and so the last bits of a result: a run records it (`environment`).
@@ -17,6 +19,8 @@ The number of threads changes the order of sums and so the last bits of a result
 import contextlib
 import ctypes
 import glob
+import importlib.machinery
+import importlib.util
 import os
 import platform
 import re
@@ -89,16 +93,24 @@ class _Version:
         return hash(self.vstring)
 
 
+def _own_distutils():
+    """{name: module} that stand in for ``distutils`` and its ``version``."""
+    package, module = types.ModuleType('distutils'), types.ModuleType('distutils.version')
+    module.LooseVersion = module.StrictVersion = _Version
+    package.version = module
+    return {'distutils': package, 'distutils.version': module}
+
+
 def _restore_distutils():
+    """Where the standard library has no ``distutils``, and nothing else stands in for it, put ours there to stay."""
+    if importlib.machinery.PathFinder.find_spec('distutils') and sys.modules.get('distutils', sys):
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             import distutils.version  # noqa: F401
     except ImportError:
-        package, module = types.ModuleType('distutils'), types.ModuleType('distutils.version')
-        module.LooseVersion = module.StrictVersion = _Version
-        package.version = module
-        sys.modules['distutils'], sys.modules['distutils.version'] = package, module
+        sys.modules.update(_own_distutils())
 
 
 def _check_gluoncv():
@@ -150,21 +162,22 @@ def _library_remedy(error):
 
 
 @contextlib.contextmanager
-def _hidden(name):
-    """While it is entered a package that was not imported yet cannot be."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None
+def _in_place_of(modules):
+    """While it is entered, {name: module} stand in for those of these names; None: it cannot be imported."""
+    before = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)
     try:
         yield
     finally:
-        del sys.modules[name]
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def _import_mxnet():
     try:
-        with _hidden('sklearn'):
+        # The import of distutils, of which MXNet compares two versions by, is that of setuptools where it is installed.
+        with _in_place_of({'sklearn': None, 'scipy': None, **_own_distutils()}):
             import mxnet
     except ModuleNotFoundError as error:
         if error.name not in ('mxnet', 'numpy'):
@@ -187,9 +200,14 @@ _load_cuda_wheels()
 mx = _import_mxnet()
 
 
+def _gluoncv_version():
+    """What ``gluoncv.__version__`` is, without the import of all that it has."""
+    with open(importlib.util.find_spec('gluoncv').origin, encoding='utf-8') as stream:
+        return re.search(r"^__version__ = '(.+)'$", stream.read(), re.M).group(1)
+
+
 def environment():
     """Versions and settings, which decide the last bits of a result with the configuration: a dict for ``run.json``."""
-    import gluoncv
-    return {'python': platform.python_version(), 'mxnet': mx.__version__, 'gluoncv': gluoncv.__version__,
+    return {'python': platform.python_version(), 'mxnet': mx.__version__, 'gluoncv': _gluoncv_version(),
             'numpy': np.__version__, 'threads': int(os.environ['OMP_NUM_THREADS']), 'cores': available_cores(),
             'machine': platform.machine(), 'gpus': mx.context.num_gpus()}

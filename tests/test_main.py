@@ -5,6 +5,7 @@ import pytest
 
 from gluon_tricks.__main__ import COMMANDS, main
 from support import ROOT
+from support.finished import finished
 
 
 def test_help_lists_all_commands_in_one_screen(capsys):
@@ -34,3 +35,18 @@ def test_every_command_has_help_and_refuses_a_typo(name, capsys):
 def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, '-m', 'gluon_tricks', '--help'], cwd=str(ROOT), stdout=subprocess.PIPE)
     assert done.returncode == 0 and b'recipes' in done.stdout
+
+
+def test_who_trains_nothing_and_computes_nothing_does_without_mxnet(tmp_path):
+    """All help, and the commands that only read what runs left; MXNet takes more than a second to import."""
+    run = finished(tmp_path / 'run', 'table6/resnet50_v1d/efficient', {'top1': 77.0, 'top5': 93.0, 'loss': 1.0})
+    lines = [[name, '--help'] for name in COMMANDS] + [
+        ['recipes'], ['published'], ['table', '6', run], ['inspect', run], ['compare', run, run, '-o', 'compared'],
+        ['figure', 'curves', run, '-o', 'drawn']]
+    code = (f'import sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.__main__ import main\n'
+            f'for line in {lines!r}:\n'
+            '    try:\n        main(line)\n    except SystemExit:\n        pass\n'
+            '    assert "mxnet" not in sys.modules, line')
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'drawn.svg').exists() and 'error' not in done.stderr

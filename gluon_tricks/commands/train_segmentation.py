@@ -72,7 +72,8 @@ def evaluate(config, weights, multi_scale, notices):
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.tasks.segmentation.assembly import open_scenes, threads_of
     from gluon_tricks.tasks.segmentation.data import ImageStream
-    from gluon_tricks.tasks.segmentation.metrics import evaluate_images, protocol
+    from gluon_tricks.tasks.segmentation.metrics import evaluate_images
+    from gluon_tricks.tasks.segmentation.protocol import protocol
     from gluon_tricks.tasks.segmentation.trained import load_net
 
     devices = find_devices(config.devices, config.num_gpus)

@@ -1,7 +1,6 @@
 """One image file, as validation sees it."""
 import math
 
-from gluon_tricks.compat import mx
 from gluon_tricks.data.records.images import open_whole, orientation, turn
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import open_file
@@ -15,6 +14,7 @@ def read_image(path):
     MXNet's own imdecode turns it or not, by the order of the segments in front of it. Raises UsageError for a file that
     is missing, no image, or damaged, and for one of too many pixels (`images.MOST_PIXELS`).
     """
+    from gluon_tricks.compat import mx
     try:
         with open_file(path) as stream:
             content = stream.read()
@@ -48,6 +48,7 @@ def short_side(input_size, crop_ratio):
 
 def prepare(image, input_size, crop_ratio, mean, std):
     """`preprocess` of a decoded image, (H, W, 3) uint8, an NDArray."""
+    from gluon_tricks.compat import mx
     short = mx.image.resize_short(image, short_side(input_size, crop_ratio), interp=1)
     crop, _ = mx.image.center_crop(short, (input_size, input_size), interp=1)
     normal = (crop.astype('float32') - mx.nd.array(mean)) / mx.nd.array(std)

@@ -22,8 +22,6 @@ from gluon_tricks.exchange.protocols import Protocol, ProtocolStream
 from gluon_tricks.models.fused import for_inference
 from gluon_tricks.tasks.classification import evaluation
 
-from gluoncv.data import ImageNet1kAttr
-
 SAMPLE = 2000  # images on which faults are tried where all were scored
 AGREES = 2.0  # standard errors within which a figure is the published one
 GAINS = 3.0  # standard errors above which a trial gains
@@ -35,6 +33,7 @@ _RANGES = (('normalised by the mean and deviation of ImageNet', MEAN, STD), ('fr
 
 def imagenet_classes() -> List[str]:
     """The WordNet ids of ImageNet's classes, sorted, as GluonCV's and timm's networks have them."""
+    from gluoncv.data import ImageNet1kAttr
     return list(ImageNet1kAttr().synset)
 
 

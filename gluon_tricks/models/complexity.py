@@ -13,9 +13,8 @@ import json
 
 import numpy as np
 
-from gluon_tricks.compat import mx
 from gluon_tricks.errors import Parser, UsageError
-from gluon_tricks.models import zoo
+from gluon_tricks.models.names import default_input_size
 
 
 def complexity(net, input_size):
@@ -35,6 +34,7 @@ def complexity(net, input_size):
 
 def _graph(net, input_size):
     """The network's nodes as dicts (op, name, inputs), and {(node, output): shape} of all their outputs."""
+    from gluon_tricks.compat import mx
     try:
         scores = net(mx.sym.var('data'))
         outputs = mx.sym.Group(scores).get_internals() if isinstance(scores, (list, tuple)) else scores.get_internals()
@@ -78,11 +78,12 @@ def main(argv=None):
                                                                     "network's own)")
     parser.add_argument('--json', action='store_true', help='one JSON object: model, input_size, params, macs')
     args = parser.parse_args(argv)
+    from gluon_tricks.models import zoo  # --help does without MXNet
     model = args.name.lower()
-    input_size = zoo.default_input_size(model) if args.input_size is None else args.input_size
+    input_size = default_input_size(model) if args.input_size is None else args.input_size
     if input_size < 1:
         raise UsageError(f'--input-size {input_size}: an image has at least 1 pixel; leave the flag out for '
-                         f'{zoo.default_input_size(model)}')
+                         f'{default_input_size(model)}')
     params, macs = complexity(zoo.get_model(model), input_size)
     if args.json:
         print(json.dumps({'model': model, 'input_size': input_size, 'params': params, 'macs': macs}))

@@ -14,10 +14,9 @@ Worked example: docs/tricks/resnet_tweaks.md.
 """
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.models.names import VARIANTS
 
 nn = mx.gluon.nn
-
-VARIANTS = ('v1b', 'v1c', 'v1d')
 
 
 class BasicBlock(mx.gluon.HybridBlock):

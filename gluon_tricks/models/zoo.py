@@ -15,16 +15,13 @@ from typing import Any, List, Optional, Union
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import resnet as own
+from gluon_tricks.models.names import DEMO, DEMOS, VARIANTS, default_input_size  # noqa: F401  DEMO: for who builds it
 from gluon_tricks.models.weights import load_params, load_weights, matched_params, read_weights
 
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
-DEMO = 'resnet10_v1d_demo'
 
 _OWN_RESNET = {f'resnet{depth}_{variant}': (depth, variant)
-               for variant in own.VARIANTS for depth in own.DEPTHS if depth != 10}
-# Small ones for demonstrations: the demo's, the others of a demo of Table 5, and a teacher for it.
-_DEMOS = {f'resnet{depth}_{variant}_demo': (depth, variant)
-          for depth, variant in [(10, variant) for variant in own.VARIANTS] + [(18, 'v1d')]}
+               for variant in VARIANTS for depth in own.DEPTHS if depth != 10}
 _ALIASES = {'se_resnet50': 'se_resnet50_v1'}  # Table 1's name: GluonCV's
 
 # Names in GluonCV's zoo that are not image classifiers: detection, segmentation, pose, tracking, depth, video.
@@ -40,20 +37,12 @@ _PRUNED = re.compile(r'_v1[bd]_0\.\d+$')
 
 def own_names() -> List[str]:
     """Names of the networks built here, a sorted list."""
-    return sorted(_OWN_RESNET) + sorted(_DEMOS)
+    return sorted(_OWN_RESNET) + sorted(DEMOS)
 
 
 def all_names() -> List[str]:
     """All names that `get_model` takes, a sorted list."""
     return sorted(set(own_names()) | {name for name in _gluoncv_names() if not _refusal(name)} | set(_ALIASES))
-
-
-def default_input_size(name: str) -> int:
-    """Side in pixels of the images a network is made for: 299 for inceptionv3, 32 for small images, 224 else."""
-    name = name.lower()
-    if name == 'inceptionv3':
-        return 299
-    return 32 if name in _DEMOS or name.startswith('cifar_') else 224
 
 
 def get_model(name: str, classes: int = 1000, pretrained: Union[bool, str] = False, root: str = DEFAULT_ROOT,
@@ -130,8 +119,8 @@ def _own_net(name, classes, kwargs):
     for key in kwargs:
         if key not in taken:
             raise _not_taken(name, key, taken)
-    if name in _DEMOS:
-        return own.demo(*_DEMOS[name], classes=classes, **kwargs)
+    if name in DEMOS:
+        return own.demo(*DEMOS[name], classes=classes, **kwargs)
     return own.resnet(*_OWN_RESNET[name], classes=classes, **kwargs)
 
 

@@ -7,8 +7,7 @@ import json
 import textwrap
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from gluon_tricks.models.complexity import complexity
-from gluon_tricks.models.zoo import default_input_size, get_model
+from gluon_tricks.models.names import default_input_size
 from gluon_tricks.results import printed
 from gluon_tricks.results.verdict import DEVIATION, SOURCE
 
@@ -302,6 +301,8 @@ def _timm_columns(row):
 @functools.lru_cache(maxsize=None)
 def _millions(model, classes, side):
     """Trainable parameters of a network, in millions."""
+    from gluon_tricks.models.complexity import complexity
+    from gluon_tricks.models.zoo import get_model
     return f'{complexity(get_model(model, classes=classes), side)[0] / 1e6:.2f}'
 
 

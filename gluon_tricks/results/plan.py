@@ -15,8 +15,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 from gluon_tricks.config.recipes import Recipe, get
 from gluon_tricks.config.scales import FULL, Scale, names_of_runs
 from gluon_tricks.data.prepare import imagenet
-from gluon_tricks.models.complexity import complexity
-from gluon_tricks.models.zoo import default_input_size, get_model
+from gluon_tricks.models.names import default_input_size
 from gluon_tricks.results.ladder import Run, finished
 from gluon_tricks.results.records import Record
 from gluon_tricks.results.verdict import DEVIATION, LEVEL, seeds_needed
@@ -165,6 +164,8 @@ class Plan:
 
     def _size(self, model):
         """(parameters, multiply-adds) of a network at the scale's size of images."""
+        from gluon_tricks.models.complexity import complexity
+        from gluon_tricks.models.zoo import get_model
         if model not in self._sizes:
             size = dict(self.scale.options).get('input_size') or default_input_size(model)
             self._sizes[model] = complexity(get_model(model, classes=self.scale.classes or 1000), size)

@@ -4,7 +4,7 @@ import math
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from gluon_tricks.pictures.picture import WIDTH, Canvas, Picture, look, shown, style, width_of
 from gluon_tricks.results import formats, printed
@@ -68,4 +68,4 @@ def _comparable(table: Table) -> List[Row]:
 def _half(values: np.ndarray) -> Optional[float]:
     """Half of the interval of a mean, None of one run."""
     n = len(values)
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else None
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else None

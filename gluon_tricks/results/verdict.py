@@ -15,7 +15,7 @@ import math
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes half a second to import
 
 AGREES, BELOW, ABOVE, UNDECIDED = 'agrees', 'below', 'above (check the data)', 'undecided'
 NOT_RUN, NEVER_PUBLISHED, NOT_COMPARABLE = 'not run', 'never published', 'not comparable'
@@ -47,8 +47,8 @@ def half_width(values: Sequence[float], known: Optional[float] = None) -> Option
     """
     n = len(values)
     if n >= 2:
-        return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) * math.sqrt(1 + 1 / n))
-    return float(stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt(2) * known) if n == 1 and known else None
+        return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) * math.sqrt(1 + 1 / n))
+    return float(special.ndtri((1 + LEVEL) / 2) * math.sqrt(2) * known) if n == 1 and known else None
 
 
 def verdict(figure: Optional[float], values: Sequence[float], step: Optional[float] = None,
@@ -82,7 +82,7 @@ def verdict(figure: Optional[float], values: Sequence[float], step: Optional[flo
 def _enough(deviation, step):
     """How many runs of this deviation have an interval that is not wider than the step, in words."""
     n = np.arange(2, _LARGE + 1)
-    enough = stats.t.ppf((1 + LEVEL) / 2, n - 1) * deviation * np.sqrt(1 + 1 / n) <= step
+    enough = special.stdtrit(n - 1, (1 + LEVEL) / 2) * deviation * np.sqrt(1 + 1 / n) <= step
     return f'{n[enough.argmax()]} seeds may do' if enough.any() else 'no number of seeds does, as the figure is one run'
 
 
@@ -126,7 +126,7 @@ def compare(a: Sequence[Tuple[int, float]], b: Sequence[Tuple[int, float]], know
     if deviation is None:
         half = half_width([mean], known)
     else:
-        half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n))
+        half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * deviation / math.sqrt(n))
     better = float((pairs > 0).sum() + (pairs == 0).sum() / 2)
     low, high = _share(better, n)
     if deviation is None:
@@ -147,8 +147,8 @@ def _by_seed(runs):
 def _share(number, n):
     """The 95 % interval of a share by Clopper and Pearson."""
     tail = (1 - LEVEL) / 2
-    return (float(stats.beta.ppf(tail, number, n - number + 1)) if number > 0 else 0.0,
-            float(stats.beta.ppf(1 - tail, number + 1, n - number)) if number < n else 1.0)
+    return (float(special.betaincinv(number, n - number + 1, tail)) if number > 0 else 0.0,
+            float(special.betaincinv(number + 1, n - number, 1 - tail)) if number < n else 1.0)
 
 
 def seeds_needed(difference: float, deviation: float, exact: bool = True) -> Optional[int]:
@@ -160,7 +160,7 @@ def seeds_needed(difference: float, deviation: float, exact: bool = True) -> Opt
     >>> seeds_needed(0.16, 2 ** 0.5 * DEVIATION, exact=False)        # Table 4, + LR warmup at 256
     7
     """
-    quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)
+    quantiles = special.ndtri((1 + LEVEL) / 2) + special.ndtri(POWER)
     ratio = abs(quantiles * deviation / difference) if difference else math.inf
     if ratio > math.sqrt(_MOST_SEEDS):
         return None
@@ -179,9 +179,9 @@ def _power(n, effect):
     The mean over what the estimated deviation may be; scipy's own distribution of it, nct, ends the process for large
     effects in scipy 1.10.
     """
-    limit, shift = stats.t.ppf((1 + LEVEL) / 2, n - 1), effect * math.sqrt(n)
-    estimated = np.sqrt(stats.chi2.ppf((np.arange(_POINTS) + 0.5) / _POINTS, n - 1) / (n - 1))
-    return float(np.mean(stats.norm.sf(limit * estimated - shift) + stats.norm.cdf(-limit * estimated - shift)))
+    limit, shift = special.stdtrit(n - 1, (1 + LEVEL) / 2), effect * math.sqrt(n)
+    estimated = np.sqrt(2 * special.gammaincinv((n - 1) / 2, (np.arange(_POINTS) + 0.5) / _POINTS) / (n - 1))
+    return float(np.mean(special.ndtr(shift - limit * estimated) + special.ndtr(-limit * estimated - shift)))
 
 
 def steps_of(figures: Sequence[Optional[float]]) -> List[Optional[float]]:

@@ -7,8 +7,8 @@ from typing import Any, Dict
 
 from gluon_tricks.config.options import Options
 from gluon_tricks.data.image_file import short_side
-from gluon_tricks.models.zoo import default_input_size
-from gluon_tricks.tasks.segmentation import metrics
+from gluon_tricks.models.names import default_input_size
+from gluon_tricks.tasks.segmentation import protocol as segmentation
 
 # task -> {figure: (Hugging Face's metric, in words)}
 METRICS = {'classification': {'top1': ('accuracy', 'Top-1 accuracy, percent'),
@@ -32,7 +32,7 @@ def protocol(config: Options) -> str:
     if config.TASK == 'detection':
         return (f'Short side to {config.image_short}, long side at most {config.image_max_size}, {config.dtype}; '
                 'overlap of 0.5, 11 points.')
-    measured = metrics.protocol('crop', crop_size=config.crop_size)
+    measured = segmentation.protocol('crop', crop_size=config.crop_size)
     return measured[len('protocol: '):].capitalize() + f', {config.dtype}.'
 
 

@@ -4,7 +4,7 @@ Each class is the part of a task that says what was done; a log line is at most 
 """
 import math
 
-from gluon_tricks.tasks.segmentation.metrics import protocol
+from gluon_tricks.tasks.segmentation.protocol import protocol
 
 LOSSES = ('RPN_Conf', 'RPN_SmoothL1', 'RCNN_CrossEntropy', 'RCNN_SmoothL1')
 METRICS = ('RPNAcc', 'RPNL1Loss', 'RCNNAcc', 'RCNNL1Loss')

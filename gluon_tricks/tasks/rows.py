@@ -4,7 +4,7 @@ import functools
 from typing import Any, List, Optional
 
 from gluon_tricks.config import recipes, recipes_transfer
-from gluon_tricks.models.zoo import default_input_size
+from gluon_tricks.models.names import default_input_size
 from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 
 # Of a configuration, what changes neither the row of the paper nor, but for noise, the figures: where data and weights

@@ -10,7 +10,6 @@ import time
 from tqdm import tqdm
 
 import gluon_tricks
-from gluon_tricks.compat import environment
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import remedy_for, unwritable, write_whole
 from gluon_tricks.training.history import scalars, step_of
@@ -46,6 +45,7 @@ class Record:
     """
 
     def __init__(self, config, check=lambda: None):
+        from gluon_tricks.compat import environment  # MXNet: who only reads a run's files does without
         self.save_dir, self.check = config.save_dir, check
         self.last_checkpoint = None
         self._bar, self._board = None, None

@@ -83,11 +83,6 @@ def test_pruned_networks_have_1000_classes():
     assert tuple(get_model('resnet50_v1d_0.11').fc.weight.shape) == (1000, 784)
 
 
-def test_default_input_size():
-    names = 'InceptionV3', 'resnet50_v1d', zoo.DEMO, 'cifar_resnet20_v1'
-    assert [zoo.default_input_size(name) for name in names] == [299, 224, 32, 32]
-
-
 @pytest.mark.parametrize('name, words', [
     ('resnet50v1d', 'resnet50_v1d'), ('se_resnet51', 'se_resnet50'), ('inception_v3', 'inceptionv3'),
     ('xyzzy', 'such as resnet50_v1d'),

@@ -16,8 +16,6 @@ from gluon_tricks.tasks.classification import evaluation
 from gluon_tricks.training import checkpoint
 from gluon_tricks.tricks.low_precision import enable_bfloat16, precision
 
-from gluoncv.data import ImageNet1kAttr
-
 _AT_ONCE = 16  # image files in a batch
 
 
@@ -56,6 +54,7 @@ def class_names(facts):
     if not isinstance(names, list) or len(names) != facts['num_classes']:
         names = None
     if facts['num_classes'] == 1000:
+        from gluoncv.data import ImageNet1kAttr  # it takes all of GluonCV's data sets with it
         imagenet = ImageNet1kAttr()
         if not names or list(names) == list(imagenet.synset):
             return imagenet.classes

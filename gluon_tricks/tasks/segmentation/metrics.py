@@ -13,9 +13,9 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.errors import UsageError
+from gluon_tricks.tasks.segmentation.protocol import SCALES
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of channels in 0 to 1, as GluonCV's segmentation has them
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 _LARGEST = 80.0  # exponents above: GluonCV's exp would overflow in a sum of six
 
 
@@ -46,16 +46,6 @@ class Confusion:
         return {'miou': float(self.class_iou.mean()),
                 'pix_acc': float(np.diag(self.counts).sum() / (np.spacing(1) + self.counts.sum())),
                 'num_images': self.num_images, 'class_iou': self.class_iou.tolist()}
-
-
-def protocol(kind, base_size=0, crop_size=0):
-    """One line that says how the figures are measured."""
-    if kind == 'crop':
-        return f'protocol: short side to {crop_size} (bilinear), centre crop {crop_size} x {crop_size}, one scale'
-    if kind == 'whole':
-        return 'protocol: whole images at their own size, one scale'
-    return 'protocol: long side to %d times %s, windows of %d x %d, each with its flip' % (
-        base_size, ', '.join(f'{scale:g}' for scale in SCALES), crop_size, crop_size)
 
 
 def normalise(pixels):

@@ -189,9 +189,3 @@ def test_the_multi_scale_evaluation_uses_them():
     wanted = count(4, [(label, metrics.multi_scale(net.evaluate, mx.nd.array(metrics.normalise(pixels)[None]), 32, 24)
                         [0].asnumpy().argmax(0)) for pixels, label in stream.data]).metrics()
     assert found == wanted
-
-
-def test_protocols_say_what_they_do():
-    assert 'centre crop 480 x 480' in metrics.protocol('crop', crop_size=480)
-    assert 'own size' in metrics.protocol('whole')
-    assert '520 times 0.5, 0.75, 1, 1.25, 1.5, 1.75' in metrics.protocol('multi', 520, 480)
