@@ -99,7 +99,8 @@ lint: .venv
 # first for both.
 .venv/ready-$(EXTRA): export PIP_CONSTRAINT = $(CONSTRAINTS)
 .venv/ready-$(EXTRA): export PIP_BUILD_CONSTRAINT = $(CONSTRAINTS)
-# --no-compile: compiling every module at once takes longer, and says nothing meanwhile.
+# --no-compile: compiling every module at once takes longer, and says nothing meanwhile; what is imported is compiled in
+# the end.
 .venv/ready-$(EXTRA): setup.py $(wildcard $(CONSTRAINTS))
 	$(if $(filter cpu cu112,$(EXTRA)),,$(error EXTRA (=$(EXTRA)) must be cpu or cu112))
 	$(if $(filter $(VERSIONS),$(VERSION)),,$(error $(PYTHON) is $(if $(VERSION),Python $(VERSION),not found) and \
@@ -117,8 +118,8 @@ lint: .venv
 	.venv/bin/python -m pip install --upgrade pip
 	@echo '== Packages: about 200 MB for the CPU, 2 GB for cu112; a few minutes'
 	.venv/bin/python -m pip install --no-compile --editable '.[$(EXTRA),demo,test,lint]'
-	@echo '== Check'
-	.venv/bin/python -c 'import cv2, gluon_tricks.compat as compat; print(compat.environment())'
+	@echo '== Check, and byte code of all that is imported'
+	.venv/bin/python .ci/compile_imported.py
 	@touch $@
 
 constraints:
