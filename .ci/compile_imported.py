@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.dont_write_bytecode = False
-sys.path.insert(0, str(ROOT))
 
 
 def imported_by(source):
@@ -28,6 +26,7 @@ def imported_by(source):
 
 def import_all(pairs):
     """Import modules, and those of the names that are modules as well; what is not installed is left out."""
+    sys.dont_write_bytecode = False
     for module, names in pairs:
         with contextlib.suppress(ImportError):
             package = importlib.import_module(module)
@@ -38,12 +37,13 @@ def import_all(pairs):
 
 def main():
     """Import, and print what a run records of its environment."""
-    from gluon_tricks.compat import environment  # first: it sets MXNet up, and says what is missing
-    own = sorted((ROOT / 'gluon_tricks').rglob('*.py'))
+    sys.path.insert(0, str(ROOT))
+    import_all([('gluon_tricks.compat', [])])  # first: it sets MXNet up, and says what is missing
+    own = sorted(path for path in (ROOT / 'gluon_tricks').rglob('*.py') if not path.name.startswith('__'))
     import_all(('.'.join(path.relative_to(ROOT).with_suffix('').parts), []) for path in own)
     for path in own:
         import_all(imported_by(path.read_text(encoding='utf-8')))
-    print(environment())
+    print(sys.modules['gluon_tricks.compat'].environment())
 
 
 if __name__ == '__main__':

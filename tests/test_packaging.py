@@ -1,6 +1,8 @@
 """The versions that `make .venv` installs: every package, for every Python."""
+import os
 import re
 import runpy
+import subprocess
 import sys
 import types
 
@@ -54,3 +56,18 @@ def test_every_requirement_is_named_with_a_version_that_setup_py_permits(version
 def test_all_that_is_installed_by_make_is_renewed_too(given):
     program = runpy.run_path(str(ROOT / '.ci' / 'renew_constraints.py'))
     assert sorted(program['EXTRAS'].split(',')) == sorted(given['extras_require'])
+
+
+def test_set_up_compiles_what_is_imported_wherever_it_is(tmp_path):
+    """Also inside functions, and where Python was told to write no byte code."""
+    script = ROOT / '.ci' / 'compile_imported.py'
+    for name in ('__init__', 'inner', 'deep', 'other'):
+        (tmp_path / 'outer').mkdir(exist_ok=True)
+        (tmp_path / 'outer' / f'{name}.py').write_text('')
+    code = ('import runpy; program = runpy.run_path(%r); program["import_all"](program["imported_by"]("import absent\\n'
+            'def f():\\n  from outer import inner\\n  import outer.deep"))' % str(script))
+    subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), check=True, env={
+        **{name: value for name, value in os.environ.items() if name != 'PYTHONPYCACHEPREFIX'},
+        'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(tmp_path)})
+    compiled = {path.name.split('.')[0] for path in (tmp_path / 'outer' / '__pycache__').iterdir()}
+    assert compiled == {'__init__', 'inner', 'deep'}
