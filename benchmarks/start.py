@@ -4,10 +4,10 @@
     python benchmarks/start.py --records 1000 1000000 10000000      # what opening an index of so many records takes
 
 Commands that train nothing run to their end, on small inputs, beside `import mxnet` without scikit-learn (MXNet imports
-it where it finds it). Trainings run to the log line of their first update, beside a script that imports MXNet and
-GluonCV, builds the same network, compiles it, and does one forward pass, backward pass and update on a batch of zeros,
-with as many threads. All are processes of their own, in turn; printed are medians, their ratios to the bare cost, and
-each figure.
+it where it finds it). Trainings run to the loss of their second batch, which waits for the first update, beside a
+script that imports MXNet and GluonCV, builds the same network, compiles it, and trains it on a batch of zeros with
+MXNet's NAG and as many threads, to its second loss. All are processes of their own, in turn; printed are medians, their
+ratios to the bare cost, and each figure.
 
 Byte code lies in a directory of its own, PYTHONPYCACHEPREFIX, for the standard library, every package and the project:
 
@@ -17,6 +17,7 @@ Byte code lies in a directory of its own, PYTHONPYCACHEPREFIX, for the standard 
 """
 import argparse
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -51,14 +52,14 @@ net.hybridize(static_alloc=True, static_shape=True)
 trainer = mx.gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-4})
 criterion = mx.gluon.loss.SoftmaxCrossEntropyLoss()
 x, y = mx.nd.zeros((batch, 3, size, size)), mx.nd.zeros((batch,))
-with mx.autograd.record():
-    loss = criterion(net(x), y)
-loss.backward()
-trainer.step(batch)
-mx.nd.waitall()
-print('Batch', loss.mean().asscalar(), flush=True)
+for _ in range(2):
+    with mx.autograd.record():
+        loss = criterion(net(x), y)
+    loss.backward()
+    trainer.step(batch)
+    print('Batch', loss.mean().asscalar(), flush=True)
 '''
-UPDATE = re.compile(rb'Batch')
+LOSS, WHICH = re.compile(rb'Batch'), 2
 UPDATES = [('cifar_resnet20_v1', 32, 64), ('resnet18_v1b', 224, 16), ('resnet50_v1d', 224, 16)]
 READING = '''
 import resource, sys, time
@@ -142,7 +143,7 @@ def commands(folder, run):
 # Measuring
 
 def seconds(words, environment, folder, until=None):
-    """Seconds from the start of a process to its end, or to the line of its output that has `until`."""
+    """Seconds from the start of a process to its end, or to the line with `until` for the WHICH-th time."""
     for name in ('out', 'update'):
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     os.mkdir(os.path.join(folder, 'out'))
@@ -153,7 +154,7 @@ def seconds(words, environment, folder, until=None):
                 process.communicate()
                 taken, whole = time.perf_counter() - start, process.returncode == 0
             else:
-                whole = any(until.search(line) for line in process.stdout)
+                whole = sum(1 for _ in itertools.islice(filter(until.search, process.stdout), WHICH)) == WHICH
                 taken = time.perf_counter() - start
                 process.kill()
         if not whole:
@@ -236,7 +237,7 @@ def main():
         if arguments.records:
             return read_indices(arguments.records, plain, folder)
         small_records(folder)
-        make_records(folder, 64)
+        make_records(folder, 2 * max(batch for _, _, batch in UPDATES))
         run = finished_run(folder, plain)
         update = ours(*record_flags(folder), '--use-rec', '--mode', 'hybrid', '--num-epochs', '1', '--lr', '0.01',
                       '--log-interval', '1', '--save-dir', os.path.join(folder, 'update'))
@@ -253,9 +254,9 @@ def main():
                     continue
                 shape = [model, str(size), str(batch)]
                 compare(f'byte code: {kind}; first update of {model}, batch {batch}, {size} px', {
-                    'bare': ([sys.executable, '-c', BARE_UPDATE, *shape], UPDATE),
+                    'bare': ([sys.executable, '-c', BARE_UPDATE, *shape], LOSS),
                     'train_imagenet.py': (update + ['--model', model, '--input-size', str(size), '--batch-size',
-                                                    str(batch)], UPDATE)},
+                                                    str(batch)], LOSS)},
                         arguments.repeats, environment, folder, warm)
 
 

@@ -27,7 +27,7 @@ CHECK_ALL = 20000  # with more records than this, only a spread sample of them i
 _SLOW = 5000  # from this number of records on, a progress bar is shown
 NO_END = 'does not end where the next one begins, or the file ends'
 _HEAD, _LONG_HEAD = 4096, 1 << 18  # bytes of a record in which its label and its image's size stand; nearly always
-_BLOCK, _DIGITS = 1 << 24, 18  # bytes of an index that are read at once; of a number in it, so that an int64 holds it
+_BLOCK, _DIGITS = 1 << 22, 18  # bytes of an index that are read at once; of a number in it, so that an int64 holds it
 
 Head = collections.namedtuple('Head', 'label key start')  # a record's label, its id, and where its image starts
 Index = collections.namedtuple('Index', 'keys begins ends')  # of the records in the order of the file, int64 arrays
@@ -87,8 +87,8 @@ def read_index(idx):
         raise UsageError(f'{idx} cannot be read ({error.strerror}): give the index of the records') from error
     if not found:
         raise UsageError(f'{idx} is empty: pack the records again')
-    lines = np.concatenate(found)
-    return np.ascontiguousarray(lines[:, 0]), np.ascontiguousarray(lines[:, 1])
+    keys, offsets = (np.concatenate([lines[:, column] for lines in found]) for column in (0, 1))
+    return keys, offsets
 
 
 def _plain_lines(block):

@@ -127,7 +127,7 @@ def test_an_index_may_be_in_any_order_and_written_on_windows(packed):
     assert records.check_records(packed + '.rec', packed + '.idx') == 12
 
 
-@pytest.mark.parametrize('block', [1, 7, 64, 1 << 24])
+@pytest.mark.parametrize('block', [1, 7, 64, 1 << 22])
 @pytest.mark.parametrize('newline, end', [('\n', '\n'), ('\n', ''), ('\r\n', '\r\n'), (' \n', '')])
 def test_an_index_is_read_whole_whatever_the_blocks(block, newline, end, tmp_path, monkeypatch):
     monkeypatch.setattr(records, '_BLOCK', block)
@@ -139,7 +139,7 @@ def test_an_index_is_read_whole_whatever_the_blocks(block, newline, end, tmp_pat
     assert keys.dtype == offsets.dtype == np.int64 and keys.flags.c_contiguous
 
 
-@pytest.mark.parametrize('block', [1, 64, 1 << 24])
+@pytest.mark.parametrize('block', [1, 64, 1 << 22])
 @pytest.mark.parametrize('bad', ['9 ', '\t9', '9\t', '9\t-9', '9\t9\t9', '9\t9.5', '9\t' + '9' * 19, '', '9\t0x9', '9:9'])
 def test_the_bad_line_of_an_index_is_counted_over_blocks(bad, block, tmp_path, monkeypatch):
     monkeypatch.setattr(records, '_BLOCK', block)
