@@ -25,6 +25,7 @@ COMMANDS = {
     'inspect': ('gluon_tricks.commands.inspect', 'check the checkpoints of a run; compare two runs'),
     'plan': ('gluon_tricks.commands.plan', 'what a table costs, and the steps that its seeds can see'),
     'ladder': ('gluon_tricks.commands.ladder', 'run what a table needs: each row, each seed, each run once'),
+    'doctor': ('gluon_tricks.commands.doctor', 'before a run: what would go wrong, and what it takes'),
     'launch': ('gluon_tricks.commands.launch', 'several workers of one training; --slurm: a file for sbatch'),
 }
 

@@ -48,10 +48,11 @@ def train(config: Options) -> 'Result':
     >>> result.result['epoch'], result.save_dir
     (0, 'runs/mine')
     """
+    from gluon_tricks.doctor import examine as doctor
     from gluon_tricks.training import run as running
     assembly = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
-    config, notices = assembly.resolve(config)
-    return running.train(config, assembly.assemble, notices)
+    resolved, notices = assembly.resolve(config)
+    return running.train(resolved, assembly.assemble, [*notices, *doctor.warnings(config, resolved)])
 
 
 class Run:

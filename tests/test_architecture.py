@@ -17,7 +17,7 @@ PACKAGE = ROOT / 'gluon_tricks'
 ROOMS = [
     ('errors', 'cores'), ('files', 'noise'), ('compat',),                # the ground
     ('losses', 'tricks'), ('config',), ('models', 'data'), ('distributed',), ('training',),
-    ('tasks', 'pictures'), ('api',), ('exchange', 'results'), ('commands',), ('__main__',),
+    ('tasks', 'pictures'), ('doctor',), ('api',), ('exchange', 'results'), ('commands',), ('__main__',),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
@@ -30,7 +30,9 @@ ONLY = {
 # Rooms whose modules stand each for itself.
 APART = {'tricks'}
 
-STDLIB_ONLY = ['gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.training.schedule', 'gluon_tricks.tricks',
+STDLIB_ONLY = ['gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.doctor', 'gluon_tricks.doctor.findings',
+               'gluon_tricks.doctor.machine', 'gluon_tricks.doctor.versions', 'gluon_tricks.doctor.gpus',
+               'gluon_tricks.doctor.limits', 'gluon_tricks.training.schedule', 'gluon_tricks.tricks',
                'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay', 'gluon_tricks.tricks.linear_scaling']
 
 

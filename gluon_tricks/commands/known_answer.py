@@ -51,6 +51,13 @@ def check_flags(arguments):
 
 def run(arguments):
     """Print the figures, the verdict and the cause; returns the exit code: 0 where all is as expected, else 1."""
+    result = answer(arguments)
+    print(json.dumps(result, indent=1) if arguments.json else _text(result))
+    return 0 if result['verdict'] == 'as expected' else 1
+
+
+def answer(arguments):
+    """The figures, the verdict and the cause as JSON has them. Raises UsageError."""
     from gluon_tricks.exchange import known_answer
     network = published.get(arguments.published)
     by_id = None
@@ -58,10 +65,8 @@ def run(arguments):
         from gluon_tricks.data.prepare.imagenet import read_devkit
         by_id = read_devkit(os.path.expanduser(arguments.devkit))[0]
     scorer, classes = _scorer(arguments, network)
-    answer = known_answer.examine(scorer, network.expected(scorer.protocol.name), arguments.quick, by_id, classes)
-    result = _result(arguments, network, scorer, answer)
-    print(json.dumps(result, indent=1) if arguments.json else _text(result))
-    return 0 if answer.verdict == 'as expected' else 1
+    found = known_answer.examine(scorer, network.expected(scorer.protocol.name), arguments.quick, by_id, classes)
+    return _result(arguments, network, scorer, found)
 
 
 def _scorer(arguments, network):

@@ -21,10 +21,12 @@ def run(argv):
     config = configuration.from_namespace(arguments, base)
     with quiet():
         from gluon_tricks.tasks.classification.assembly import assemble, resolve
+        asked = config
         config, notices = resolve(config)
         if arguments.print_config:
             print(config.to_json())
             return
+        from gluon_tricks.doctor.examine import warnings
         from gluon_tricks.training.run import train
         with console():
-            train(config, assemble, notices)
+            train(config, assemble, [*notices, *warnings(asked, config)])

@@ -30,7 +30,8 @@ def run(argv):
         from gluon_tricks.config import recipes_transfer as tables
         base = tables.get(arguments.recipe, rcnn_config.RCNNConfig)
     from gluon_tricks.tasks.detection.assembly import assemble, resolve
-    config, notices = resolve(rcnn_config.from_namespace(arguments, base))
+    asked = rcnn_config.from_namespace(arguments, base)
+    config, notices = resolve(asked)
     if arguments.print_config:
         print(config.to_json())
         return 0
@@ -44,9 +45,10 @@ def run(argv):
         return evaluate(config, arguments.params)
     if arguments.predict:
         return predict(config, arguments.params, arguments.predict, arguments.out)
+    from gluon_tricks.doctor.examine import warnings
     from gluon_tricks.training.run import train
     with console():
-        train(config, assemble, notices)
+        train(config, assemble, [*notices, *warnings(asked, config)])
     return 0
 
 

@@ -29,6 +29,7 @@ def run(argv):
     if weights and weights.backbone and not hasattr(arguments, 'backbone'):
         config = config.replace(backbone=weights.backbone)
     from gluon_tricks.tasks.segmentation.assembly import assemble, resolve
+    asked = config
     config, notices = resolve(config)
     if arguments.print_config:
         print(config.to_json())
@@ -37,9 +38,10 @@ def run(argv):
         return evaluate(config, weights, arguments.multi_scale, notices)
     if arguments.predict:
         return predict(config, weights, arguments.predict, arguments.out or 'pictures')
+    from gluon_tricks.doctor.examine import warnings
     from gluon_tricks.training.run import train
     with console():
-        train(config, assemble, notices)
+        train(config, assemble, [*notices, *warnings(asked, config)])
     return 0
 
 

@@ -224,10 +224,15 @@ def _check(config):
 def parser(description=None):
     """The parser of train_imagenet.py."""
     result = options.parser(TrainConfig, description)
-    result.groups['advanced'].add_argument(
+    add_batch_norm(result)
+    return result
+
+
+def add_batch_norm(parser):
+    """Add the flag that is no option of its own; parser: with `groups`, the parts of its help."""
+    parser.groups['advanced'].add_argument(
         '--batch-norm', action='store_true', default=argparse.SUPPRESS,
         help='the form of a VGG with batch normalisation: --model vgg16 becomes vgg16_bn')
-    return result
 
 
 def from_namespace(namespace, base=None):

@@ -22,7 +22,7 @@ def open_data(config, worker_batch_size, workers):
                                                                                 'and there is no validation']}
     files = _find_files(config, workers)
     watch([files['train'], files['val']], config.resume_command())
-    classes, notices, indices = _check_files(config, files)
+    classes, notices, indices = check_files(config, files)
     normalise = Normalise(config.rgb_mean, config.rgb_std)
     train_stream = TrainStream(
         *files['train'], worker_batch_size=worker_batch_size, input_size=config.input_size, seed=config.seed,
@@ -42,27 +42,42 @@ def open_data(config, worker_batch_size, workers):
                                        'certificates': {part: certificate.digest(files[part][0]) for part in files}}
 
 
-def _find_files(config, workers):
-    """{'train': (rec, idx), 'val': (rec, idx)}; the first worker packs a folder of images once, the others wait."""
-    files = {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
-                    os.path.expanduser(getattr(config, f'rec_{part}_idx'))) for part in ('train', 'val')}
+def files_of(config):
+    """{'train': (rec, idx), 'val': (rec, idx)} of a resolved configuration, there or not."""
+    return {part: (os.path.expanduser(getattr(config, 'rec_' + part)),
+                   os.path.expanduser(getattr(config, f'rec_{part}_idx'))) for part in ('train', 'val')}
+
+
+def packs_folder(config, files):
+    """Whether the files are what a folder of images is packed to, once, at the beginning of a run."""
     folder = os.path.expanduser(config.data_dir)
-    if workers.rank:
-        workers.gather([0])  # until the first has packed what there is to pack
-    if files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train')):
-        pack_folder(folder, processes=config.decode_threads)
+    return files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train'))
+
+
+def check_there(files):
+    """Raise UsageError for records that are missing."""
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
     if missing:
         raise UsageError(f'{missing[0]} is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` '
                          '(docs/data.md tells how), give other records with --rec-train and --rec-val, or a folder of '
                          'images with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); '
                          'to try the program without ImageNet, type `make demo`')
+
+
+def _find_files(config, workers):
+    """{'train': (rec, idx), 'val': (rec, idx)}; the first worker packs a folder of images once, the others wait."""
+    files = files_of(config)
+    if workers.rank:
+        workers.gather([0])  # until the first has packed what there is to pack
+    if packs_folder(config, files):
+        pack_folder(os.path.expanduser(config.data_dir), processes=config.decode_threads)
+    check_there(files)
     if not workers.rank:
         workers.gather([0])
     return files
 
 
-def _check_files(config, files):
+def check_files(config, files):
     """(class names or None, notices, {part: Index}) of the record files, checked against their certificates. Raises
     UsageError."""
     classes, notices, indices = None, [], {}

@@ -19,10 +19,10 @@ from gluon_tricks.models.names import default_input_size
 from gluon_tricks.results.ladder import Run, finished
 from gluon_tricks.results.records import Record
 from gluon_tricks.results.verdict import DEVIATION, LEVEL, seeds_needed
+from gluon_tricks.training.retention import checkpoint_bytes, most_kept
 
 _LADDERS = ('Table 4', 'Table 5', 'Table 6', 'Table 7')  # each row is read against the one above it
 GPUS = 8  # the paper's
-_KEPT = 3  # checkpoints of a run at its end, at most: the last, the one before it, the best
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -158,9 +158,8 @@ class Plan:
             hours = images * config.num_epochs / rate / 3600
             if config.teacher:  # its forward pass; backward costs two of them
                 hours, known = hours * (1 + self._size(config.teacher)[1] / macs[config.model] / 3), False
-        # float32: weights, momentum; float16 keeps masters beside the momentum
-        copies = 3 if config.dtype == 'float16' else 2
-        return Cost(config.num_epochs, hours, known, _KEPT * copies * 4 * params, 4 * params)
+        return Cost(config.num_epochs, hours, known, most_kept(config) * checkpoint_bytes(params, config.dtype),
+                    4 * params)
 
     def _size(self, model):
         """(parameters, multiply-adds) of a network at the scale's size of images."""

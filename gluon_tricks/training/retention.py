@@ -12,6 +12,26 @@ def is_good(manifest):
     return not (isinstance(monitor, dict) and monitor.get('high'))
 
 
+def most_kept(config):
+    """How many checkpoints of a run there are at its end, at most: every ``save_frequency``-th, the last two, and a
+    best that is none of these. While one is written there is one more."""
+    last = config.num_epochs - 1
+    stay = {epoch for epoch in range(config.num_epochs) if stays(config, epoch)} | {last, max(last - 1, 0)}
+    return min(len(stay) + 1, config.num_epochs)
+
+
+def checkpoint_bytes(params, dtype):
+    """Bytes of a checkpoint of a network with this many parameters: float32 weights and momentum, and in float16 the
+    optimizer's masters. Running statistics, a hundredth of them, and the manifest are not counted."""
+    return (3 if dtype == 'float16' else 2) * 4 * params
+
+
+def stays(config, epoch):
+    """Whether the checkpoint of an epoch stays to the end of the run: every ``save_frequency``-th, and the last."""
+    frequency = config.save_frequency
+    return epoch == config.num_epochs - 1 or bool(frequency) and (epoch + 1) % frequency == 0
+
+
 def _later(save_dir, path):
     """Names of the checkpoints in SAVE_DIR that are further than `path`, one of them."""
     if os.path.realpath(save_dir) != os.path.dirname(os.path.realpath(path)):
@@ -50,7 +70,7 @@ class Keeper:
         if best and os.path.isdir(best):
             checkpoint.point(directory, 'best', self.best['checkpoint'])
             self._export(best, self.task.best_file_name(self.best['epoch'], self.best), again=False)
-        if manifest['batch'] is None and self._stays(manifest['epoch']):
+        if manifest['batch'] is None and stays(self.config, manifest['epoch']):
             self._export(path, self.task.file_name(manifest['epoch'], manifest['metrics']), again=False)
 
     def is_due(self):
@@ -80,7 +100,7 @@ class Keeper:
         if better:
             checkpoint.point(directory, 'best', name)
             self._export(path, self.task.best_file_name(epoch, metrics))
-        if self._stays(epoch):
+        if stays(self.config, epoch):
             self._export(path, self.task.file_name(epoch, metrics))
         return self._prune(path, is_good(manifest))
 
@@ -118,13 +138,9 @@ class Keeper:
         self.record.saved(path)
         return path
 
-    def _stays(self, epoch):
-        frequency = self.config.save_frequency
-        return epoch == self.config.num_epochs - 1 or bool(frequency) and (epoch + 1) % frequency == 0
-
     def _keeps(self, name):
         epoch, batch = checkpoint.position_of(name)
-        return math.isinf(batch) and self._stays(epoch) or bool(self.best) and name == self.best['checkpoint']
+        return math.isinf(batch) and stays(self.config, epoch) or bool(self.best) and name == self.best['checkpoint']
 
     @property
     def result(self):

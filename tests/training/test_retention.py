@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
-from gluon_tricks.training import checkpoint
+from gluon_tricks.training import checkpoint, retention
 from gluon_tricks.training.resume import find_to_resume
 from gluon_tricks.training.retention import Keeper
-from support.checkpoints import NoRecord, at, make_keeper, scores
+from support.checkpoints import NoRecord, at, make_keeper, make_net, make_state, scores, update
 
 
 def test_kept_are_the_latest_two_the_best_the_last_and_every_fifth(tmp_path):
@@ -62,3 +62,35 @@ def test_what_a_divergence_may_go_back_to_stays_after_a_resume(tmp_path):
     for epoch, top1 in ((1, 60.0), (2, 70.0), (3, 80.0)):
         after.save(at(state, epoch), scores(top1))
     assert checkpoint.names(str(tmp_path)) == ['epoch-0000', 'epoch-0002', 'epoch-0003']
+
+
+def numbers(folder, frequency, best):
+    """(checkpoints at the end of a run, the most at a time while one is written); best: its best epoch."""
+    folder.mkdir()
+    config, keeper, state = make_keeper(folder, save_frequency=frequency)
+    at_a_time = 0
+    for epoch in range(config.num_epochs):
+        at_a_time = max(at_a_time, len(checkpoint.names(str(folder))) + 1)
+        keeper.save(at(state, epoch), scores(90.0 if epoch == best else epoch))
+    return len(checkpoint.names(str(folder))), at_a_time
+
+
+@pytest.mark.parametrize('frequency, most', [(0, 3), (1, 12), (5, 5), (10, 4)])
+def test_how_many_checkpoints_there_are(frequency, most, tmp_path):
+    """Where the best epoch is none of the others."""
+    found = [numbers(tmp_path / str(best), frequency, best) for best in (1, 11)]
+    assert retention.most_kept(make_keeper(tmp_path, save_frequency=frequency)[0]) == most
+    assert found[0][0] == most and found[1][0] <= most
+    assert max(at_a_time for _, at_a_time in found) == most + (frequency == 0)
+
+
+def test_bytes_of_a_checkpoint_by_its_parameters():
+    """The arrays' own, less the two vectors of statistics, and the last learning rate beside each momentum."""
+    net, trainer = make_net()
+    update(net, trainer)
+    files = make_state(net, trainer).arrays()
+    stored = sum(4 * array.size for arrays in files.values() for array in arrays.values())
+    params = [param.data() for param in net.collect_params().values() if param.grad_req != 'null']
+    trained = sum(param.size for param in params)
+    assert stored == retention.checkpoint_bytes(trained, 'float32') + 2 * 4 * 4 + 4 * len(params)
+    assert retention.checkpoint_bytes(trained, 'float16') == 12 * trained

@@ -1,0 +1,157 @@
+"""The checks in their order: the environment first, without which nothing else can be asked; then the run.
+
+Standard library only at its import: `environment` works where MXNet does not.
+"""
+import importlib
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from gluon_tricks.doctor import gpus, limits, versions
+from gluon_tricks.doctor.findings import FAILS, NOTE, Finding, told
+from gluon_tricks.doctor.machine import HERE, Machine
+from gluon_tricks.errors import UsageError
+
+CHECKS = ('versions', 'imports', 'gpus')  # without a run
+RUN_CHECKS = ('options', 'devices', 'open files', 'shared memory', 'save dir')
+OF_RECORDS = ('data', 'learning rate', 'disk')  # of classification without a trial
+TRIED = ('trial', 'memory', 'reader')  # a trial opens the data, whatever the task
+
+
+class Answer(NamedTuple):
+    """findings; figures: `estimates.estimates`, None where nothing was measured; config: resolved, None without one;
+    checks: names of those that were made."""
+
+    findings: List[Finding]
+    figures: Optional[Dict[str, Any]] = None
+    config: Any = None
+    checks: tuple = ()
+
+    @property
+    def fails(self) -> bool:
+        """Whether the run would."""
+        return any(finding.level == FAILS for finding in self.findings)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is nothing to say but what is taken care of."""
+        return all(finding.level == NOTE for finding in self.findings)
+
+
+def environment(machine: Machine = HERE, config: Any = None) -> List[Finding]:
+    """What is wrong with packages, libraries, driver and GPUs; one cause, one finding."""
+    found = versions.findings(machine)
+    if not _fail(found):
+        found += [Finding(FAILS, 'imports', sentence) for sentence in machine.import_faults()]
+    return found if _fail(found) else found + gpus.findings(machine, config)
+
+
+def examine(machine: Machine = HERE, config: Any = None, seconds: float = 0.0) -> Answer:
+    """All that can be told of the environment and, with a configuration, of its run; seconds: of its trial, 0 for
+    none."""
+    found = environment(machine, config)
+    if config is None or _fail(found):
+        return Answer(found, checks=CHECKS)
+    resolved: List[Any] = []
+    found += told('options', lambda: resolved.append(_resolve(config)))
+    if not resolved:
+        return Answer(found, checks=CHECKS + ('options',))
+    config = resolved[0]
+    found += _run(machine, config)
+    checks = CHECKS + RUN_CHECKS + (OF_RECORDS if config.TASK == 'classification' else ())
+    if _fail(found) or not seconds or _is_unpacked(config):
+        return Answer(found + _reckoned_disk(machine, config), None, config, checks)
+    from gluon_tricks.distributed.workers import number_of_workers
+    from gluon_tricks.doctor import estimates, trial
+    try:
+        measured = trial.measure(config, seconds)
+    except UsageError as error:
+        return Answer(found + [Finding(FAILS, 'trial', str(error))], None, config, checks + TRIED)
+    found += estimates.findings(machine, config, measured)
+    return Answer(found, estimates.estimates(measured, config, number_of_workers(config.kv_store)), config,
+                  checks + TRIED)
+
+
+def _fail(found):
+    return any(finding.level == FAILS for finding in found)
+
+
+def _resolve(config):
+    return importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly').resolve(config)[0]
+
+
+def _run(machine, config):
+    """The checks of a resolved configuration that measure nothing."""
+    from gluon_tricks.distributed.devices import find_devices
+    found: List[Any] = []
+    problems = told('devices', lambda: found.append(find_devices(config.devices, getattr(config, 'num_gpus', None))))
+    problems += limits.findings(machine, config) + told('save dir', check_save_dir, config)
+    if config.TASK == 'classification':
+        from gluon_tricks.distributed.workers import number_of_workers
+        from gluon_tricks.doctor import data
+        problems += data.findings(config)
+        if found:
+            problems += data.batch(config, len(found[0]) * config.batch_size * number_of_workers(config.kv_store))
+    return problems
+
+
+def check_save_dir(config: Any) -> None:
+    """Raise UsageError for a SAVE_DIR that cannot be written; it is not made."""
+    path = os.path.abspath(config.save_dir)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f'--save-dir {config.save_dir} cannot be written ({path} is '
+                         f'{"not yours to write" if os.path.isdir(path) else "a file"}): choose another')
+
+
+def _is_unpacked(config):
+    if config.TASK != 'classification':
+        return False
+    from gluon_tricks.doctor import data
+    return data.is_unpacked(config)
+
+
+def _reckoned_disk(machine, config):
+    """The disk by the network's parameters, where nothing was measured."""
+    from gluon_tricks.doctor import estimates
+    from gluon_tricks.training.retention import most_kept
+    try:
+        size = estimates.reckoned(config)
+    except UsageError as error:  # such as a network that is not known
+        return [Finding(FAILS, 'options', str(error))]
+    return [] if size is None else limits.disk(machine, config, most_kept(config), size,
+                                               estimates.bytes_there(config.save_dir))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# When a run starts
+
+_LARGE = 2 << 30  # bytes: no network has a larger checkpoint
+
+
+def warnings(asked: Any, config: Any, machine: Optional[Machine] = None) -> List[str]:
+    """Lines for the log of a run that begins, of the checks that measure nothing and cost next to nothing; those that
+    the run makes itself are left out. Never raises: no check may end a run that would have worked.
+
+    asked: the configuration before it is resolved, which takes the CPU where MXNet sees no GPU; config: resolved.
+    """
+    lines: List[str] = []
+    for check, of in ((_start_versions, config), (gpus.findings, asked), (limits.findings, config),
+                      (_start_disk, config)):
+        try:
+            lines += [f'Warning: {finding.text}' for finding in check(machine or HERE, of) if finding.level != NOTE]
+        except Exception:  # whatever a machine answers that nobody thought of
+            continue
+    return lines
+
+
+def _start_versions(machine, config):
+    return versions.findings(machine)
+
+
+def _start_disk(machine, config):
+    """The network's parameters are counted only where the disk may be too small for a large one."""
+    from gluon_tricks.training.retention import most_kept
+    if machine.free_disk(config.save_dir) > (most_kept(config) + 1) * _LARGE:
+        return []
+    return _reckoned_disk(machine, config)

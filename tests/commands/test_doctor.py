@@ -1,0 +1,156 @@
+"""`doctor`: fourteen environments and more, each with one fault by a stubbed query: its one sentence, and no other.
+
+Real ones, in environments of their own: tests/slow/test_doctor.py.
+"""
+import json
+import os
+
+import pytest
+
+from gluon_tricks.__main__ import main
+from gluon_tricks.commands import doctor
+from gluon_tricks.doctor.machine import Gpus
+from gluon_tricks.doctor.trial import Measured
+from support.machines import H100, V100, cuda, machine
+
+CUT = 'libquadmath.so.0: cannot open shared object file'
+# name: (machine, what its sentence says, exit code)
+ENVIRONMENTS = {
+    'NumPy 2': (machine({'numpy': '2.1.3'}, import_faults=['np.PZERO']), "pip install 'numpy>=1.17,<2'", 1),
+    'PyTorch 2': (machine({'torch': '2.13.0'}), 'nothing is to be done', 0),
+    'two OpenCVs': (machine({'opencv-python-headless': '4.10.0.84'}), 'pip uninstall -y opencv-python opencv-python-headless', 0),
+    'OpenCV for NumPy 2': (machine({'opencv-python': '4.12.0.88'}), "pip install 'opencv-python>=4.5,<4.12'", 0),
+    'onnx 1.19': (machine({'onnx': '1.19.1'}), "pip install 'onnx>=1.17,<1.19'", 0),
+    'an old protobuf': (machine({'protobuf': '3.20.3'}), "pip install 'protobuf>=4.25.1'", 0),
+    'both MXNets': (machine({'mxnet-cu112': '1.9.1'}), 'pip uninstall -y mxnet mxnet-cu112', 0),
+    'Python 3.13': (machine(python=(3, 13)), 'Python 3.13: this project takes >=3.8,<3.13', 0),
+    'a missing library': (machine(import_faults=[f'mxnet cannot load a system library ({CUT}): type `apt-get']), CUT, 1),
+    'no MXNet': (machine(without=['mxnet'], import_faults=['mxnet is not installed for python']), 'mxnet is not installed', 1),
+    'sm_90': (cuda(V100, H100), 'gpu(1) is NVIDIA H100, compute capability 9.0: mxnet-cu112 has code for 5.0 to 8.9', 1),
+    'an old driver': (cuda(V100, version=(10, 2)), 'install driver 450.80.02', 1),
+    'no GPU visible': (cuda(environ={'CUDA_VISIBLE_DEVICES': ''}), 'unset CUDA_VISIBLE_DEVICES', 0),
+    'GPUs, and the build for the CPU': (machine(gpus=Gpus((12, 4), (V100,))), 'make .venv EXTRA=cu112', 0),
+}
+# name: (machine, flags beside those of a run that is right, what its sentence says, exit code)
+RUNS = {
+    'records are missing': (machine(), ['--rec-train', 'no.rec'], 'no.rec is missing', 1),
+    'another number of classes': (machine(), ['--num-classes', '3'], '--num-classes 3', 1),
+    'the learning rate of 8 GPUs on one': (machine(), ['--lr', '0.4'], '64 times the 0.00625 of linear scaling', 0),
+    'few open files': (machine(open_files=100), ['-j', '16'], 'ulimit -n 4096', 1),
+    'a full disk': (machine(free_disk=10 ** 6), [], 'its disk has 1.0 MB free', 1),
+    'GPUs that are not there': (machine(), ['--num-gpus', '8'], '--num-gpus 8: this machine has 0 GPUs', 1),
+    'SAVE_DIR is a file': (machine(), ['--save-dir', os.path.abspath(__file__)], 'test_doctor.py is a file', 1),
+    'an unknown network': (machine(), ['--model', 'resnet51'], 'resnet51', 1),
+}
+
+
+def run(monkeypatch, capsys, here, *words):
+    """(exit code, the answer as JSON) of the command on a machine."""
+    monkeypatch.setattr(doctor.machine, 'HERE', here)
+    capsys.readouterr()
+    code = main(['doctor', *words, '--json'])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def flags(tiny_data, tmp_path):
+    return ['--data-dir', str(tiny_data), '--model', 'resnet10_v1d_demo', '--num-classes', '4', '--input-size', '32',
+            '--batch-size', '16', '--num-epochs', '2', '--num-gpus', '0', '-j', '2', '--seconds', '0', '--save-dir',
+            str(tmp_path / 'run')]
+
+
+@pytest.mark.parametrize('name', list(ENVIRONMENTS))
+def test_an_environment_with_one_fault_gets_one_sentence(name, monkeypatch, capsys):
+    here, words, expected = ENVIRONMENTS[name]
+    code, answer = run(monkeypatch, capsys, here)
+    assert len(answer['findings']) == 1 and words in answer['findings'][0]['text'] and code == expected
+    assert '\n' not in answer['findings'][0]['text']
+
+
+@pytest.mark.parametrize('name', list(RUNS))
+def test_a_run_with_one_fault_gets_one_sentence(name, flags, monkeypatch, capsys):
+    here, more, words, expected = RUNS[name]
+    code, answer = run(monkeypatch, capsys, here, *flags, *more)
+    assert [words in found['text'] for found in answer['findings']] == [True], answer['findings']
+    assert code == expected
+
+
+def test_loader_processes_in_a_container(monkeypatch, capsys, tmp_path):
+    code, answer = run(monkeypatch, capsys, machine(shared_memory=64 << 20), 'table8/cosine', '--devices', 'cpu(0)',
+                       '--batch-size', '8', '--seconds', '0', '--save-dir', str(tmp_path))
+    found, = answer['findings']
+    assert '--shm-size' in found['text'] and code == 1
+
+
+def test_the_healthy_get_none(flags, monkeypatch, capsys):
+    for here in (machine(), machine(gpus=Gpus((12, 4), ())), cuda(V100), cuda(V100, V100, version=(12, 8))):
+        code, answer = run(monkeypatch, capsys, here)
+        assert (code, answer['findings'], answer['healthy']) == (0, [], True)
+    assert run(monkeypatch, capsys, machine(), *flags)[1]['findings'] == []
+    main(['doctor', *flags])
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 1 and out[0].startswith('healthy: nothing was found by 11 checks: versions, imports, ')
+
+
+@pytest.mark.parametrize('name', ['demo', 'demo-detection', 'demo-segmentation', 'table6/resnet50_v1d/mixup',
+                                  'table9/cosine'])
+def test_of_a_recipe_on_a_healthy_machine_at_most_its_data_are_told(name, monkeypatch, capsys):
+    device = ['--devices', 'cpu(0)']
+    code, answer = run(monkeypatch, capsys, machine(), name, *device, '--seconds', '0')
+    assert {found['check'] for found in answer['findings']} <= {'data'}
+
+
+def test_the_words_of_a_fault_and_the_end(flags, monkeypatch, capsys):
+    monkeypatch.setattr(doctor.machine, 'HERE', machine(open_files=10))
+    assert main(['doctor', *flags]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2 and out[0].startswith('fails: 10 files may be open') and out[1] == 'the run would fail'
+    monkeypatch.setattr(doctor.machine, 'HERE', machine())
+    assert main(['doctor', *flags, '--lr', '1']) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ['the run would work']
+
+
+def test_figures_of_a_trial(flags, monkeypatch, capsys):
+    from gluon_tricks.doctor import trial
+    measured = Measured(1.0, 0.5, 0.4, 0.1, 2.0, 1.0, 16, 1, 4, 2, 10 ** 9, None, None, 5 * 10 ** 6)
+    monkeypatch.setattr(trial, 'measure', lambda config, seconds: measured)
+    given = [word for place, word in enumerate(flags) if word != '--seconds' and flags[place - 1] != '--seconds']
+    code, answer = run(monkeypatch, capsys, machine(), *given)
+    assert code == 0 and answer['findings'] == [] and answer['checks'][-3:] == ['trial', 'memory', 'reader']
+    assert answer['estimates']['hours'] == pytest.approx((1 + 2 * (4 * 0.5 + 2 + 1)) / 3600)
+    main(['doctor', *given])
+    assert [line.partition(':')[0] for line in capsys.readouterr().out.splitlines()] == [
+        'time', 'speed', 'memory', 'disk', 'healthy']
+
+
+@pytest.mark.parametrize('words, part', [
+    (['--seconds', '-1'], '--seconds -1 must be 0 to 3600'), (['--batch-sise', '3'], '--batch-sise'),
+    (['no-such-recipe'], 'is unknown'), (['demo', '--recipe', 'demo'], 'both name a recipe'),
+    (['--published', 'resnet50d.gluon_in1k'], '--params FILE go together'),
+    (['--published', 'resnet50d.gluon_in1k', '--params', 'x'], 'needs the validation records'),
+    (['demo', '--epsilon', '-1'], '--epsilon')])
+def test_wrong_usage_is_one_sentence(words, part, capsys):
+    assert main(['doctor', *words]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('error: ') and part in err and len(err.splitlines()) == 1
+
+
+# -- the known answer -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('verdict, cause, code, words', [
+    ('as expected', None, 0, ': as expected'),
+    ('too low', 'channels exchanged', 1, 'too low; channels exchanged; pack the records again'),
+    ('at chance', None, 1, 'at chance; `python -m gluon_tricks evaluate --published` with the same files')])
+def test_the_known_answer(verdict, cause, code, words, flags, monkeypatch, capsys):
+    from gluon_tricks.commands import known_answer
+    asked = []
+
+    def answer(arguments):
+        asked.append(arguments)
+        return {'published': 'x', 'top1': 79.0, 'num_images': 2000, 'expected': 79.1, 'verdict': verdict, 'cause': cause,
+                'remedy': 'pack the records again'}
+
+    monkeypatch.setattr(known_answer, 'answer', answer)
+    found_code, found = run(monkeypatch, capsys, machine(), *flags, '--published', 'x', '--params', 'w.safetensors')
+    assert found_code == code and words in found['findings'][0]['text']
+    assert asked[0].params == 'w.safetensors' and asked[0].rec_val.endswith('/rec/val.rec') and asked[0].num_gpus == 0
