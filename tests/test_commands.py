@@ -63,6 +63,7 @@ ELSEWHERE = [  # the beginning of a line, and why it does not run here
     ('python -m gluon_tricks doctor --rec-train', 'the hub, and ImageNet'),
     ('apt-get install', 'it installs packages'),
     ('make .venv', 'it sets up'),
+    ('python -m gluon_tricks doctor --gpu-selftest', 'minutes: tests/doctor/test_selftest.py runs it'),
     ('pip install \'.[cpu]\'', 'it installs packages'),
     ('pip install uv', 'it installs packages'),
     ('uv ', 'it installs packages'),

@@ -307,3 +307,28 @@ def test_each_promise_has_its_test():
     assert len(named) > 15
     for path, name in named:
         assert f'def {name}(' in (ROOT / path).read_text(encoding='utf-8'), (path, name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# docs/gpu.md
+
+def test_the_gpu_page_s_figures_of_others_are_theirs():
+    """Hours by the images a second; the paper's by its Table 3; GluonCV's by its log, where that is here."""
+    from gluon_tricks.config import recipes
+    from gluon_tricks.data.prepare import imagenet
+    text = (ROOT / 'docs' / 'gpu.md').read_text(encoding='utf-8')
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()
+            if re.search(r'\| float(16|32) \|', line)]
+    rates = [float(row[3].replace(',', '')) for row in rows]
+    assert len(rows) == 8
+    for row, rate in zip(rows, rates):
+        assert row[4] == f'{imagenet.COUNTS["train"] * 120 / rate / 3600:.1f}', row
+    paper = [recipes.get(f'table3/{which}/resnet50_v1').paper['minutes_per_epoch'] for which in ('efficient', 'baseline')]
+    assert [round(imagenet.COUNTS['train'] / minutes / 60) for minutes in paper] == rates[1:3]
+    assert all(f'{minutes:g} minutes an epoch' in text for minutes in paper)
+    assert f'{recipes.get("table6/resnet50_v1d/mixup").paper["top1"]} % top-1 in the paper' in text
+    log = ROOT.parent / 'shared' / 'published' / 'resnet50_v1d.log'
+    if not log.exists():
+        pytest.skip(f'{log} is not here')
+    speeds = [float(speed) for speed in re.findall(r'^\[Epoch \d+\] speed: (\d+)', log.read_text(), re.M)]
+    assert len(speeds) == 120 and round(sum(speeds) / 120) == rates[0]

@@ -26,6 +26,8 @@ def parser(config_class: type) -> Parser:
                      f'memory, about (0: none; default: {SECONDS:g})')
     own.add_argument('--published', metavar='NAME', help='the known-answer test of a published network on the '
                      'validation records, a sample of 2000')
+    own.add_argument('--gpu-selftest', metavar='OUT.json', help='instead: test what the GPUs compute, in some ten '
+                     'minutes; one file to send back (docs/gpu.md); --devices alone goes with it')
     own.add_argument('--params', dest='published_params', metavar='FILE', help='its weights')
     if config_class is classification.TrainConfig:
         result.groups = options.add_arguments(result, config_class)
@@ -42,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     words = list(argv)
     named = words.pop(0) if words and not words[0].startswith('-') else None
     arguments, config = _read(words, named)
+    if arguments.gpu_selftest is not None:
+        return _selftest(arguments, named, config)
     answer = examine(machine.HERE, config, arguments.seconds)
     found = list(answer.findings)
     known = _known_answer(arguments, answer) if arguments.published and not answer.fails else None
@@ -50,6 +54,18 @@ def main(argv: Sequence[str]) -> int:
     answer = answer._replace(findings=found)
     print(json.dumps(as_dict(answer, known and known[1]), indent=1) if arguments.json else text(answer))
     return 1 if answer.fails else 0
+
+
+def _selftest(arguments, named, config):
+    """Run the self-test; returns its exit code. Raises UsageError for what does not go with it."""
+    from gluon_tricks.doctor.selftest import selftest
+    typed = set(options.typed_options(classification.TrainConfig, arguments)) - {'devices'}
+    if named or typed or arguments.json or arguments.published:
+        raise UsageError('--gpu-selftest tests the machine, not a run: give it alone, or with --devices')
+    if config is not None:
+        from gluon_tricks.distributed.devices import find_devices
+        find_devices(config.devices)
+    return selftest(arguments.gpu_selftest, config.devices if config is not None else '')
 
 
 def _read(words: List[str], named: Optional[str]) -> Tuple[argparse.Namespace, Any]:

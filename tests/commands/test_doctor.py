@@ -154,3 +154,21 @@ def test_the_known_answer(verdict, cause, code, words, flags, monkeypatch, capsy
     found_code, found = run(monkeypatch, capsys, machine(), *flags, '--published', 'x', '--params', 'w.safetensors')
     assert found_code == code and words in found['findings'][0]['text']
     assert asked[0].params == 'w.safetensors' and asked[0].rec_val.endswith('/rec/val.rec') and asked[0].num_gpus == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The self-test: tests/doctor/test_selftest.py
+
+def test_the_selftest_is_of_the_machine_and_takes_devices_alone(tmp_path, monkeypatch, capsys):
+    from gluon_tricks.doctor import selftest
+    asked = []
+    monkeypatch.setattr(selftest, 'selftest', lambda *words: asked.append(words) or 1)
+    path = str(tmp_path / 'out.json')
+    assert main(['doctor', '--gpu-selftest', path]) == 1
+    assert main(['doctor', '--gpu-selftest', path, '--devices', 'cpu(0),cpu(1),cpu(2)']) == 1
+    assert asked == [(path, ''), (path, 'cpu(0),cpu(1),cpu(2)')]
+    for words, match in ((['demo'], 'give it alone'), (['--model', 'resnet50_v1d'], 'give it alone'), (['--json'], 'give it alone'),
+                         (['--devices', 'gpu(9)'], 'gpu(9) is not one of')):
+        assert main(['doctor', *words, '--gpu-selftest', path]) == 2
+        assert match in capsys.readouterr().err
+    assert len(asked) == 2
