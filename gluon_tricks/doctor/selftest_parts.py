@@ -24,7 +24,7 @@ from gluon_tricks.cores import available_cores
 from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.distributed.devices import find_devices
-from gluon_tricks.distributed.workers import Workers
+from gluon_tricks.distributed.workers import Workers, add_gradients
 from gluon_tricks.models import params_file
 from gluon_tricks.noise import quiet
 from gluon_tricks.tasks.classification.assembly import assemble, resolve
@@ -195,7 +195,7 @@ def devices(given):
         found = [together.gradients(place) for place in range(number)]
         begin = time.time()
         for _ in range(given.updates):
-            together.setup.trainer.allreduce_grads()
+            add_gradients(together.setup.trainer)
         mx.nd.waitall()
         figures[f'{store}: seconds of a sum over {len(expected)} gradients'] = (time.time() - begin) / given.updates
         same = all(np.array_equal(each, found[0]) for each in found)

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from gluon_tricks.compat import mx
 from gluon_tricks.doctor import selftest, selftest_parts
 from gluon_tricks.doctor.selftest_parts import Given, Training
+from gluon_tricks.training import state
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -25,14 +25,15 @@ def test_the_parts_are_those_that_are_run():
 def test_the_sum_of_the_devices_is_right_and_a_wrong_one_is_seen(given, monkeypatch):
     found = selftest_parts.devices(given)
     assert not wrong(found) and len(found.checks) == 4  # local and device
-    reduce = mx.gluon.Trainer.allreduce_grads
+    add = state.add_gradients
 
     def twice(trainer):
-        reduce(trainer)
+        add(trainer)
         for gradient in trainer._params[0].list_grad()[1:]:
             gradient[:] *= 2
-    monkeypatch.setattr(mx.gluon.Trainer, 'allreduce_grads', twice)
-    assert wrong(selftest_parts.devices(given)) == ['local: all devices have the same sum', 'device: all devices have the same sum']
+    monkeypatch.setattr(state, 'add_gradients', twice)
+    assert wrong(selftest_parts.devices(given)) == ['local: all devices have the same sum',
+                                                    'device: all devices have the same sum']
 
 
 def test_an_overflow_is_skipped_and_one_that_is_not_is_seen(given, monkeypatch):

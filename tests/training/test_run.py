@@ -206,7 +206,7 @@ def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
 
 
 def test_gradients_that_overflow_for_ever_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(state, 'all_finite', lambda arrays: False)
+    monkeypatch.setattr(state.Finite, '__call__', lambda gradients: False)
     monkeypatch.setattr(state.TrainState, 'is_finite', lambda self: True)
     monkeypatch.setattr(callbacks, 'MOST_SKIPPED', 7)
     code, _, run = train(tmp_path, dtype='float16')
