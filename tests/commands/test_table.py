@@ -1,13 +1,18 @@
 """The command's forms, its files, and what it says of paths that are no runs."""
 import csv
 import json
+import math
+import re
 
+import numpy as np
 import pytest
 
 from gluon_tricks.__main__ import main
+from gluon_tricks.config.recipes import RECIPES
 from gluon_tricks.results import formats, printed
 from gluon_tricks.results.table import table
 from support.checkout import fenced, page_text
+from support.finished import finished
 from support.tables import runs_of
 
 BEST = 'table5/resnet50_v1d'
@@ -20,9 +25,34 @@ def test_every_table(number, capsys):
 
 
 def test_the_page_shows_what_the_command_prints(capsys):
-    block, = (text for _, language, text in fenced(page_text('docs/tables.md')) if language == 'text')
+    block = _texts()[0]
     assert main(['table', '6']) == 0
     assert block.strip() in capsys.readouterr().out
+
+
+def test_the_page_shows_a_table_with_runs(tmp_path, capsys):
+    """Of runs with the means, deviations and paired interval that the page has, the command prints the page's lines."""
+    block, paths = _texts()[1], []
+    rows = [[float(cell) for cell in line.split()[-3:]] for line in block.splitlines() if ' - 5 ' in line]
+    half = float(re.search(r': \+[\d.]+ \+- ([\d.]+) \(5 seeds', block).group(1))
+    spread = half * math.sqrt(5) / 2.776  # of the differences: 2.776 is t(0.975; 4)
+    (_, first, _), (_, second, _) = rows
+    shared = (first ** 2 + second ** 2 - spread ** 2) / (2 * first * second)  # correlation of equal seeds
+    own, others = np.array([-2, -1, 0, 1, 2]) / math.sqrt(2.5), np.array([2, -1, -2, -1, 2]) / math.sqrt(3.5)
+    for name, (mean, deviation, best), shape in zip(
+            ('efficient', 'cosine'), rows, (own, shared * own + math.sqrt(1 - shared ** 2) * others)):
+        config = RECIPES[f'table6/resnet50_v1d/{name}'].config.replace(lr=0.4)
+        for seed, value in enumerate(mean + deviation * shape):
+            figures = [{'top1': figure, 'top5': 100.0} for figure in (value, value + best - mean)]
+            paths.append(finished(tmp_path / f'{name}-seed{seed}', config.replace(seed=seed), *figures))
+    assert main(['table', '6', *paths]) == 0
+    printed_lines = capsys.readouterr().out.splitlines()
+    assert [line for line in block.splitlines() if line not in printed_lines] == []
+
+
+def _texts():
+    """The tables that docs/tables.md shows as text."""
+    return [text for _, language, text in fenced(page_text('docs/tables.md')) if language == 'text']
 
 
 @pytest.mark.parametrize('form', ['text', 'markdown', 'latex', 'csv', 'json'])
