@@ -176,7 +176,7 @@ def _in_place_of(modules):
 
 def _import_mxnet():
     try:
-        # The import of distutils, of which MXNet compares two versions by, is that of setuptools where it is installed.
+        # MXNet compares two versions by distutils; its import is that of setuptools, where that is installed.
         with _in_place_of({'sklearn': None, 'scipy': None, **_own_distutils()}):
             import mxnet
     except ModuleNotFoundError as error:

@@ -103,6 +103,22 @@ def unwritable(path, error, remedy):
 # ---------------------------------------------------------------------------------------------------------------------
 # Directories
 
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def python_path():
+    """The PYTHONPATH with which another process of Python imports this package, wherever it starts."""
+    return os.pathsep.join(filter(None, [_PACKAGES, os.environ.get('PYTHONPATH')]))
+
+
+def existing(path):
+    """The absolute path, or of the folders above it the nearest one that is there."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 LOCK = '.lock'  # the file in a directory that one process at a time writes
 _PATIENCE = 1.0  # seconds: who has the lock may be writing its name, or be about to end
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)  # 524: ENOTSUPP, which NFS and Lustre may give

@@ -30,7 +30,7 @@ ONLY = {
 # Rooms whose modules stand each for itself.
 APART = {'tricks'}
 
-STDLIB_ONLY = ['gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.doctor', 'gluon_tricks.doctor.findings',
+STDLIB_ONLY = ['gluon_tricks', 'gluon_tricks.errors', 'gluon_tricks.files', 'gluon_tricks.doctor', 'gluon_tricks.doctor.findings',
                'gluon_tricks.doctor.machine', 'gluon_tricks.doctor.versions', 'gluon_tricks.doctor.gpus',
                'gluon_tricks.doctor.limits', 'gluon_tricks.training.schedule', 'gluon_tricks.tricks',
                'gluon_tricks.tricks.warmup', 'gluon_tricks.tricks.cosine_decay', 'gluon_tricks.tricks.linear_scaling']

@@ -10,6 +10,7 @@ from gluon_tricks.doctor import gpus, limits, versions
 from gluon_tricks.doctor.findings import FAILS, NOTE, Finding, told
 from gluon_tricks.doctor.machine import HERE, Machine
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import existing
 
 CHECKS = ('versions', 'imports', 'gpus')  # without a run
 RUN_CHECKS = ('options', 'devices', 'open files', 'shared memory', 'save dir')
@@ -96,9 +97,7 @@ def _run(machine, config):
 
 def check_save_dir(config: Any) -> None:
     """Raise UsageError for a SAVE_DIR that cannot be written; it is not made."""
-    path = os.path.abspath(config.save_dir)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
+    path = existing(config.save_dir)
     if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f'--save-dir {config.save_dir} cannot be written ({path} is '
                          f'{"not yours to write" if os.path.isdir(path) else "a file"}): choose another')

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import existing
 
 # Module, its package in words, the remedy. The first makes the others work beside later versions of NumPy and Python.
 _IMPORTED = (('gluon_tricks.compat', 'mxnet', 'set up anew with `make .venv`'),
@@ -124,10 +125,7 @@ def open_files() -> Optional[int]:
 
 def free_disk(path: str) -> int:
     """Free bytes of the disk that a path is on, or would be."""
-    path = os.path.abspath(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(existing(path)).free
 
 
 def free_memory() -> Optional[int]:

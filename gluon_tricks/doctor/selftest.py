@@ -14,12 +14,11 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import gluon_tricks
-from gluon_tricks.files import check_writable, unwritable, write_whole
+from gluon_tricks.files import check_writable, python_path, unwritable, write_whole
 
 FORMAT = 1
 # In the order in which they run, and the longest that each may take, in seconds.
 PARTS = {'machine': 60, 'precision': 120, 'devices': 120, 'overflow': 90, 'records': 60, 'resume': 180, 'speed': 600}
-_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
 _LINES = 30  # of what a part that failed wrote last
 
 
@@ -61,11 +60,10 @@ def _write(path, report):
 def _run(name, limit, given):
     """One part as JSON values: `ok`, `seconds`, and `checks`, `figures`, `notes` of it, or `error`."""
     began = time.time()
-    python_path = os.pathsep.join(filter(None, [_FOLDER, os.environ.get('PYTHONPATH')]))
     process = subprocess.Popen(
         [sys.executable, '-m', 'gluon_tricks.doctor.selftest_parts', name], stdin=subprocess.PIPE, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, errors='replace',
-        env=dict(os.environ, PYTHONPATH=python_path))
+        env=dict(os.environ, PYTHONPATH=python_path()))
     error: Optional[str] = None
     try:
         said, _ = process.communicate(json.dumps(given), timeout=limit)

@@ -25,14 +25,13 @@ from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import Workers, add_gradients
+from gluon_tricks.doctor.trial import Updates
 from gluon_tricks.models import params_file
 from gluon_tricks.noise import quiet
 from gluon_tricks.tasks.classification.assembly import assemble, resolve
 from gluon_tricks.training.history import read_events, updates
 from gluon_tricks.training.loop import step
 from gluon_tricks.training.optimizer import master_weights
-from gluon_tricks.training.run import loss_scaler
-from gluon_tricks.training.state import TrainState
 
 _PATIENCE = 100.0  # seconds until a training has begun
 
@@ -89,9 +88,7 @@ class Training:
         self.devices = find_devices(config.devices)
         self.setup = assemble(config, self.devices, Workers(config.kv_store))
         self.task = self.setup.task
-        self.state = TrainState(self.task.net, self.setup.trainer, self.task.sums, self.devices,
-                                self.setup.updates_per_epoch, self.setup.total_batch_size, config.seed,
-                                loss_scaler(config))
+        self.state = self.setup.new_state(config)
         self.task.reseed(self.state.data_seed)
 
     def update(self, batch):
@@ -325,28 +322,19 @@ def speed(given):
 
 def _rate(training, number):
     """Figures of so many updates, after some that compile: the host runs at most two ahead, as in a run."""
-    batches, epoch, hosts, waiting = iter(training.task.batches(0)), 0, [], []
-    warm = 3
-    for place in range(warm + number):
-        if place == warm:
-            mx.nd.waitall()
-            begin = time.time()
-        if training.state.progress.batch == training.setup.updates_per_epoch:
-            next(batches, None)
-            epoch += 1
-            training.state.end_epoch()
-            batches = iter(training.task.batches(epoch))
-        batch, before = next(batches), time.thread_time()
-        waiting.append(step(training.task, training.state, batch, training.setup.schedule))
+    updates = Updates(training.setup, training.state)
+    updates.warm(3)
+    hosts, begin = [], time.time()
+    for _ in range(number):
+        batch, before = updates.next_batch(), time.thread_time()
+        updates.ask(batch)
         hosts.append(time.thread_time() - before)
-        if len(waiting) > 2:
-            for loss in waiting.pop(0):
-                loss.wait_to_read()
-    mx.nd.waitall()
+        updates.keep_up()
+    updates.wait()
     seconds = time.time() - begin
     images = training.setup.total_batch_size
     return {'images/s': number * images / seconds, 'updates': number, 'batch_size': images,
-            'host ms of an update': 1000 * statistics.median(hosts[warm:])}
+            'host ms of an update': 1000 * statistics.median(hosts)}
 
 
 PARTS = {part.__name__: part for part in (machine, precision, devices, overflow, records, resume, speed)}

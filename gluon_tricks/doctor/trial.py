@@ -17,8 +17,8 @@ from typing import Any, Optional
 
 from gluon_tricks.config.options import Options
 from gluon_tricks.errors import UsageError
+from gluon_tricks.files import python_path
 
-_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _WARM = 3  # updates before the clock starts: the network is compiled, buffers are made
 
 
@@ -52,9 +52,8 @@ def measure(config: Any, seconds: float) -> Measured:
     """Measure the run of a resolved configuration for about so many seconds, less than twice as long where the first
     updates are quick. Raises UsageError with the sentence that the run would end with, or how the process ended."""
     given = json.dumps({'task': config.TASK, 'config': config.to_dict(), 'seconds': seconds})
-    path = os.pathsep.join(filter(None, [_PACKAGES, os.environ.get('PYTHONPATH')]))
     done = subprocess.run([sys.executable, '-m', __name__], input=given, capture_output=True, text=True,
-                          env=dict(os.environ, PYTHONPATH=path))
+                          env=dict(os.environ, PYTHONPATH=python_path()))
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -95,17 +94,14 @@ def main() -> int:
 def _measure(config, seconds, began):
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.distributed.workers import Workers
-    from gluon_tricks.training.run import loss_scaler
-    from gluon_tricks.training.state import TrainState
     config = config.replace(kv_store='device') if config.kv_store.startswith(('dist', 'horovod')) else config
     devices = find_devices(config.devices, getattr(config, 'num_gpus', None))
     assembly = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
     setup = assembly.assemble(config, devices, Workers(config.kv_store))
     task = setup.task
-    state = TrainState(task.net, setup.trainer, task.sums, devices, setup.updates_per_epoch, setup.total_batch_size,
-                       config.seed, loss_scaler(config), frozen=setup.frozen)
+    state = setup.new_state(config)
     task.reseed(state.data_seed)
-    updates = _Updates(setup, state)
+    updates = Updates(setup, state)
     batch = updates.warm(_WARM)
     start = time.time() - began
     update = updates.timed(seconds / 2)
@@ -119,7 +115,7 @@ def _measure(config, seconds, began):
                 epochs=config.num_epochs, peak=_peak(), device_peak=used, device_memory=total, checkpoint_bytes=size)
 
 
-class _Updates:
+class Updates:
     """Updates of a run, as `loop.train_epoch` does them, that wait for the loss of the update before the last: the host
     would run ahead of the clock."""
 
@@ -142,7 +138,15 @@ class _Updates:
 
     def update(self, batch):
         """One update; waits for the one before the last."""
+        self.ask(batch)
+        self.keep_up()
+
+    def ask(self, batch):
+        """One update, which the devices may still compute: the host's part of it."""
         self.waiting.append(self.step(self.task, self.state, batch, self.setup.schedule))
+
+    def keep_up(self):
+        """Wait for the update before the last."""
         if len(self.waiting) > 2:
             for loss in self.waiting.pop(0):
                 loss.wait_to_read()

@@ -13,14 +13,12 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import gluon_tricks
 from gluon_tricks.errors import UsageError
-from gluon_tricks.files import Lock
+from gluon_tricks.files import Lock, python_path
 
 _TICK = 0.1  # seconds between two looks at the processes
 _AGAIN = 1.0  # seconds before a run that another ladder has is looked at again
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(gluon_tricks.__file__)))
 
 
 class Job(NamedTuple):
@@ -40,12 +38,11 @@ class _Process:
     def __init__(self, job: Job, claim: Lock, threads: int):
         self.job, self.claim, self.began = job, claim, time.monotonic()
         self._errors = tempfile.TemporaryFile()
-        path = os.pathsep.join([_FOLDER] + os.environ.get('PYTHONPATH', '').split(os.pathsep)).rstrip(os.pathsep)
         try:  # in a session of its own: Ctrl-C is for the ladder, which passes it on once
             self._process = subprocess.Popen(
                 job.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors,
                 start_new_session=True, preexec_fn=_ends_with(os.getpid()),
-                env=dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=path))
+                env=dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=python_path()))
         except (OSError, subprocess.SubprocessError) as error:
             raise UsageError(f'{job.label} cannot be started ({error}): give a smaller --jobs, and type the command '
                              'again') from error

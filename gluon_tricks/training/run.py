@@ -44,6 +44,13 @@ class Setup:
     facts: dict = dataclasses.field(default_factory=dict)
     frozen: dict = dataclasses.field(default_factory=dict)
 
+    def new_state(self, config: Any, workers: Optional[Workers] = None) -> TrainState:
+        """The TrainState that a run of this configuration begins with. Raises UsageError."""
+        task = self.task
+        return TrainState(task.net, self.trainer, task.sums, task.devices, self.updates_per_epoch,
+                          self.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
+                          workers, self.start_epoch, self.frozen)
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -190,9 +197,7 @@ class Run:
     def _fit(self, setup, record, keeper, guard, kept):
         """Train from the beginning or from the checkpoint; after a divergence as --on-divergence says."""
         config, task, resumed, rewinds = self.config, setup.task, self.resumed, 0
-        state = TrainState(task.net, setup.trainer, task.sums, task.devices, setup.updates_per_epoch,
-                           setup.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
-                           self.workers, setup.start_epoch, setup.frozen)
+        state = setup.new_state(config, self.workers)
         divergence = callbacks.Divergence(
             lambda: [guard.asked, float(keeper.is_due() and not state.monitor.high)])
         checkpoints = callbacks.Checkpoint(keeper, divergence)

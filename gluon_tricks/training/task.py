@@ -1,4 +1,5 @@
 """A task: classification, detection and segmentation differ in these methods, and share everything else."""
+from typing import Any
 
 
 class Task:
@@ -10,6 +11,9 @@ class Task:
     those of `train_metrics`.
     """
 
+    net: Any
+    devices: list
+    sums: Any
     headline, result_names, metric_names = '', (), ('loss',)
 
     def batches(self, epoch, first=0):
