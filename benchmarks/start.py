@@ -62,22 +62,22 @@ for _ in range(2):
 LOSS, WHICH = re.compile(rb'Batch'), 2
 UPDATES = [('cifar_resnet20_v1', 32, 64), ('resnet18_v1b', 224, 16), ('resnet50_v1d', 224, 16)]
 READING = '''
-import resource, sys, time
+import sys, time
 import gluon_tricks.compat
 from gluon_tricks.data.pipeline import TrainStream
 from gluon_tricks.data.records import identity
 from gluon_tricks.data.records.record_file import checked_index
-before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, [time.perf_counter()]
+from start import peak
+before, times = peak(), [time.perf_counter()]
 def note():
     times.append(time.perf_counter())
 rec, idx = sys.argv[1:]
 index = checked_index(rec, idx); note()
 stream = TrainStream(rec, idx, 256, 224, seed=0, index=index); note()
 identity.of_records(rec, idx); note()
-opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+opened = peak()
 stream.epoch(0); note()
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(*(b - a for a, b in zip(times, times[1:])), (opened - before) / 1024, (after - before) / 1024)
+print(*(b - a for a, b in zip(times, times[1:])), opened - before, peak() - before)
 '''
 
 
@@ -196,29 +196,49 @@ def byte_code(kind, folder, plain):
     return dict(environment, PYTHONDONTWRITEBYTECODE='1')
 
 
-def read_indices(numbers, environment, folder):
-    """Opening records of so many images: a sparse file, in which the records that are looked at are images."""
+def peak():
+    """MiB of this process at most. Linux counts in `ru_maxrss` what the process that started it had."""
+    with open('/proc/self/status') as stream:
+        return next(int(line.split()[1]) for line in stream if line.startswith('VmHWM:')) / 1024
+
+
+def make_index(number, folder):
+    """(rec, idx) of so many images: a sparse file, in which the records that are looked at are images."""
     import cv2
     import numpy as np
 
     from gluon_tricks.data.records.record_file import CHECK_ALL, record
-    print('\nrecords; seconds: index read and checked, stream, identity, order of an epoch; MiB at most, without that '
-          'order and with it')
     pixels = cv2.resize(noise(np.random.RandomState(0)), (32, 32))
     image = record(0, 1, cv2.imencode('.jpg', pixels)[1].tobytes())
+    rec, idx = (os.path.join(folder, f'{number}{end}') for end in ('.rec', '.idx'))
+    offsets = np.arange(number, dtype='int64') * len(image)
+    np.savetxt(idx, np.stack([np.arange(number), offsets], 1), fmt='%d', delimiter='\t')
+    with open(rec, 'wb') as stream:
+        for row in np.unique(np.linspace(0, number - 1, min(CHECK_ALL, number)).astype('int64')):
+            stream.seek(int(offsets[row]))
+            stream.write(image)
+        stream.truncate(number * len(image))
+    return rec, idx
+
+
+def read_index(rec, idx, environment):
+    """What opening records takes, in a process of its own: seconds (index read and checked, stream, identity, order of
+    an epoch), then MiB at most, without that order and with it."""
+    path = os.pathsep.join((ROOT, os.path.join(ROOT, 'benchmarks')))
+    return [float(one) for one in subprocess.run(
+        [sys.executable, '-c', READING, rec, idx], env=dict(environment, PYTHONPATH=path), stdout=subprocess.PIPE,
+        check=True, text=True).stdout.split()]
+
+
+def read_indices(numbers, environment, folder):
+    """Print what opening records of so many images takes."""
+    print('\nrecords; seconds: index read and checked, stream, identity, order of an epoch; MiB at most, without that '
+          'order and with it')
     for number in numbers:
-        rec, idx = (os.path.join(folder, f'{number}{end}') for end in ('.rec', '.idx'))
-        offsets = np.arange(number, dtype='int64') * len(image)
-        np.savetxt(idx, np.stack([np.arange(number), offsets], 1), fmt='%d', delimiter='\t')
-        with open(rec, 'wb') as stream:
-            for row in np.unique(np.linspace(0, number - 1, min(CHECK_ALL, number)).astype('int64')):
-                stream.seek(int(offsets[row]))
-                stream.write(image)
-            stream.truncate(number * len(image))
-        found = subprocess.run([sys.executable, '-c', READING, rec, idx], env=dict(environment, PYTHONPATH=ROOT),
-                               stdout=subprocess.PIPE, check=True, text=True).stdout.split()
-        print('  %10d   %s   %s' % (number, '  '.join(f'{float(one):7.3f}' for one in found[:4]),
-                                    '  '.join(f'{float(one):7.0f}' for one in found[4:])), flush=True)
+        rec, idx = make_index(number, folder)
+        found = read_index(rec, idx, environment)
+        print('  %10d   %s   %s' % (number, '  '.join(f'{one:7.3f}' for one in found[:4]),
+                                    '  '.join(f'{one:7.0f}' for one in found[4:])), flush=True)
         os.remove(rec)
         os.remove(idx)
 

@@ -1,4 +1,5 @@
 """The workers of a training, and the key-value stores that add their gradients (Li et al. 2014)."""
+import ctypes
 import importlib.util
 import os
 
@@ -45,18 +46,31 @@ def connect(trainer):
         trainer._init_params()
 
 
-def add_gradients(trainer):
-    """Add the gradients of all devices and workers, as ``trainer.allreduce_grads``; does not wait for the sums.
+class Gradients:
+    """The gradients of a Trainer, which `add` sums.
 
     The Trainer calls its store for each parameter. MXNet's stores of one process take all of them in one call; NCCL's
-    would then wait for the whole backward pass.
+    would then wait for the whole backward pass. The handles of the arrays are listed once, at the first call.
     """
-    store = trainer._kvstore
-    if not isinstance(store, mx.kvstore.KVStore) or store.type not in ('local', 'device'):
-        trainer.allreduce_grads()
-        return
-    trained = [(key, param.list_grad()) for key, param in enumerate(trainer._params) if param.grad_req != 'null']
-    store.pushpull(*map(list, zip(*trained)))
+
+    def __init__(self, trainer):
+        self.trainer, self._listed = trainer, None
+
+    def add(self):
+        """Sum over all devices and workers, as ``trainer.allreduce_grads``; does not wait for the sums."""
+        store = self.trainer._kvstore
+        if not isinstance(store, mx.kvstore.KVStore) or store.type not in ('local', 'device'):
+            self.trainer.allreduce_grads()
+            return
+        if self._listed is None:
+            pairs = [(key, grad) for key, param in enumerate(self.trainer._params) if param.grad_req != 'null'
+                     for grad in param.list_grad()]
+            arrays = [grad for _, grad in pairs]  # which must outlive their handles
+            self._listed = (ctypes.c_int * len(pairs))(*[key for key, _ in pairs]), mx.base.c_handle_array(arrays), arrays
+        keys, handles, arrays = self._listed
+        number = mx.base.mx_uint(len(arrays))
+        mx.base.check_call(mx.base._LIB.MXKVStorePushPull(
+            store.handle, number, keys, number, keys, handles, handles, ctypes.c_int(0)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from gluon_tricks.cores import available_cores
 from gluon_tricks.data.pipeline import Batch
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.distributed.devices import find_devices
-from gluon_tricks.distributed.workers import Workers, add_gradients
+from gluon_tricks.distributed.workers import Gradients, Workers
 from gluon_tricks.doctor.trial import Updates
 from gluon_tricks.models import params_file
 from gluon_tricks.noise import quiet
@@ -190,9 +190,10 @@ def devices(given):
         together = Training(given.config(given.devices, kv_store=store))
         together.backward(Batch([images], [labels]))
         found = [together.gradients(place) for place in range(number)]
+        gradients = Gradients(together.setup.trainer)
         begin = time.time()
         for _ in range(given.updates):
-            add_gradients(together.setup.trainer)
+            gradients.add()
         mx.nd.waitall()
         figures[f'{store}: seconds of a sum over {len(expected)} gradients'] = (time.time() - begin) / given.updates
         same = all(np.array_equal(each, found[0]) for each in found)

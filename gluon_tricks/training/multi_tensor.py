@@ -92,15 +92,17 @@ class _Group:
         return _Call('sgd_update', [self._zeros, self._ones], [rates])
 
     def _pair(self, members, half):
-        """[(call of a kernel, how many parameters, whether it is the second)] for at most `_MOST` members."""
+        """[(call of a kernel, whether it is the second)] for at most `_MOST` members."""
         back, nag, number = [], [], len(members)
         for _, weight, grad, state in members:
             back += [state.master if half else weight, state.velocity]
             nag += [weight, grad, state.velocity] + [state.master] * half
         kernel = 'preloaded_multi_mp_sgd_mom_update' if half else 'preloaded_multi_sgd_mom_update'
-        first = _Call('preloaded_multi_sgd_update', back + [self._back[:number], self._zeros[:number]], back[::2])
-        second = _Call(kernel, nag + [self._lr[:number], self._wd[:number]], [member[1] for member in members])
-        return [(first, number, False), (second, number, True)]
+        first = _Call('preloaded_multi_sgd_update', back + [self._back[:number], self._zeros[:number]], back[::2],
+                      num_weights=number)
+        second = _Call(kernel, nag + [self._lr[:number], self._wd[:number]], [member[1] for member in members],
+                       num_weights=number)
+        return [(first, False), (second, True)]
 
     def update(self, optimizer):
         """One update, as `PaperNAG` does it."""
@@ -110,25 +112,29 @@ class _Group:
         del options['wd']
         for state in self._all_states:
             state.lr = self._state.lr
-        for call, number, is_second in self._calls:
-            call(num_weights=number, **(options if is_second else {}))
+        for call, is_second in self._calls:
+            call(**(options if is_second else {}))
 
 
 class _Call:
     """A call of an operator of MXNet whose arrays stay the same: their handles are listed once.
 
-    ``mx.nd`` looks at each array three times at each call, which takes longer than the call.
+    ``mx.nd`` looks at each array three times at each call, which takes longer than the call. options: those that stay
+    the same; the others are given at each call, by the same names in the same order.
     """
 
-    def __init__(self, operator, inputs, outputs):
+    def __init__(self, operator, inputs, outputs, **options):
         self._operator, self._arrays = ctypes.c_void_p(), (inputs, outputs)  # which must outlive their handles
         mx.base.check_call(mx.base._LIB.NNGetOpHandle(mx.base.c_str(operator), ctypes.byref(self._operator)))
         self._inputs, self._outputs = mx.base.c_handle_array(inputs), mx.base.c_handle_array(outputs)
+        self._number, self._options, self._names = ctypes.c_int(len(outputs)), options, None
 
     def __call__(self, **options):
+        options = {**self._options, **options}
+        if self._names is None:
+            self._names = mx.base.c_str_array(list(options))
         outputs = ctypes.cast(self._outputs, ctypes.POINTER(mx.base.NDArrayHandle))
         mx.base.check_call(mx.base._LIB.MXImperativeInvokeEx(
-            self._operator, len(self._inputs), self._inputs, ctypes.byref(ctypes.c_int(len(self._outputs))),
-            ctypes.byref(outputs), len(options), mx.base.c_str_array(list(options)),
-            mx.base.c_str_array([str(value) for value in options.values()]),
+            self._operator, len(self._inputs), self._inputs, ctypes.byref(self._number), ctypes.byref(outputs),
+            len(options), self._names, mx.base.c_str_array([str(value) for value in options.values()]),
             ctypes.byref(ctypes.POINTER(ctypes.c_int)())))

@@ -7,7 +7,7 @@ import numpy as np
 
 from gluon_tricks.compat import mx
 from gluon_tricks.distributed.devices import mean_of
-from gluon_tricks.distributed.workers import Workers, add_gradients
+from gluon_tricks.distributed.workers import Gradients, Workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models import params_file
 from gluon_tricks.models.weights import stored_params
@@ -36,7 +36,8 @@ class TrainState:
         self.scaler, self.monitor, self.workers = scaler, monitor or Monitor(), workers or Workers()
         self.frozen = frozen or {}
         self.epoch, self.progress, self.rewinds, self.update, self.lr = epoch, Progress(), 0, 0, 0.0
-        self._multi_tensor, self._gradients_finite = multi_tensor_update(trainer), None
+        self._gradients, self._gradients_finite = Gradients(trainer), None
+        self._multi_tensor = multi_tensor_update(trainer)
 
     # -- one update -------------------------------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ class TrainState:
         scale = self.scaler.scale if self.scaler else 1.0
         for loss in losses:
             loss.backward(mx.nd.full(loss.shape, scale, ctx=loss.context) if scale != 1.0 else None)
-        add_gradients(self.trainer)
+        self._gradients.add()
 
     def update_weights(self, lr):
         """Update the weights by their gradients, at the learning rate `lr`.

@@ -16,7 +16,7 @@ import pytest
 from gluon_tricks.__main__ import main
 from gluon_tricks.compat import mx
 from gluon_tricks.config.classification import TrainConfig
-from gluon_tricks.distributed.workers import Workers, add_gradients, check_kv_store, connect, number_of_workers
+from gluon_tricks.distributed.workers import Gradients, Workers, check_kv_store, connect, number_of_workers
 from gluon_tricks.errors import UsageError
 from gluon_tricks.training import checkpoint
 from support import ROOT
@@ -70,19 +70,19 @@ def test_gradients_of_the_devices_are_added_in_one_call(store, monkeypatch):
         param.initialize(ctx=[mx.cpu(0), mx.cpu(1), mx.cpu(2)])
     trainer = mx.gluon.Trainer(params, 'sgd', kvstore=store, update_on_kvstore=False)
     connect(trainer)
-    calls, pushpull = [], mx.kvstore.KVStore.pushpull
-    monkeypatch.setattr(mx.kvstore.KVStore, 'pushpull', lambda self, *words, **named: (
-        calls.append(words[0]), pushpull(self, *words, **named)))
+    gradients, calls, pushpull = Gradients(trainer), [], mx.base._LIB.MXKVStorePushPull
+    monkeypatch.setattr(mx.base._LIB, 'MXKVStorePushPull', lambda *words: (calls.append(list(words[2])),
+                                                                          pushpull(*words))[1])
     for _ in range(2):
         for param in params:
             for grad, value in zip(param.list_grad() if param.grad_req != 'null' else (), values.get(param.shape, ())):
                 grad[:] = value
-        add_gradients(trainer)
+        gradients.add()
         for param in params[:1] + params[2:]:
             first, second, third = values[param.shape]
             for grad in param.list_grad():
                 np.testing.assert_allclose(grad.asnumpy(), first + second + third, rtol=1e-6, atol=1e-6)
-    assert calls == [[0, 2, 3]] * 2
+    assert calls == [[0, 0, 0, 2, 2, 2, 3, 3, 3]] * 2
 
 
 def test_horovods_sums_go_to_all_devices(monkeypatch):

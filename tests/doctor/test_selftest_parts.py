@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
+from gluon_tricks.distributed.workers import Gradients
 from gluon_tricks.doctor import selftest, selftest_parts
 from gluon_tricks.doctor.selftest_parts import Given, Training
-from gluon_tricks.training import state
 from gluon_tricks.tricks.low_precision import LossScaler
 
 
@@ -25,13 +25,13 @@ def test_the_parts_are_those_that_are_run():
 def test_the_sum_of_the_devices_is_right_and_a_wrong_one_is_seen(given, monkeypatch):
     found = selftest_parts.devices(given)
     assert not wrong(found) and len(found.checks) == 4  # local and device
-    add = state.add_gradients
+    add = Gradients.add
 
-    def twice(trainer):
-        add(trainer)
-        for gradient in trainer._params[0].list_grad()[1:]:
+    def twice(gradients):
+        add(gradients)
+        for gradient in gradients.trainer._params[0].list_grad()[1:]:
             gradient[:] *= 2
-    monkeypatch.setattr(state, 'add_gradients', twice)
+    monkeypatch.setattr(Gradients, 'add', twice)
     assert wrong(selftest_parts.devices(given)) == ['local: all devices have the same sum',
                                                     'device: all devices have the same sum']
 
