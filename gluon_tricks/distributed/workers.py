@@ -66,9 +66,9 @@ class Gradients:
             pairs = [(key, grad) for key, param in enumerate(self.trainer._params) if param.grad_req != 'null'
                      for grad in param.list_grad()]
             arrays = [grad for _, grad in pairs]  # which must outlive their handles
-            self._listed = (ctypes.c_int * len(pairs))(*[key for key, _ in pairs]), mx.base.c_handle_array(arrays), arrays
-        keys, handles, arrays = self._listed
-        number = mx.base.mx_uint(len(arrays))
+            keys = (ctypes.c_int * len(pairs))(*[key for key, _ in pairs])
+            self._listed = mx.base.mx_uint(len(pairs)), keys, mx.base.c_handle_array(arrays), arrays
+        number, keys, handles, _ = self._listed
         mx.base.check_call(mx.base._LIB.MXKVStorePushPull(
             store.handle, number, keys, number, keys, handles, handles, ctypes.c_int(0)))
 
