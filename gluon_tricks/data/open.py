@@ -22,18 +22,25 @@ def open_data(config, worker_batch_size, workers):
                                                                                 'and there is no validation']}
     files = _find_files(config, workers)
     watch([files['train'], files['val']], config.resume_command())
+    train_stream, eval_stream, facts = open_files(config, files, worker_batch_size, workers.rank, workers.number)
+    workers.check_same([facts['train'], facts['val']], 'other records', 'give all of them the same files')
+    return train_stream, eval_stream, facts
+
+
+def open_files(config, files, worker_batch_size, worker=0, num_workers=1):
+    """`open_data` of record files, for one of several workers, which are not asked. Nothing is packed. Raises
+    UsageError."""
     classes, notices, indices = check_files(config, files)
     normalise = Normalise(config.rgb_mean, config.rgb_std)
     train_stream = TrainStream(
         *files['train'], worker_batch_size=worker_batch_size, input_size=config.input_size, seed=config.seed,
-        threads=config.decode_threads, normalise=normalise, worker=workers.rank, num_workers=workers.number,
+        threads=config.decode_threads, normalise=normalise, worker=worker, num_workers=num_workers,
         num_classes=config.num_classes, index=indices['train'], augmentation=Augmentation(
             min_area=config.min_area, mirror=not config.no_mirror, jitter=config.jitter, pca_noise=config.pca_noise))
     eval_stream = EvalStream(*files['val'], worker_batch_size=worker_batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, normalise=normalise, threads=config.decode_threads,
                              num_classes=config.num_classes, index=indices['val'])
     images = len(train_stream.reader)
-    workers.check_same([images, eval_stream.num_images], 'other records', 'give all of them the same files')
     if config.num_training_samples not in (None, images):
         raise UsageError(f'--num-training-samples {config.num_training_samples}: {files["train"][0]} holds {images} '
                          'images; prepare the whole set, or give its number')

@@ -1,20 +1,29 @@
-"""The records of a configuration: there, certified, with one label map, and enough for a batch."""
+"""The data of a configuration: there, certified, with one label map, and enough for a batch; the weights that it starts
+from."""
+import importlib
 import os
 from typing import Any, List
 
-import gluon_tricks.compat  # noqa: F401  before GluonCV
-from gluon_tricks.data.open import check_files, check_there, files_of, packs_folder
+from gluon_tricks.compat import mx  # before GluonCV
+from gluon_tricks.data.open import check_there, files_of, open_files, packs_folder
 from gluon_tricks.data.records import certificate
 from gluon_tricks.doctor.findings import NOTE, WARNING, Finding, told
+from gluon_tricks.models.backbone import build_backbone
 from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
+from gluon_tricks.tricks.low_precision import precision
 
 from gluoncv.data import ImageNet1kAttr
 
 FACTOR = 2.0  # a learning rate this far from linear scaling is told
 
 
-def findings(config: Any) -> List[Finding]:
-    """What is wrong with the records of a resolved TrainConfig. Nothing is packed and nothing written."""
+def findings(config: Any, devices: int = 1, workers: int = 1) -> List[Finding]:
+    """What is wrong with the data of a resolved configuration. Nothing is packed and nothing written.
+
+    devices: their number; workers: that train together, each on this many devices.
+    """
+    if config.TASK != 'classification':
+        return told('data', _assembly(config).open_data, config)
     if config.data_backend == 'synthetic':
         return []
     files = files_of(config)
@@ -22,7 +31,8 @@ def findings(config: Any) -> List[Finding]:
         folder = os.path.join(config.data_dir, 'train')
         return [Finding(NOTE, 'data', f'{folder} is a folder of images that is not packed yet: the run packs it first, '
                         f'once; to pack it now type `python -m gluon_tricks prepare folder {config.data_dir}`')]
-    found = told('data', check_there, files) or told('data', check_files, config, files)
+    found = told('data', check_there, files) or told(
+        'data', open_files, config, files, devices * config.batch_size, 0, workers)
     if found:
         return found
     names = [certificate.read(files[part][0]) for part in ('train', 'val')]
@@ -32,6 +42,26 @@ def findings(config: Any) -> List[Finding]:
                              'wrong label ends the run when it is read; type ' + ' and '.join(
                                  f'`python -m gluon_tricks verify {rec}`' for rec in bare)))
     return found + _label_map(files['train'][0], names[0] and names[0]['classes'])
+
+
+def _assembly(config):
+    return importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
+
+
+def check_weights(config: Any, resumed: bool) -> None:
+    """Raise UsageError for files of weights that the run cannot start from: it loads them as the run does, on the CPU.
+
+    resumed: the weights will be a checkpoint's, so that --base-params is not read.
+    """
+    base = '' if resumed else config.base_params
+    if config.TASK != 'classification':
+        if base:
+            build_backbone(getattr(config, 'network', '') or config.backbone, os.path.expanduser(base))
+        return
+    devices = [mx.cpu()]
+    if base or config.resume_params:
+        _assembly(config).build_net(config, devices, precision('float32', devices), resumed)
+    _assembly(config).build_teacher(config, devices, precision('float32', devices))
 
 
 def is_unpacked(config: Any) -> bool:

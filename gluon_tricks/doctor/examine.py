@@ -13,9 +13,9 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.files import existing
 
 CHECKS = ('versions', 'imports', 'gpus')  # without a run
-RUN_CHECKS = ('options', 'devices', 'open files', 'shared memory', 'save dir')
-OF_RECORDS = ('data', 'learning rate', 'disk')  # of classification without a trial
-TRIED = ('trial', 'memory', 'reader')  # a trial opens the data, whatever the task
+RUN_CHECKS = ('options', 'devices', 'open files', 'shared memory', 'save dir', 'weights', 'data')
+OF_RECORDS = ('learning rate', 'disk')  # of classification without a trial
+TRIED = ('trial', 'memory', 'reader')
 
 
 class Answer(NamedTuple):
@@ -83,16 +83,20 @@ def _resolve(config):
 def _run(machine, config):
     """The checks of a resolved configuration that measure nothing."""
     from gluon_tricks.distributed.devices import find_devices
-    found: List[Any] = []
-    problems = told('devices', lambda: found.append(find_devices(config.devices, getattr(config, 'num_gpus', None))))
-    problems += limits.findings(machine, config) + told('save dir', check_save_dir, config)
-    if config.TASK == 'classification':
-        from gluon_tricks.distributed.workers import number_of_workers
-        from gluon_tricks.doctor import data
-        problems += data.findings(config)
-        if found:
-            problems += data.batch(config, len(found[0]) * config.batch_size * number_of_workers(config.kv_store))
-    return problems
+    from gluon_tricks.distributed.workers import number_of_workers
+    from gluon_tricks.doctor import data
+    from gluon_tricks.training.resume import find_to_resume
+    devices: List[Any] = []
+    resumed: List[Any] = []
+    workers = number_of_workers(config.kv_store)
+    found = told('devices', lambda: devices.extend(find_devices(config.devices, getattr(config, 'num_gpus', None))))
+    found += limits.findings(machine, config) + told('save dir', check_save_dir, config)
+    found += told('save dir', lambda: resumed.append(find_to_resume(config, workers)[0]))
+    found += told('weights', data.check_weights, config, any(resumed))
+    found += data.findings(config, max(len(devices), 1), workers)
+    if config.TASK == 'classification' and devices:
+        found += data.batch(config, len(devices) * config.batch_size * workers)
+    return found
 
 
 def check_save_dir(config: Any) -> None:

@@ -11,7 +11,10 @@ from gluon_tricks.__main__ import main
 from gluon_tricks.commands import doctor
 from gluon_tricks.doctor.machine import Gpus
 from gluon_tricks.doctor.trial import Measured
+from support.detection import write_tree
 from support.machines import H100, V100, cuda, machine
+from support.networks import initialised, saved
+from support.records import make_jpeg, make_records
 
 CUT = 'libquadmath.so.0: cannot open shared object file'
 # name: (machine, what its sentence says, exit code)
@@ -41,7 +44,17 @@ RUNS = {
     'GPUs that are not there': (machine(), ['--num-gpus', '8'], '--num-gpus 8: this machine has 0 GPUs', 1),
     'SAVE_DIR is a file': (machine(), ['--save-dir', os.path.abspath(__file__)], 'test_doctor.py is a file', 1),
     'an unknown network': (machine(), ['--model', 'resnet51'], 'resnet51', 1),
+    'fewer images than a batch': (machine(), ['--batch-size', '512', '--lr', '0.2'], 'fewer than one batch of 512', 1),
+    'weights to fine-tune are missing': (machine(), ['--base-params', '/nope.params'], '/nope.params: no such file', 1),
+    'weights to start from are missing': (machine(), ['--resume-params', '/nope.params'], '/nope.params: no such file', 1),
+    'a teacher without its weights': (machine(), ['--teacher', 'resnet10_v1d_demo', '--teacher-params', '/nope.params'],
+                                      '/nope.params: no such file', 1),
 }
+# recipe: what is said where its data are not there
+WITHOUT_DATA = {
+    'table6/resnet50_v1d/mixup': 'is missing: prepare ImageNet', 'demo': 'is missing: prepare ImageNet',
+    'table8/cosine': 'VOC2007/ImageSets/Main/trainval.txt cannot be read', 'table9/cosine': 'is missing: type `python -m '
+    'gluon_tricks prepare ade20k', 'demo-detection': 'runs/demo-scenes/voc', 'demo-segmentation': 'runs/demo-scenes/ade'}
 
 
 def run(monkeypatch, capsys, here, *words):
@@ -77,7 +90,8 @@ def test_a_run_with_one_fault_gets_one_sentence(name, flags, monkeypatch, capsys
 
 def test_loader_processes_in_a_container(monkeypatch, capsys, tmp_path):
     code, answer = run(monkeypatch, capsys, machine(shared_memory=64 << 20), 'table8/cosine', '--devices', 'cpu(0)',
-                       '--batch-size', '8', '--seconds', '0', '--save-dir', str(tmp_path))
+                       '--batch-size', '8', '--seconds', '0', '--save-dir', str(tmp_path / 'run'), '--data-dir',
+                       str(write_tree(tmp_path / 'voc')))
     found, = answer['findings']
     assert '--shm-size' in found['text'] and code == 1
 
@@ -89,15 +103,59 @@ def test_the_healthy_get_none(flags, monkeypatch, capsys):
     assert run(monkeypatch, capsys, machine(), *flags)[1]['findings'] == []
     main(['doctor', *flags])
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 1 and out[0].startswith('healthy: nothing was found by 11 checks: versions, imports, ')
+    assert len(out) == 1 and out[0].startswith('healthy: nothing was found by 12 checks: versions, imports, ')
 
 
-@pytest.mark.parametrize('name', ['demo', 'demo-detection', 'demo-segmentation', 'table6/resnet50_v1d/mixup',
-                                  'table9/cosine'])
-def test_of_a_recipe_on_a_healthy_machine_at_most_its_data_are_told(name, monkeypatch, capsys):
-    device = ['--devices', 'cpu(0)']
-    code, answer = run(monkeypatch, capsys, machine(), name, *device, '--seconds', '0')
-    assert {found['check'] for found in answer['findings']} <= {'data'}
+@pytest.fixture(scope='module')
+def tasks_data(tmp_path_factory):
+    """{demo's name: a small tree that it can train on}."""
+    folder = tmp_path_factory.mktemp('tasks')
+    ade = folder / 'ade' / 'ADEChallengeData2016'
+    for part in ('training', 'validation'):
+        for kind, suffix, content in (('images', 'jpg', make_jpeg(1, 1)), ('annotations', 'png', b'')):
+            (ade / kind / part).mkdir(parents=True)
+            for number in range(8):
+                (ade / kind / part / f'{number}.{suffix}').write_bytes(content)
+    return {'demo': str(make_records(folder / 'demo', classes=10)), 'demo-detection': str(write_tree(folder / 'voc')),
+            'demo-segmentation': str(folder / 'ade')}
+
+
+@pytest.mark.parametrize('name', ['demo', 'demo-detection', 'demo-segmentation'])
+def test_of_a_recipe_with_its_data_on_a_healthy_machine_nothing_is_told(name, tasks_data, tmp_path, monkeypatch, capsys):
+    code, answer = run(monkeypatch, capsys, machine(), name, '--devices', 'cpu(0)', '--seconds', '0', '--data-dir',
+                       tasks_data[name], '--save-dir', str(tmp_path / 'run'))
+    assert (code, answer['findings'], answer['healthy']) == (0, [], True)
+
+
+@pytest.mark.parametrize('name', ['demo-detection', 'demo-segmentation'])
+@pytest.mark.parametrize('flags, words', [(['--batch-size', '17'], '17'), (['--base-params', '/nope.params'], '/nope.params')])
+def test_what_another_task_would_be_refused_for(name, flags, words, tasks_data, tmp_path, monkeypatch, capsys):
+    code, answer = run(monkeypatch, capsys, machine(), name, '--devices', 'cpu(0)', '--seconds', '0', '--data-dir',
+                       tasks_data[name], '--save-dir', str(tmp_path / 'run'), *flags)
+    assert code == 1 and [words in found['text'] for found in answer['findings']] == [True]
+
+
+@pytest.mark.parametrize('name', list(WITHOUT_DATA))
+def test_of_a_recipe_without_its_data_these_are_told(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    code, answer = run(monkeypatch, capsys, machine(), name, '--devices', 'cpu(0)', '--seconds', '0')
+    found, = answer['findings']
+    assert code == 1 and found['check'] == 'data' and WITHOUT_DATA[name] in found['text']
+
+
+def test_a_save_dir_of_another_run_and_a_run_that_is_resumed(flags, tmp_path, monkeypatch, capsys):
+    """A resumed run does not read --base-params again."""
+    from gluon_tricks.commands import train
+    from gluon_tricks.models.zoo import get_model
+    base = saved(initialised(get_model('resnet10_v1d_demo', classes=3)), tmp_path / 'base.params')
+    words = [*flags, '--lr', '0.00625', '--base-params', base]
+    place = words.index('--seconds')
+    assert train.main(words[:place] + words[place + 2:]) == 0
+    os.remove(base)
+    code, answer = run(monkeypatch, capsys, machine(), *words)
+    assert code == 1 and 'holds the checkpoints of another run' in answer['findings'][0]['text']
+    assert run(monkeypatch, capsys, machine(), *words, '--resume', 'auto')[1]['findings'] == []
 
 
 def test_the_words_of_a_fault_and_the_end(flags, monkeypatch, capsys):

@@ -62,7 +62,7 @@ def test_imagenet_in_another_order(tmp_path):
     for classes, number in ((theirs, 0), (others, 1), (['a'] + theirs[1:], 0)):
         for part in ('train', 'val'):
             pack([(make_jpeg(i % 4, i), i, f'{i}') for i in range(4)], str(folder / 'rec' / part), classes=classes)
-        found = data.findings(config_of(folder, '--num-classes', '1000'))
+        found = data.findings(config_of(folder, '--num-classes', '1000', '--batch-size', '4'))
         assert len(found) == number
     pack([(make_jpeg(i % 4, i), i, f'{i}') for i in range(4)], str(folder / 'rec' / 'train'), classes=others)
     assert json.loads((folder / 'rec' / 'train.certificate.json').read_text())['classes'] == others

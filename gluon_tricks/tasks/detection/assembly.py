@@ -7,7 +7,7 @@ from gluon_tricks.distributed.devices import find_devices
 from gluon_tricks.distributed.workers import connect
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.backbone import build_backbone
-from gluon_tricks.tasks.detection.data import DetectionStream, identity_of, open_voc, test_images
+from gluon_tricks.tasks.detection.data import DetectionStream, check_batch, identity_of, open_voc, test_images
 from gluon_tricks.tasks.detection.network import DetectorOptions, build_faster_rcnn, calibrate
 from gluon_tricks.tasks.detection.schedule import DetectionSchedule
 from gluon_tricks.tasks.detection.task import Detection, create_optimizer
@@ -37,7 +37,7 @@ def resolve(config):
 
 def assemble(config, devices, workers, notices=(), resumed=False):
     """The Setup of a resolved configuration; resumed: --base-params is not read. Raises UsageError."""
-    train_set, test_set = open_voc(config.data_dir, available_cores())
+    train_set, test_set = open_data(config)
     low_precision = precision(config.dtype, devices)
     mx.random.seed(config.seed)
     net = build_net(without_base(config) if resumed else config, train_set, devices)
@@ -62,6 +62,13 @@ def assemble(config, devices, workers, notices=(), resumed=False):
              'precision': low_precision.description}
     return Setup(task, trainer, schedule, stream.updates_per_epoch, config.total_batch_size,
                  tuple(notices), manifest=manifest, facts=facts)
+
+
+def open_data(config):
+    """(training set, test set), enough for a batch. Raises UsageError."""
+    sets = open_voc(config.data_dir, available_cores())
+    check_batch(sets[0], config.total_batch_size)
+    return sets
 
 
 def without_base(config):

@@ -108,6 +108,13 @@ def _item(dataset, index):
                          % dataset._image_path.format(*dataset._items[index])) from error
 
 
+def check_batch(dataset, total_batch_size):
+    """Raise UsageError for fewer images than one batch."""
+    if total_batch_size > len(dataset):
+        raise UsageError(f'the training set has {len(dataset)} images, fewer than one batch of {total_batch_size}: '
+                         'lower --batch-size')
+
+
 class DetectionStream:
     """Training batches of GluonCV's form for a network: images flipped at even chances, and targets of its proposals.
 
@@ -117,9 +124,7 @@ class DetectionStream:
     """
 
     def __init__(self, dataset, net, devices, total_batch_size, seed, num_workers=0, mirror=True):
-        if total_batch_size > len(dataset):
-            raise UsageError(f'the training set has {len(dataset)} images, fewer than one batch of '
-                             f'{total_batch_size}: lower --batch-size')
+        check_batch(dataset, total_batch_size)
         self.seed, self.num_workers, self.num_images = seed, num_workers, len(dataset)
         self.dataset = _Drawn(dataset, FasterRCNNDefaultTrainTransform(
             net.short, net.max_size, net, ashape=net.ashape, flip_p=0.5 if mirror else 0))
