@@ -2,21 +2,25 @@
 
     python benchmarks/evaluation.py [--models resnet50_v1d resnet18_v1b mobilenet1.0] [--images 304] [--repeats 3]
     python benchmarks/evaluation.py --batches 1 4 16 64 128     # the networks alone, without a reader
+    python benchmarks/evaluation.py --against CHECKOUT          # the command `evaluate` of another checkout beside this
 
 Records of JPEGs of 500 x 375, 224 px, two cores or what there is. Weights are random, statistics of batch
 normalisation are not those of a new network. The time of an evaluation is all of it: reading, making the graph,
 metrics. In turn, in one process; medians. `apart` is the largest difference of the scores over the largest score.
 """
 import argparse
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 
 from step import noise  # noqa: E402
 
@@ -96,12 +100,35 @@ def bare(model, batches, repeats):
         print('%-14s batch %-3d images/s: %s' % (model, size, '  '.join(words)), flush=True)
 
 
+def commands(model, files, folder, checkouts, repeats):
+    """Print images/s of `python -m gluon_tricks evaluate` from start to end, by checkout: {name: folder}."""
+    params, images = os.path.join(folder, model + '.params'), sum(1 for _ in open(files[1]))
+    network(model)[0].save_parameters(params)
+    speeds, found = {name: [] for name in checkouts}, {}
+    for _ in range(repeats):
+        for name, checkout in checkouts.items():
+            begin = time.perf_counter()
+            said = subprocess.run(
+                [sys.executable, '-m', 'gluon_tricks', 'evaluate', params, '--model', model, '--rec-val', files[0],
+                 '--num-gpus', '0', '--json'], cwd=checkout, env=dict(os.environ, PYTHONPATH=checkout), check=True,
+                stdout=subprocess.PIPE, text=True).stdout
+            speeds[name].append(images / (time.perf_counter() - begin))
+            found[name] = [json.loads(said)[figure] for figure in ('top1', 'top5', 'num_images')]
+    base = statistics.median(speeds['before'])
+    for name, values in speeds.items():
+        print('%-14s %d images, %-6s %7.2f images/s  x%.2f  (%s)' % (
+            model, images, name, statistics.median(values), statistics.median(values) / base,
+            ', '.join(f'{speed:.2f}' for speed in values)))
+    print('%-14s same top-1 and top-5: %s' % (model, found['before'] == found['now']), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--models', nargs='+', default=['resnet50_v1d', 'resnet18_v1b', 'mobilenet1.0'])
     parser.add_argument('--images', type=int, default=304)
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument('--batches', type=int, nargs='+', help='the networks alone, by batch')
+    parser.add_argument('--against', metavar='CHECKOUT', help='of this project: its command beside that of this one')
     parser.add_argument('--repeats', type=int, default=3)
     arguments = parser.parse_args()
     if arguments.batches:
@@ -111,6 +138,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         files = make_records(folder, arguments.images)
         for model in arguments.models:
+            if arguments.against:
+                commands(model, files, folder, {'before': os.path.abspath(arguments.against), 'now': ROOT},
+                         arguments.repeats)
+                continue
             compare(model, files, arguments.batch_size, arguments.repeats)
 
 

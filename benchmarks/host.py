@@ -39,6 +39,8 @@ from gluon_tricks.training.loop import step  # noqa: E402
 from gluon_tricks.training.state import TrainState  # noqa: E402
 from gluon_tricks.tricks.low_precision import LossScaler, precision  # noqa: E402
 
+from gluoncv.utils import LRScheduler, LRSequential  # noqa: E402
+
 CLASSES, LR = 1000, 1e-3
 TRICKS = {'none': {}, 'mixup': dict(mixup=True, label_smoothing=True)}
 
@@ -105,10 +107,7 @@ class Ours:
 
 
 class GluonCV:
-    """The loop of GluonCV's script: the statements between a batch and its metric, with the options of its tricks.
-
-    Its learning rate is constant here; the script computes one for each parameter.
-    """
+    """The loop of GluonCV's script: the statements between a batch and its metric, with the options of its tricks."""
 
     def __init__(self, devices, dtype, tricks, arguments):
         config = TrainConfig(model=arguments.model, input_size=arguments.side, last_gamma=True, dtype=dtype,
@@ -116,8 +115,10 @@ class GluonCV:
         self.devices, self.size, self.mixes = devices, 2 * len(devices), tricks == 'mixup'
         self.precision = precision(dtype, devices)
         self.net, _, _ = assembly.build_net(config, devices, self.precision)
+        parts = dict(base_lr=0, target_lr=LR, nepochs=5, iters_per_epoch=1000)
         self.trainer = mx.gluon.Trainer(self.net.collect_params(), 'nag', dict(
-            learning_rate=LR, wd=1e-4, momentum=0.9, multi_precision=dtype == 'float16'))
+            wd=1e-4, momentum=0.9, multi_precision=dtype == 'float16', lr_scheduler=LRSequential([
+                LRScheduler('linear', **parts), LRScheduler('cosine', **dict(parts, base_lr=LR, target_lr=0))])))
         self.loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self.mixes)
         self.metric = mx.metric.RMSE() if self.mixes else mx.metric.Accuracy()
         rng = np.random.RandomState(0)

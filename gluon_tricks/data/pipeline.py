@@ -26,6 +26,8 @@ from gluon_tricks.errors import UsageError
 
 MEAN = (123.68, 116.779, 103.939)  # step 6 of section 2.1
 STD = (58.393, 57.12, 57.375)
+_BROADCASTS = ('gpu',)  # types of device that normalise a whole batch by broadcasting
+_AT_ONCE = 2 * 10 ** 6  # numbers that others normalise at a time: 13 images of 224 x 224
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -61,7 +63,8 @@ class Batch:
 class Normalise:
     """Step 6: images (N, 3, S, S) of any type to (x - mean) / std in float32, on their device.
 
-    As ImageRecordIter rounds: it multiplies by the inverse of std.
+    As ImageRecordIter rounds: it multiplies by the inverse of std. On a CPU a few images at a time meet a mean and a
+    scale of their own shape: MXNet broadcasts there in twice the time, with one thread.
     """
 
     def __init__(self, mean=MEAN, std=STD):
@@ -70,12 +73,25 @@ class Normalise:
         self._arrays = {}
 
     def __call__(self, images):
-        if images.context not in self._arrays:
-            self._arrays[images.context] = [mx.nd.array(each, ctx=images.context) for each in (self.mean, self.scale)]
-        mean, scale = self._arrays[images.context]
-        result = images.astype('float32')
-        mx.nd.broadcast_sub(result, mean, out=result)
-        return mx.nd.broadcast_mul(result, scale, out=result)
+        result, device = images.astype('float32'), images.context
+        if device.device_type in _BROADCASTS:
+            mean, scale = self._constants(device, (1, 3, 1, 1))
+            mx.nd.broadcast_sub(result, mean, out=result)
+            return mx.nd.broadcast_mul(result, scale, out=result)
+        rows = max(1, _AT_ONCE // int(np.prod(images.shape[1:])))
+        mean, scale = self._constants(device, (min(rows, len(images)), *images.shape[1:]))
+        for first in range(0, len(images), rows):
+            part = result[first:first + rows]
+            mx.nd.elemwise_sub(part, mean[:len(part)], out=part)
+            mx.nd.elemwise_mul(part, scale[:len(part)], out=part)
+        return result
+
+    def _constants(self, device, shape):
+        """Mean and scale of this shape."""
+        if (device, shape) not in self._arrays:
+            self._arrays[device, shape] = [mx.nd.array(np.broadcast_to(each, shape), ctx=device)
+                                           for each in (self.mean, self.scale)]
+        return self._arrays[device, shape]
 
 
 def _rows(pieces, begin, end, device):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gluon_tricks.compat import mx
+from gluon_tricks.data import pipeline
 from gluon_tricks.data.pipeline import Augmentation, Batch, EvalStream, Normalise, SyntheticStream, TrainStream
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.errors import UsageError
@@ -61,6 +62,7 @@ def epoch_of(stream, epoch):
 STREAM = '''
 import collections, hashlib, json, sys
 from gluon_tricks.compat import mx
+from gluon_tricks.data import pipeline
 from gluon_tricks.data.pipeline import TrainStream
 
 for rec, idx in (sys.argv[2:4], sys.argv[4:6]):
@@ -277,8 +279,12 @@ def test_step_6_normalisation(sets):
     assert z.dtype == np.float32 and 0 <= x.asnumpy().min() and x.asnumpy().max() <= 255
 
 
-def test_pixels_are_those_of_image_record_iter(sets):
-    """Its own step 6 is in float32, here the device's: the same bits, augmentations and all."""
+@pytest.mark.parametrize('broadcasts, at_once', [((), 2 * 10 ** 6), ((), 5 * 3 * 28 * 28), (('cpu',), 1)])
+def test_pixels_are_those_of_image_record_iter(broadcasts, at_once, sets, monkeypatch):
+    """Its own step 6 is in float32, here the device's: the same bits, augmentations and all; on a CPU for all images at
+    once and for five at a time, and as GPUs do it."""
+    monkeypatch.setattr(pipeline, '_BROADCASTS', broadcasts)
+    monkeypatch.setattr(pipeline, '_AT_ONCE', at_once)
     rec, idx = sets(27)
     stream = TrainStream(rec, idx, worker_batch_size=27, input_size=28, seed=3)
     steps = dict(stream.reader.steps, mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12,
