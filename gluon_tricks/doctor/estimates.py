@@ -1,6 +1,7 @@
 """What a run will take, from a short part of it that was measured (`trial`), and what is wrong with that."""
+import glob
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from gluon_tricks.doctor import limits
 from gluon_tricks.doctor.findings import FAILS, WARNING, Finding
@@ -9,14 +10,14 @@ from gluon_tricks.doctor.trial import Measured
 from gluon_tricks.models.complexity import complexity
 from gluon_tricks.models.zoo import get_model
 from gluon_tricks.training import checkpoint
-from gluon_tricks.training.retention import checkpoint_bytes, most_kept
+from gluon_tricks.training.retention import checkpoint_bytes, exported_bytes, most_kept
 
 _TIGHT = 0.95  # of the memory of a device: more is close to its end
 
 
 def estimates(measured: Measured, config: Any, workers: int = 1) -> Dict[str, Any]:
     """The figures, by name: hours, GPU-hours (None on a CPU), images/s with and without reading and of the reader
-    alone, bytes of memory and of checkpoints.
+    alone, bytes of memory, of checkpoints and of exported weights, at most.
 
     config: resolved. workers: that train together, each as fast as this one; what they wait for each other is not in
     it.
@@ -31,7 +32,8 @@ def estimates(measured: Measured, config: Any, workers: int = 1) -> Dict[str, An
             'reader_images_per_second': measured.images / measured.read if measured.read else None,
             'device_memory': measured.device_peak, 'memory': measured.peak,
             'checkpoints': most_kept(config), 'checkpoint_bytes': measured.checkpoint_bytes,
-            'disk': most_kept(config) * measured.checkpoint_bytes}
+            'disk': most_kept(config) * measured.checkpoint_bytes,
+            'exported': exported_bytes(config, measured.weights_bytes)}
 
 
 def lines(figures: Dict[str, Any], config: Any) -> List[str]:
@@ -46,8 +48,9 @@ def lines(figures: Dict[str, Any], config: Any) -> List[str]:
             f'{figures["seconds_per_epoch"]:.4g} s',
             f'speed: {figures["images_per_second"]:.4g} images/s{reader}',
             f'memory: {memory}{limits.gigabytes(figures["memory"])} of the process',
-            f'disk: {limits.gigabytes(figures["disk"])}: at most {figures["checkpoints"]} checkpoints of '
-            f'{limits.gigabytes(figures["checkpoint_bytes"])} at the end']
+            f'disk: {limits.gigabytes(figures["disk"] + figures["exported"])} at most: {figures["checkpoints"]} '
+            f'checkpoints of {limits.gigabytes(figures["checkpoint_bytes"])} at the end, and '
+            f'{limits.gigabytes(figures["exported"])} of weights, if each epoch is the best so far']
 
 
 def hours(number: float) -> str:
@@ -57,7 +60,8 @@ def hours(number: float) -> str:
 
 def findings(machine: Machine, config: Any, measured: Measured) -> List[Finding]:
     """What is wrong with what was measured."""
-    found = limits.disk(machine, config, most_kept(config), measured.checkpoint_bytes, bytes_there(config.save_dir))
+    found = limits.disk(machine, config, most_kept(config), measured.checkpoint_bytes, bytes_there(config.save_dir),
+                        exported_bytes(config, measured.weights_bytes))
     return found + _memory(machine, config, measured) + _reader(config, measured)
 
 
@@ -85,18 +89,19 @@ def _reader(config, measured):
 
 
 def bytes_there(save_dir: str) -> int:
-    """Bytes of the checkpoints that a SAVE_DIR holds."""
-    total = 0
+    """Bytes of the checkpoints and exported weights that a SAVE_DIR holds; a link to a checkpoint's counts once."""
+    total = sum(os.path.getsize(path) for path in glob.glob(os.path.join(glob.escape(save_dir), '*.params'))
+                if os.stat(path).st_nlink == 1)
     for name in checkpoint.names(save_dir):
         folder = os.path.join(save_dir, name)
         total += sum(os.path.getsize(os.path.join(folder, each)) for each in os.listdir(folder))
     return total
 
 
-def reckoned(config: Any) -> Optional[int]:
-    """Bytes of a checkpoint by the network's parameters alone, where nothing was measured; None for another task than
-    classification."""
+def reckoned(config: Any) -> Optional[Tuple[int, int]]:
+    """Bytes of a checkpoint and of the weights in it by the network's parameters alone, where nothing was measured;
+    None for another task than classification."""
     if config.TASK != 'classification':
         return None
     params, _ = complexity(get_model(config.model, classes=config.num_classes), config.input_size)
-    return checkpoint_bytes(params, config.dtype)
+    return checkpoint_bytes(params, config.dtype), 4 * params

@@ -117,13 +117,16 @@ def _is_unpacked(config):
 def _reckoned_disk(machine, config):
     """The disk by the network's parameters, where nothing was measured."""
     from gluon_tricks.doctor import estimates
-    from gluon_tricks.training.retention import most_kept
+    from gluon_tricks.training.retention import exported_bytes, most_kept
     try:
-        size = estimates.reckoned(config)
+        sizes = estimates.reckoned(config)
     except UsageError as error:  # such as a network that is not known
         return [Finding(FAILS, 'options', str(error))]
-    return [] if size is None else limits.disk(machine, config, most_kept(config), size,
-                                               estimates.bytes_there(config.save_dir))
+    if sizes is None:
+        return []
+    size, weights = sizes
+    return limits.disk(machine, config, most_kept(config), size, estimates.bytes_there(config.save_dir),
+                       exported_bytes(config, weights))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ def _start_versions(machine, config):
 
 def _start_disk(machine, config):
     """The network's parameters are counted only where the disk may be too small for a large one."""
-    from gluon_tricks.training.retention import most_kept
-    if machine.free_disk(config.save_dir) > (most_kept(config) + 1) * _LARGE:
+    from gluon_tricks.training.retention import exported_bytes, most_kept
+    if machine.free_disk(config.save_dir) > (most_kept(config) + 1) * _LARGE + exported_bytes(config, _LARGE // 2):
         return []
     return _reckoned_disk(machine, config)

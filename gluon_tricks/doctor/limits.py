@@ -1,7 +1,7 @@
 """What the machine grants a run: open files, shared memory, disk. Standard library only."""
 from typing import Any, List
 
-from gluon_tricks.doctor.findings import FAILS, Finding
+from gluon_tricks.doctor.findings import FAILS, WARNING, Finding
 from gluon_tricks.doctor.machine import Machine
 
 FILES = 64  # open in a run without any thread that decodes: libraries, log, records
@@ -37,12 +37,16 @@ def _shared_memory(machine, config):
                     f'{-(-2 * needed >> 30)}g, or give -j 0')]
 
 
-def disk(machine: Machine, config: Any, kept: int, size: int, there: int = 0) -> List[Finding]:
-    """Checkpoints against the disk of SAVE_DIR. kept: how many there are at the end; size: bytes of one; there: bytes
-    of those that SAVE_DIR holds already."""
+def disk(machine: Machine, config: Any, kept: int, size: int, there: int = 0, exported: int = 0) -> List[Finding]:
+    """Checkpoints and exported weights against the disk of SAVE_DIR. kept: how many checkpoints there are at the end;
+    size: bytes of one; there: bytes of those that SAVE_DIR holds already; exported: of the weights, at most."""
     needed, free = (kept + 1) * size - there, machine.free_disk(config.save_dir)  # one is written before one goes
-    if free >= needed:
+    if free >= needed + exported:
         return []
+    if free >= needed:
+        return [Finding(WARNING, 'disk', f'--save-dir {config.save_dir}: its disk has {gigabytes(free)} free, and '
+                        f'beside checkpoints of {gigabytes(needed)} the weights of each epoch that is the best so far '
+                        f'take up to {gigabytes(exported)}; free space, or choose another --save-dir')]
     remedy = 'free space, or choose another --save-dir' + (
         ', or keep fewer (--save-frequency)' if config.save_frequency else '')
     return [Finding(FAILS, 'disk', f'--save-dir {config.save_dir}: its disk has {gigabytes(free)} free, and the run\'s '

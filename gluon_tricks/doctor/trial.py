@@ -29,7 +29,7 @@ class Measured:
 
     images: of an update. devices: their number. updates, epochs: of the run. peak: bytes of the process's memory at
     most; what loader processes have is not in it. device_peak: bytes of one GPU, None on a CPU; device_memory: what it
-    has. checkpoint_bytes: of one checkpoint.
+    has. checkpoint_bytes: of one checkpoint; weights_bytes: of the weights in it.
     """
 
     start: float
@@ -46,6 +46,7 @@ class Measured:
     device_peak: Optional[int]
     device_memory: Optional[int]
     checkpoint_bytes: int
+    weights_bytes: int
 
 
 def measure(config: Any, seconds: float) -> Measured:
@@ -108,11 +109,12 @@ def _measure(config, seconds, began):
     step = updates.alone(batch, seconds / 8)
     read = None if getattr(config, 'data_backend', '') == 'synthetic' else updates.reading(seconds / 8)
     evaluation = _evaluation(task, seconds / 4)
-    checkpoint, size = _checkpoint(config, state)
+    checkpoint, size, weights = _checkpoint(config, state)
     used, total = _device_memory(devices)
     return dict(start=start, update=update, step=step, read=read, evaluation=evaluation, checkpoint=checkpoint,
                 images=setup.total_batch_size, devices=len(devices), updates=setup.updates_per_epoch,
-                epochs=config.num_epochs, peak=_peak(), device_peak=used, device_memory=total, checkpoint_bytes=size)
+                epochs=config.num_epochs, peak=_peak(), device_peak=used, device_memory=total, checkpoint_bytes=size,
+                weights_bytes=weights)
 
 
 class Updates:
@@ -258,7 +260,7 @@ def _beats(task):
 
 
 def _checkpoint(config, state):
-    """(seconds, bytes) of a checkpoint."""
+    """(seconds, bytes, bytes of its weights) of a checkpoint."""
     from gluon_tricks.training import checkpoint
     with tempfile.TemporaryDirectory(prefix='gluon_tricks-') as folder:
         begin = time.time()
@@ -266,7 +268,8 @@ def _checkpoint(config, state):
         manifest = dict(state.manifest_fields(), config=config.to_dict())
         path = checkpoint.save(folder, checkpoint.name_of(0), state.arrays(), manifest)
         seconds = time.time() - begin
-        return seconds, sum(os.path.getsize(os.path.join(path, name)) for name in os.listdir(path))
+        sizes = {name: os.path.getsize(os.path.join(path, name)) for name in os.listdir(path)}
+        return seconds, sum(sizes.values()), sizes['net.params']
 
 
 def _peak():

@@ -20,6 +20,17 @@ def most_kept(config):
     return min(len(stay) + 1, config.num_epochs)
 
 
+def exported_bytes(config, weights):
+    """Bytes of the exported weights beside the checkpoints at the end of a run, at most: where each epoch is the best
+    so far, whose file is never removed. weights: bytes of a checkpoint's net.params, float32.
+
+    A file that is a link to a checkpoint's takes room of its own once that is pruned; in float16 each is a file.
+    """
+    if config.save_dtype == 'float16':
+        return (config.num_epochs + sum(stays(config, epoch) for epoch in range(config.num_epochs))) * weights // 2
+    return (config.num_epochs - most_kept(config)) * weights
+
+
 def checkpoint_bytes(params, dtype):
     """Bytes of a checkpoint of a network with this many parameters: float32 weights and momentum, and in float16 the
     optimizer's masters. Running statistics, a hundredth of them, and the manifest are not counted."""

@@ -170,7 +170,7 @@ def test_the_words_of_a_fault_and_the_end(flags, monkeypatch, capsys):
 
 def test_figures_of_a_trial(flags, monkeypatch, capsys):
     from gluon_tricks.doctor import trial
-    measured = Measured(1.0, 0.5, 0.4, 0.1, 2.0, 1.0, 16, 1, 4, 2, 10 ** 9, None, None, 5 * 10 ** 6)
+    measured = Measured(1.0, 0.5, 0.4, 0.1, 2.0, 1.0, 16, 1, 4, 2, 10 ** 9, None, None, 5 * 10 ** 6, 2 * 10 ** 6)
     monkeypatch.setattr(trial, 'measure', lambda config, seconds: measured)
     given = [word for place, word in enumerate(flags) if word != '--seconds' and flags[place - 1] != '--seconds']
     code, answer = run(monkeypatch, capsys, machine(), *given)

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import pytest
 
@@ -9,7 +10,7 @@ from support.machines import machine
 
 MEASURED = Measured(start=10.0, update=0.5, step=0.4, read=0.1, evaluation=20.0, checkpoint=1.0, images=256, devices=8,
                     updates=100, epochs=3, peak=2 * 10 ** 9, device_peak=None, device_memory=None,
-                    checkpoint_bytes=3 * 10 ** 8)
+                    checkpoint_bytes=3 * 10 ** 8, weights_bytes=10 ** 8)
 CONFIG = TrainConfig(num_epochs=3, decode_threads=4, save_dir='nowhere')
 
 
@@ -31,7 +32,11 @@ def test_lines():
     text = estimates.lines(estimates.estimates(MEASURED, CONFIG), CONFIG)
     assert text == ['time: 3.7 minutes: 3 epochs of 71 s',
                     'speed: 512 images/s; updates alone 640, the reader alone 2560',
-                    'memory: 2.00 GB of the process', 'disk: 900.0 MB: at most 3 checkpoints of 300.0 MB at the end']
+                    'memory: 2.00 GB of the process', 'disk: 900.0 MB at most: 3 checkpoints of 300.0 MB at the end, and '
+                    '0.0 MB of weights, if each epoch is the best so far']
+    longer = CONFIG.replace(num_epochs=13)
+    assert estimates.lines(estimates.estimates(MEASURED, longer), longer)[3].startswith(
+        'disk: 2.10 GB at most: 4 checkpoints of 300.0 MB at the end, and 900.0 MB of weights')
     assert estimates.hours(14.913) == '14.9 hours' and estimates.hours(0.5) == '30 minutes'
 
 
@@ -53,11 +58,13 @@ def test_checkpoints_that_are_there_count(tmp_path):
     assert estimates.bytes_there(str(tmp_path / 'no')) == 0
     (tmp_path / 'epoch-0003').mkdir()
     (tmp_path / 'epoch-0003' / 'net.params').write_bytes(bytes(5))
-    (tmp_path / 'net.params').write_bytes(bytes(7))
+    os.link(str(tmp_path / 'epoch-0003' / 'net.params'), str(tmp_path / 'a-3-best.params'))
     assert estimates.bytes_there(str(tmp_path)) == 5
+    (tmp_path / 'a-2-best.params').write_bytes(bytes(7))  # its checkpoint was pruned
+    assert estimates.bytes_there(str(tmp_path)) == 12
 
 
 def test_a_checkpoint_by_its_parameters():
     config = CONFIG.replace(model='resnet50_v1b', input_size=224)
-    assert estimates.reckoned(config) == 2 * 4 * 25557032  # the paper's ResNet-50, as torchvision counts it
-    assert estimates.reckoned(config.replace(dtype='float16')) == 3 * 4 * 25557032
+    assert estimates.reckoned(config) == (2 * 4 * 25557032, 4 * 25557032)  # the paper's ResNet-50, as torchvision counts it
+    assert estimates.reckoned(config.replace(dtype='float16'))[0] == 3 * 4 * 25557032

@@ -50,3 +50,14 @@ def test_disk():
     assert '--save-frequency' in found.text
     assert '--save-frequency' not in limits.disk(machine(free_disk=1), config.replace(save_frequency=0), 3, 9)[0].text
     assert not limits.disk(machine(free_disk=10 ** 9), config, 3, 300 * 10 ** 6, there=600 * 10 ** 6)
+
+
+def test_weights_beside_the_checkpoints():
+    """That the disk fails is not certain: it takes an epoch after epoch that is the best."""
+    config = TrainConfig(save_dir='runs/x')
+    found, = limits.disk(machine(free_disk=10 ** 9), config, 3, 10 ** 8, exported=7 * 10 ** 8)
+    assert found.level == 'warning' and found.text.startswith(
+        '--save-dir runs/x: its disk has 1.00 GB free, and beside checkpoints of 400.0 MB the weights of each epoch that is '
+        'the best so far take up to 700.0 MB; free space')
+    assert not limits.disk(machine(free_disk=10 ** 9), config, 3, 10 ** 8, exported=6 * 10 ** 8)
+    assert limits.disk(machine(free_disk=10 ** 8), config, 3, 10 ** 8, exported=6 * 10 ** 8)[0].level == 'fails'

@@ -84,6 +84,20 @@ def test_how_many_checkpoints_there_are(frequency, most, tmp_path):
     assert max(at_a_time for _, at_a_time in found) == most + (frequency == 0)
 
 
+@pytest.mark.parametrize('frequency', [0, 1, 5])
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_room_that_exported_weights_take(dtype, frequency, tmp_path):
+    """Each epoch is the best so far; a hard link to a checkpoint that is there takes none."""
+    config, keeper, state = make_keeper(tmp_path, save_frequency=frequency, save_dtype=dtype)
+    for epoch in range(config.num_epochs):
+        keeper.save(at(state, epoch), scores(float(epoch)))
+    files = [path for path in tmp_path.glob('*.params') if path.stat().st_nlink == 1]
+    most = retention.exported_bytes(config, 1000)
+    each, size = 500 if dtype == 'float16' else 1000, 2000
+    taken = each * len(files) + size * len(checkpoint.names(str(tmp_path)))
+    assert 0 <= most + size * retention.most_kept(config) - taken <= size  # the best is one of the others here
+
+
 def test_bytes_of_a_checkpoint_by_its_parameters():
     """The arrays' own, less the two vectors of statistics, and the last learning rate beside each momentum."""
     net, trainer = make_net()
