@@ -30,11 +30,14 @@ def parser(config_class: type) -> Parser:
                      'minutes; one file to send back (docs/gpu.md); --devices alone goes with it')
     own.add_argument('--params', dest='published_params', metavar='FILE', help='its weights')
     if config_class is classification.TrainConfig:
+        own.add_argument('--workers', type=int, metavar='N', help='how many workers train (default: as the launcher '
+                         'says)')
         result.groups = options.add_arguments(result, config_class)
         classification.add_batch_norm(result)
     else:
         options.add_arguments(result, config_class)
-        result.set_defaults(**dict.fromkeys(('eval', 'predict', 'params', 'multi_scale', 'out')))  # of train_fcn.py
+        # --workers is of classification alone, the others are flags of train_fcn.py
+        result.set_defaults(**dict.fromkeys(('workers', 'eval', 'predict', 'params', 'multi_scale', 'out')))
     return result
 
 
@@ -46,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, config = _read(words, named)
     if arguments.gpu_selftest is not None:
         return _selftest(arguments, named, config)
-    answer = examine(machine.HERE, config, arguments.seconds)
+    answer = examine(machine.HERE, config, arguments.seconds, arguments.workers)
     found = list(answer.findings)
     known = _known_answer(arguments, answer) if arguments.published and not answer.fails else None
     if known:
@@ -60,7 +63,7 @@ def _selftest(arguments, named, config):
     """Run the self-test; returns its exit code. Raises UsageError for what does not go with it."""
     from gluon_tricks.doctor.selftest import selftest
     typed = set(options.typed_options(classification.TrainConfig, arguments)) - {'devices'}
-    if named or typed or arguments.json or arguments.published:
+    if named or typed or arguments.json or arguments.published or arguments.workers:
         raise UsageError('--gpu-selftest tests the machine, not a run: give it alone, or with --devices')
     if config is not None:
         from gluon_tricks.distributed.devices import find_devices
@@ -84,10 +87,12 @@ def _read(words: List[str], named: Optional[str]) -> Tuple[argparse.Namespace, A
         base = recipes.get(named).config if kind is classification.TrainConfig else recipes_transfer.get(named, kind)
     if not 0 <= arguments.seconds <= 3600:
         raise UsageError(f'--seconds {arguments.seconds:g} must be 0 to 3600')
+    if arguments.workers is not None and not 1 <= arguments.workers <= 1024:
+        raise UsageError(f'--workers {arguments.workers} must be 1 to 1024')
     if bool(arguments.published) != bool(arguments.published_params):
         raise UsageError('--published NAME and --params FILE go together: give both')
     typed = set(options.typed_options(kind, arguments)) | (set(vars(arguments)) & {'batch_norm'})
-    if not named and not typed:
+    if not named and not typed and not arguments.workers:
         if arguments.published:
             raise UsageError('--published needs the validation records: give --rec-val FILE, or --data-dir DIR')
         return arguments, None

@@ -26,7 +26,8 @@ def estimates(measured: Measured, config: Any, workers: int = 1) -> Dict[str, An
     epochs = measured.epochs - getattr(config, 'resume_epoch', 0)
     seconds = measured.start + epochs * epoch
     on_gpus = measured.device_peak is not None
-    return {'hours': seconds / 3600, 'gpu_hours': seconds / 3600 * measured.devices * workers if on_gpus else None,
+    return {'workers': workers, 'hours': seconds / 3600,
+            'gpu_hours': seconds / 3600 * measured.devices * workers if on_gpus else None,
             'seconds_per_epoch': epoch, 'images_per_second': measured.images / measured.update,
             'step_images_per_second': measured.images / measured.step,
             'reader_images_per_second': measured.images / measured.read if measured.read else None,
@@ -42,12 +43,13 @@ def lines(figures: Dict[str, Any], config: Any) -> List[str]:
     reader = '' if not figures['reader_images_per_second'] else (
         f'; updates alone {figures["step_images_per_second"]:.4g}, the reader alone '
         f'{figures["reader_images_per_second"]:.4g}')
+    process = 'the process' if figures['workers'] == 1 else f'each of {figures["workers"]} workers'
     memory = '' if figures['device_memory'] is None else \
         f'{limits.gigabytes(figures["device_memory"])} of each GPU, '
     return [f'time: {hours(figures["hours"])}{gpu_hours}: {config.num_epochs} epochs of '
             f'{figures["seconds_per_epoch"]:.4g} s',
             f'speed: {figures["images_per_second"]:.4g} images/s{reader}',
-            f'memory: {memory}{limits.gigabytes(figures["memory"])} of the process',
+            f'memory: {memory}{limits.gigabytes(figures["memory"])} of {process}',
             f'disk: {limits.gigabytes(figures["disk"] + figures["exported"])} at most: {figures["checkpoints"]} '
             f'checkpoints of {limits.gigabytes(figures["checkpoint_bytes"])} at the end, and '
             f'{limits.gigabytes(figures["exported"])} of weights, if each epoch is the best so far']

@@ -46,49 +46,52 @@ def environment(machine: Machine = HERE, config: Any = None) -> List[Finding]:
     return found if _fail(found) else found + gpus.findings(machine, config)
 
 
-def examine(machine: Machine = HERE, config: Any = None, seconds: float = 0.0) -> Answer:
-    """All that can be told of the environment and, with a configuration, of its run; seconds: of its trial, 0 for
-    none."""
+def examine(machine: Machine = HERE, config: Any = None, seconds: float = 0.0, workers: Optional[int] = None) -> Answer:
+    """All that can be told of the environment and, with a configuration, of its run.
+
+    seconds: of its trial, 0 for none. workers: how many train; None: as the launcher says.
+    """
     found = environment(machine, config)
     if config is None or _fail(found):
         return Answer(found, checks=CHECKS)
     resolved: List[Any] = []
-    found += told('options', lambda: resolved.append(_resolve(config)))
+    found += told('options', lambda: resolved.extend(_resolve(config, workers)))
     if not resolved:
         return Answer(found, checks=CHECKS + ('options',))
-    config = resolved[0]
-    found += _run(machine, config)
+    config, number = resolved
+    found += _run(machine, config, number)
     checks = CHECKS + RUN_CHECKS + (OF_RECORDS if config.TASK == 'classification' else ())
     if _fail(found) or not seconds or _is_unpacked(config):
         return Answer(found + _reckoned_disk(machine, config), None, config, checks)
-    from gluon_tricks.distributed.workers import number_of_workers
     from gluon_tricks.doctor import estimates, trial
     try:
-        measured = trial.measure(config, seconds)
+        measured = trial.measure(config, seconds, number)
     except UsageError as error:
         return Answer(found + [Finding(FAILS, 'trial', str(error))], None, config, checks + TRIED)
     found += estimates.findings(machine, config, measured)
-    return Answer(found, estimates.estimates(measured, config, number_of_workers(config.kv_store)), config,
-                  checks + TRIED)
+    return Answer(found, estimates.estimates(measured, config, number), config, checks + TRIED)
 
 
 def _fail(found):
     return any(finding.level == FAILS for finding in found)
 
 
-def _resolve(config):
-    return importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly').resolve(config)[0]
+def _resolve(config, workers):
+    """(the resolved configuration, how many workers train); those that are asked for need no launcher now."""
+    from gluon_tricks.distributed.workers import number_of_workers
+    if not workers or not config.kv_store.startswith('dist'):
+        workers = max(workers or 0, number_of_workers(config.kv_store))
+    resolve = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly').resolve
+    return (resolve(config, workers) if config.TASK == 'classification' else resolve(config))[0], workers
 
 
-def _run(machine, config):
+def _run(machine, config, workers):
     """The checks of a resolved configuration that measure nothing."""
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.distributed.workers import number_of_workers
     from gluon_tricks.doctor import data
     from gluon_tricks.training.resume import find_to_resume
     devices: List[Any] = []
     resumed: List[Any] = []
-    workers = number_of_workers(config.kv_store)
     found = told('devices', lambda: devices.extend(find_devices(config.devices, getattr(config, 'num_gpus', None))))
     found += limits.findings(machine, config) + told('save dir', check_save_dir, config)
     found += told('save dir', lambda: resumed.append(find_to_resume(config, workers)[0]))

@@ -15,6 +15,8 @@ import tempfile
 import time
 from typing import Any, Optional
 
+import numpy as np
+
 from gluon_tricks.config.options import Options
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import python_path
@@ -49,10 +51,12 @@ class Measured:
     weights_bytes: int
 
 
-def measure(config: Any, seconds: float) -> Measured:
+def measure(config: Any, seconds: float, workers: int = 1) -> Measured:
     """Measure the run of a resolved configuration for about so many seconds, less than twice as long where the first
-    updates are quick. Raises UsageError with the sentence that the run would end with, or how the process ended."""
-    given = json.dumps({'task': config.TASK, 'config': config.to_dict(), 'seconds': seconds})
+    updates are quick. workers: how many train, of which one is measured. Raises UsageError with the sentence that the
+    run would end with, or how the process ended."""
+    given = json.dumps({'task': config.TASK, 'config': config.to_dict(), 'seconds': seconds,
+                        'workers': workers})
     done = subprocess.run([sys.executable, '-m', __name__], input=given, capture_output=True, text=True,
                           env=dict(os.environ, PYTHONPATH=python_path()))
     try:
@@ -85,20 +89,21 @@ def main() -> int:
         importlib.import_module('gluon_tricks.config.' + given['task'])
         kind = next(kind for kind in Options.__subclasses__() if kind.TASK == given['task'])
         config = kind.from_dict(given['config'])
-        answer = _measure(config, given['seconds'], began)
+        answer = _measure(config, given['seconds'], began, given['workers'])
     except UsageError as error:
         answer = {'error': str(error)}
     print(json.dumps(answer), flush=True)
     return 0
 
 
-def _measure(config, seconds, began):
+def _measure(config, seconds, began, workers):
     from gluon_tricks.distributed.devices import find_devices
-    from gluon_tricks.distributed.workers import Workers
+    from gluon_tricks.training.resume import find_to_resume
+    resumed = find_to_resume(config, workers)[0] is not None
     config = config.replace(kv_store='device') if config.kv_store.startswith(('dist', 'horovod')) else config
     devices = find_devices(config.devices, getattr(config, 'num_gpus', None))
     assembly = importlib.import_module(f'gluon_tricks.tasks.{config.TASK}.assembly')
-    setup = assembly.assemble(config, devices, Workers(config.kv_store))
+    setup = assembly.assemble(config, devices, _first_of(workers, config.kv_store), resumed=resumed)
     task = setup.task
     state = setup.new_state(config)
     task.reseed(state.data_seed)
@@ -115,6 +120,15 @@ def _measure(config, seconds, began):
                 images=setup.total_batch_size, devices=len(devices), updates=setup.updates_per_epoch,
                 epochs=config.num_epochs, peak=_peak(), device_peak=used, device_memory=total, checkpoint_bytes=size,
                 weights_bytes=weights)
+
+
+def _first_of(number, kv_store):
+    """The first of several workers, alone: it reads its share, and what it asks the others is what it has itself."""
+    from gluon_tricks.distributed.workers import Workers
+    workers = Workers(kv_store)
+    workers.number = number
+    workers.gather = lambda values: np.array([values] * number)
+    return workers
 
 
 class Updates:

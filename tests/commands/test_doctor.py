@@ -47,6 +47,10 @@ RUNS = {
     'fewer images than a batch': (machine(), ['--batch-size', '512', '--lr', '0.2'], 'fewer than one batch of 512', 1),
     'weights to fine-tune are missing': (machine(), ['--base-params', '/nope.params'], '/nope.params: no such file', 1),
     'weights to start from are missing': (machine(), ['--resume-params', '/nope.params'], '/nope.params: no such file', 1),
+    'workers without a launcher': (machine(), ['--kv-store', 'dist_sync'], 'which a launcher starts', 1),
+    'the same, with a learning rate': (machine(), ['--kv-store', 'dist_sync', '--lr', '0.01'], 'which a launcher starts', 1),
+    'fewer images than a batch of each worker': (machine(), ['--workers', '5'], '12 images for each worker, fewer than', 1),
+    'the learning rate of one worker': (machine(), ['--workers', '4', '--lr', '0.00625'], '1/4 of the 0.025 of linear', 0),
     'a teacher without its weights': (machine(), ['--teacher', 'resnet10_v1d_demo', '--teacher-params', '/nope.params'],
                                       '/nope.params: no such file', 1),
 }
@@ -101,6 +105,9 @@ def test_the_healthy_get_none(flags, monkeypatch, capsys):
         code, answer = run(monkeypatch, capsys, here)
         assert (code, answer['findings'], answer['healthy']) == (0, [], True)
     assert run(monkeypatch, capsys, machine(), *flags)[1]['findings'] == []
+    several = [*flags, '--workers', '4']  # the learning rate is theirs by itself
+    for more in ([], ['--kv-store', 'dist_sync'], ['--kv-store', 'dist_sync', '--lr', '0.025']):
+        assert run(monkeypatch, capsys, machine(), *several, *more)[1]['findings'] == []
     main(['doctor', *flags])
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 1 and out[0].startswith('healthy: nothing was found by 12 checks: versions, imports, ')
@@ -171,7 +178,7 @@ def test_the_words_of_a_fault_and_the_end(flags, monkeypatch, capsys):
 def test_figures_of_a_trial(flags, monkeypatch, capsys):
     from gluon_tricks.doctor import trial
     measured = Measured(1.0, 0.5, 0.4, 0.1, 2.0, 1.0, 16, 1, 4, 2, 10 ** 9, None, None, 5 * 10 ** 6, 2 * 10 ** 6)
-    monkeypatch.setattr(trial, 'measure', lambda config, seconds: measured)
+    monkeypatch.setattr(trial, 'measure', lambda config, seconds, workers: measured)
     given = [word for place, word in enumerate(flags) if word != '--seconds' and flags[place - 1] != '--seconds']
     code, answer = run(monkeypatch, capsys, machine(), *given)
     assert code == 0 and answer['findings'] == [] and answer['checks'][-3:] == ['trial', 'memory', 'reader']
@@ -179,10 +186,12 @@ def test_figures_of_a_trial(flags, monkeypatch, capsys):
     main(['doctor', *given])
     assert [line.partition(':')[0] for line in capsys.readouterr().out.splitlines()] == [
         'time', 'speed', 'memory', 'disk', 'healthy']
+    main(['doctor', *given, '--workers', '2'])
+    assert 'memory: 1.00 GB of each of 2 workers' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('words, part', [
-    (['--seconds', '-1'], '--seconds -1 must be 0 to 3600'), (['--batch-sise', '3'], '--batch-sise'),
+    (['--seconds', '-1'], '--seconds -1 must be 0 to 3600'), (['demo', '--workers', '0'], '--workers 0 must be 1 to 1024'), (['--batch-sise', '3'], '--batch-sise'),
     (['no-such-recipe'], 'is unknown'), (['demo', '--recipe', 'demo'], 'both name a recipe'),
     (['--published', 'resnet50d.gluon_in1k'], '--params FILE go together'),
     (['--published', 'resnet50d.gluon_in1k', '--params', 'x'], 'needs the validation records'),
@@ -226,6 +235,7 @@ def test_the_selftest_is_of_the_machine_and_takes_devices_alone(tmp_path, monkey
     assert main(['doctor', '--gpu-selftest', path, '--devices', 'cpu(0),cpu(1),cpu(2)']) == 1
     assert asked == [(path, ''), (path, 'cpu(0),cpu(1),cpu(2)')]
     for words, match in ((['demo'], 'give it alone'), (['--model', 'resnet50_v1d'], 'give it alone'), (['--json'], 'give it alone'),
+                         (['--workers', '2'], 'give it alone'),
                          (['--devices', 'gpu(9)'], 'gpu(9) is not one of')):
         assert main(['doctor', *words, '--gpu-selftest', path]) == 2
         assert match in capsys.readouterr().err

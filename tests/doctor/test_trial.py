@@ -16,9 +16,11 @@ def config(tiny_arguments, tmp_path):
     return resolve(configuration.from_namespace(configuration.parser().parse_args(words)))[0]
 
 
-def test_a_trial(config, tmp_path):
-    found = trial.measure(config, 0.5)
-    assert (found.images, found.devices, found.updates, found.epochs) == (16, 1, 4, 2)
+@pytest.mark.parametrize('workers, images, updates', [(1, 16, 4), (2, 32, 2)])
+def test_a_trial(workers, images, updates, config, tmp_path):
+    """Of several workers one is measured, over its share of the 64 images."""
+    found = trial.measure(config, 0.5, workers)
+    assert (found.images, found.devices, found.updates, found.epochs) == (images, 1, updates, 2)
     assert found.device_peak is None and 1e8 < found.peak < 4e9
     assert min(found.start, found.update, found.step, found.read, found.evaluation, found.checkpoint) > 0
     assert not (tmp_path / 'run').exists()

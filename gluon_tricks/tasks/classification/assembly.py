@@ -21,10 +21,11 @@ from gluon_tricks.tricks.no_bias_decay import no_bias_decay
 from gluon_tricks.tricks.zero_gamma import one_gamma, zero_gamma
 
 
-def resolve(config):
+def resolve(config, workers=None):
     """(the configuration with what depends on the network, the devices and the machine, notices); it holds no None.
 
-    Linear scaling (section 3.1) sets the learning rate from the total batch size. Raises UsageError.
+    Linear scaling (section 3.1) sets the learning rate from the total batch size. workers: how many train (None: as
+    the launcher says). Raises UsageError.
     """
     changes = {}
     if config.devices:
@@ -33,7 +34,8 @@ def resolve(config):
         changes['num_gpus'] = mx.context.num_gpus() if config.num_gpus is None else config.num_gpus
         number = max(1, changes['num_gpus'])
     if config.lr is None:
-        changes['lr'] = linear_scaling_lr(number * config.batch_size * number_of_workers(config.kv_store))
+        changes['lr'] = linear_scaling_lr(number * config.batch_size * (
+            workers or number_of_workers(config.kv_store)))
     if config.input_size is None:
         changes['input_size'] = default_input_size(config.model)
     if config.decode_threads is None:
