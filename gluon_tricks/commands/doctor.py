@@ -44,8 +44,7 @@ def parser(config_class: type) -> Parser:
 @quiet()
 def main(argv: Sequence[str]) -> int:
     """Print the findings; returns 1 where the run would fail, else 0."""
-    words = list(argv)
-    named = words.pop(0) if words and not words[0].startswith('-') else None
+    named, words = _recipe(list(argv))
     arguments, config = _read(words, named)
     if arguments.gpu_selftest is not None:
         return _selftest(arguments, named, config)
@@ -57,6 +56,17 @@ def main(argv: Sequence[str]) -> int:
     answer = answer._replace(findings=found)
     print(json.dumps(as_dict(answer, known and known[1]), indent=1) if arguments.json else text(answer))
     return 1 if answer.fails else 0
+
+
+def _recipe(words: List[str]) -> Tuple[Optional[str], List[str]]:
+    """(RECIPE, None without one; the other words): the first word that is neither a flag nor a flag's value."""
+    kinds = (classification.TrainConfig, *{type(row.config) for row in recipes_transfer.RECIPES.values()})
+    valued = {flag for kind in kinds for action in parser(kind)._actions if action.nargs is None
+              for flag in action.option_strings}
+    for place, word in enumerate(words):
+        if not word.startswith('-') and (not place or words[place - 1] not in valued):
+            return word, words[:place] + words[place + 1:]
+    return None, words
 
 
 def _selftest(arguments, named, config):

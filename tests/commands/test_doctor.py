@@ -142,6 +142,17 @@ def test_what_another_task_would_be_refused_for(name, flags, words, tasks_data, 
     assert code == 1 and [words in found['text'] for found in answer['findings']] == [True]
 
 
+@pytest.mark.parametrize('words', [['--seconds', '0', 'NAME', '--devices', 'cpu(0)'], ['--devices=cpu(0)', '--seconds=0', 'NAME'],
+                                   ['--devices', 'cpu(0)', '--seconds', '0', '--no-mirror', 'NAME'],
+                                   ['--seconds', '0', '--devices', 'cpu(0)', '--recipe', 'NAME']])
+@pytest.mark.parametrize('name', ['demo', 'demo-detection'])
+def test_the_recipe_is_found_among_the_words(name, words, tasks_data, tmp_path, monkeypatch, capsys):
+    words = [name if word == 'NAME' else word for word in words] + ['--data-dir', tasks_data[name], '--save-dir', 'demo']
+    monkeypatch.chdir(tmp_path)
+    code, answer = run(monkeypatch, capsys, machine(), *words)
+    assert (code, answer['findings']) == (0, []) and 'save dir' in answer['checks']
+
+
 @pytest.mark.parametrize('name', list(WITHOUT_DATA))
 def test_of_a_recipe_without_its_data_these_are_told(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -192,7 +203,8 @@ def test_figures_of_a_trial(flags, monkeypatch, capsys):
 
 @pytest.mark.parametrize('words, part', [
     (['--seconds', '-1'], '--seconds -1 must be 0 to 3600'), (['demo', '--workers', '0'], '--workers 0 must be 1 to 1024'), (['--batch-sise', '3'], '--batch-sise'),
-    (['no-such-recipe'], 'is unknown'), (['demo', '--recipe', 'demo'], 'both name a recipe'),
+    (['no-such-recipe'], 'is unknown'), (['--json', 'no-such-recipe'], 'is unknown'),
+    (['demo', 'demo'], 'unrecognized arguments: demo'), (['demo', '--recipe', 'demo'], 'both name a recipe'),
     (['--published', 'resnet50d.gluon_in1k'], '--params FILE go together'),
     (['--published', 'resnet50d.gluon_in1k', '--params', 'x'], 'needs the validation records'),
     (['demo', '--epsilon', '-1'], '--epsilon')])
