@@ -17,11 +17,13 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from gluon_tricks.errors import UsageError
 from gluon_tricks.files import existing
 
+OPENCV = '>=4.5,<4.12'  # as setup.py has it
 # Module, its package in words, the remedy. The first makes the others work beside later versions of NumPy and Python.
 _IMPORTED = (('gluon_tricks.compat', 'mxnet', 'set up anew with `make .venv`'),
-             ('cv2', 'OpenCV', "type `pip install 'opencv-python>=4.5,<4.12'`"),
+             ('cv2', 'OpenCV', f"type `pip install 'opencv-python{OPENCV}'`"),
              ('gluoncv.model_zoo', 'gluoncv', 'type `pip install gluoncv==0.10.5.post0`'))
-_LIBRARIES = 'type `apt-get install -y libgl1 libglib2.0-0` as root, or install opencv-python-headless in its place'
+_LIBRARIES = ('type `apt-get install -y libgl1 libglib2.0-0` as root, or `pip uninstall -y opencv-python` and '
+              f"`pip install 'opencv-python-headless{OPENCV}'`")
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # of cuda.h's CUdevice_attribute
 
 

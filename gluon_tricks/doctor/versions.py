@@ -7,7 +7,7 @@ import re
 from typing import List, NamedTuple
 
 from gluon_tricks.doctor.findings import FAILS, NOTE, WARNING, Finding
-from gluon_tricks.doctor.machine import Machine
+from gluon_tricks.doctor.machine import OPENCV, Machine
 
 PYTHON = '>=3.8,<3.13'  # setup.py's python_requires
 _OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
@@ -27,7 +27,7 @@ RULES = (
     Rule('mxnet', '==1.9.1', 'it is the one version that this project was made with'),
     Rule('mxnet-cu112', '==1.9.1', 'it is the one version that this project was made with'),
     Rule('gluoncv', '==0.10.5.post0', 'the tests know this version alone'),
-    Rule('opencv-python', '>=4.5,<4.12', '4.12 and later are built for NumPy 2'),
+    *(Rule(name, OPENCV, '4.12 and later are built for NumPy 2') for name in _OPENCV),
     Rule('onnx', '>=1.17,<1.19', 'MXNet\'s export to ONNX needs onnx.mapping, which 1.19 removed; training does not'),
 )
 
@@ -62,7 +62,7 @@ def _twice(installed):
     if len(opencvs) > 1:
         found.append(_finding(WARNING, f'{" and ".join(opencvs)} are both installed: they are one folder, cv2, in '
                               f'which the later overwrote the other; type `pip uninstall -y {" ".join(opencvs)}` and '
-                              'install one of them'))
+                              f"`pip install 'opencv-python{OPENCV}'`"))
     return found
 
 

@@ -73,6 +73,7 @@ def test_imports(monkeypatch):
 
 @pytest.mark.parametrize('broken, error, words', [
     ('cv2', ImportError('libGL.so.1: cannot open shared object file'), 'apt-get install -y libgl1 libglib2.0-0'),
+    ('cv2', ImportError('libGL.so.1: cannot open shared object file'), "pip install 'opencv-python-headless>=4.5,<4.12'"),
     ('cv2', ModuleNotFoundError("No module named 'cv2'"), "pip install 'opencv-python>=4.5,<4.12'"),
     ('gluoncv.model_zoo', ModuleNotFoundError("No module named 'gluoncv'"), 'pip install gluoncv==0.10.5.post0')])
 def test_what_else_cannot_be_imported(monkeypatch, broken, error, words):

@@ -15,6 +15,8 @@ def test_a_healthy_one():
     (dict(packages={'numpy': '2.1.3'}), 'numpy 2.1.3 is installed: MXNet 1.9.1 cannot be imported', 'fails'),
     (dict(packages={'opencv-python-headless': '4.10.0.84'}), 'opencv-python and opencv-python-headless are both', 'warning'),
     (dict(packages={'opencv-python': '4.12.0.88'}), 'opencv-python 4.12.0.88 is installed: 4.12 and later', 'warning'),
+    *[(dict(packages={name: '4.12.0.88'}, without=['opencv-python']), f'{name} 4.12.0.88 is installed: 4.12 and later',
+       'warning') for name in versions._OPENCV[1:]],
     (dict(packages={'mxnet-cu112': '1.9.1'}), 'mxnet and mxnet-cu112 are both installed', 'warning'),
     (dict(packages={'mxnet': '1.8.0.post0'}), 'mxnet 1.8.0.post0 is installed', 'warning'),
     (dict(packages={'gluoncv': '0.10.4'}), 'gluoncv 0.10.4 is installed', 'warning'),
@@ -36,9 +38,15 @@ def test_what_goes_together(changes):
     assert not versions.findings(machine(**changes))
 
 
+def test_the_remedy_for_two_opencvs_has_the_version_that_setup_takes():
+    found, = versions.findings(machine({'opencv-contrib-python': '4.10.0.84'}))
+    assert "`pip install 'opencv-python>=4.5,<4.12'`" in found.text
+
+
 def test_the_rules_are_those_of_setup():
     text = (ROOT / 'setup.py').read_text()
     asked = dict(re.findall(r"'([\w-]+)([<>=][\w.<>=,]+)'", text))
+    asked.update(dict.fromkeys(versions._OPENCV, asked['opencv-python']))  # which is one of four
     assert {rule.package: rule.versions for rule in versions.RULES} == {rule.package: asked[rule.package]
                                                                         for rule in versions.RULES}
     assert re.search(r"python_requires='(.*?)'", text).group(1) == versions.PYTHON
