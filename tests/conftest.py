@@ -25,6 +25,21 @@ def tiny_arguments(tiny_data):
             '-j', '2']
 
 
+@pytest.fixture(scope='session')
+def tasks_data(tmp_path_factory):
+    """{demo's name: a small tree that it can train on}."""
+    from support.detection import write_tree
+    folder = tmp_path_factory.mktemp('tasks')
+    ade = folder / 'ade' / 'ADEChallengeData2016'
+    for part in ('training', 'validation'):
+        for kind, suffix, content in (('images', 'jpg', make_jpeg(1, 1)), ('annotations', 'png', b'')):
+            (ade / kind / part).mkdir(parents=True)
+            for number in range(8):
+                (ade / kind / part / f'{number}.{suffix}').write_bytes(content)
+    return {'demo': str(make_records(folder / 'demo', classes=10)), 'demo-detection': str(write_tree(folder / 'voc')),
+            'demo-segmentation': str(folder / 'ade')}
+
+
 @pytest.fixture
 def packed(tmp_path):
     """Prefix of 12 records whose label is their number."""

@@ -4,15 +4,13 @@ import importlib
 import os
 from typing import Any, List
 
-from gluon_tricks.compat import mx  # before GluonCV
+from gluon_tricks.compat import mx
 from gluon_tricks.data.open import check_there, files_of, open_files, packs_folder
 from gluon_tricks.data.records import certificate
 from gluon_tricks.doctor.findings import NOTE, WARNING, Finding, told
 from gluon_tricks.models.backbone import build_backbone
 from gluon_tricks.tricks.linear_scaling import linear_scaling_lr
 from gluon_tricks.tricks.low_precision import precision
-
-from gluoncv.data import ImageNet1kAttr
 
 FACTOR = 2.0  # a learning rate this far from linear scaling is told
 
@@ -41,7 +39,7 @@ def findings(config: Any, devices: int = 1, workers: int = 1) -> List[Finding]:
         found.append(Finding(WARNING, 'data', f'{" and ".join(bare)}: without a certificate: a damaged image or a '
                              'wrong label ends the run when it is read; type ' + ' and '.join(
                                  f'`python -m gluon_tricks verify {rec}`' for rec in bare)))
-    return found + _label_map(files['train'][0], names[0] and names[0]['classes'])
+    return found + label_map(config)
 
 
 def _assembly(config):
@@ -71,10 +69,20 @@ def is_unpacked(config: Any) -> bool:
         os.path.isfile(path) for pair in files.values() for path in pair)
 
 
+def label_map(config: Any) -> List[Finding]:
+    """ImageNet's classes in another order than all published networks have them, by the certificate of a resolved
+    TrainConfig's records."""
+    rec = files_of(config)['train'][0]
+    facts = certificate.read(rec)
+    return _label_map(rec, facts and facts['classes'])
+
+
 def _label_map(rec, classes):
-    """ImageNet's classes in another order than all published networks have them."""
+    if not classes or classes == sorted(classes):  # as the published networks' are
+        return []
+    from gluoncv.data import ImageNet1kAttr  # it takes all of GluonCV's data sets with it
     theirs = list(ImageNet1kAttr().synset)
-    if not classes or classes == theirs or sorted(classes) != sorted(theirs):
+    if sorted(classes) != theirs:
         return []
     place = next(number for number, pair in enumerate(zip(classes, theirs)) if pair[0] != pair[1])
     return [Finding(WARNING, 'data', f'{rec}: label {place} is {classes[place]}, and {theirs[place]} in every '

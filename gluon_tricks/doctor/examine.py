@@ -146,7 +146,7 @@ def warnings(asked: Any, config: Any, machine: Optional[Machine] = None) -> List
     """
     lines: List[str] = []
     for check, of in ((_start_versions, config), (gpus.findings, asked), (limits.findings, config),
-                      (_start_disk, config)):
+                      (_start_disk, config), (_start_labels, config)):
         try:
             lines += [f'Warning: {finding.text}' for finding in check(machine or HERE, of) if finding.level != NOTE]
         except Exception:  # whatever a machine answers that nobody thought of
@@ -156,6 +156,13 @@ def warnings(asked: Any, config: Any, machine: Optional[Machine] = None) -> List
 
 def _start_versions(machine, config):
     return versions.findings(machine)
+
+
+def _start_labels(machine, config):
+    if config.TASK != 'classification' or config.data_backend == 'synthetic':
+        return []
+    from gluon_tricks.doctor import data
+    return data.label_map(config)
 
 
 def _start_disk(machine, config):

@@ -14,7 +14,6 @@ from gluon_tricks.doctor.trial import Measured
 from support.detection import write_tree
 from support.machines import H100, V100, cuda, machine
 from support.networks import initialised, saved
-from support.records import make_jpeg, make_records
 
 CUT = 'libquadmath.so.0: cannot open shared object file'
 # name: (machine, what its sentence says, exit code)
@@ -111,20 +110,6 @@ def test_the_healthy_get_none(flags, monkeypatch, capsys):
     main(['doctor', *flags])
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 1 and out[0].startswith('healthy: nothing was found by 12 checks: versions, imports, ')
-
-
-@pytest.fixture(scope='module')
-def tasks_data(tmp_path_factory):
-    """{demo's name: a small tree that it can train on}."""
-    folder = tmp_path_factory.mktemp('tasks')
-    ade = folder / 'ade' / 'ADEChallengeData2016'
-    for part in ('training', 'validation'):
-        for kind, suffix, content in (('images', 'jpg', make_jpeg(1, 1)), ('annotations', 'png', b'')):
-            (ade / kind / part).mkdir(parents=True)
-            for number in range(8):
-                (ade / kind / part / f'{number}.{suffix}').write_bytes(content)
-    return {'demo': str(make_records(folder / 'demo', classes=10)), 'demo-detection': str(write_tree(folder / 'voc')),
-            'demo-segmentation': str(folder / 'ade')}
 
 
 @pytest.mark.parametrize('name', ['demo', 'demo-detection', 'demo-segmentation'])

@@ -1,10 +1,15 @@
+import importlib
+
 import pytest
 
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.recipes import get
+from gluon_tricks.data.records.packing import pack
 from gluon_tricks.doctor import examine
 from gluon_tricks.doctor.machine import Gpus
+from gluon_tricks.errors import UsageError
 from support.machines import H100, V100, cuda, machine
+from support.records import make_jpeg
 
 
 def test_one_cause_one_finding():
@@ -73,6 +78,35 @@ def test_no_answer_of_a_machine_ends_a_run():
 
     here = examine.Machine(**{name: broken for name in ('packages', 'gpus', 'open_files', 'shared_memory', 'free_disk')})
     assert examine.warnings(CONFIG.replace(num_gpus=None), CONFIG, here) == []
+
+
+def test_imagenet_in_another_order_is_told(tmp_path):
+    """By the certificate of its records."""
+    from gluoncv.data import ImageNet1kAttr
+    theirs = list(ImageNet1kAttr().synset)
+    config = CONFIG.replace(rec_train=str(tmp_path / 'train.rec'))
+    for classes, number in ((theirs, 0), ([theirs[1], theirs[0]] + theirs[2:], 1)):
+        pack([(make_jpeg(i, i), i, f'{i}') for i in range(4)], str(tmp_path / 'train'), classes=classes)
+        lines = examine.warnings(config, config, machine())
+        assert [line.startswith('Warning: ') and 'in every published network' in line for line in lines] == [True] * number
+
+
+@pytest.mark.parametrize('program, name', [('train', 'demo'), ('train_detection', 'demo-detection'),
+                                           ('train_segmentation', 'demo-segmentation')])
+def test_a_warning_reaches_the_console_of_each_program(program, name, tasks_data, tmp_path, monkeypatch, capsys):
+    from gluon_tricks.training import run
+
+    def end(*arguments):
+        raise UsageError('the first epoch begins')
+
+    monkeypatch.setattr(run, 'fit', end)
+    monkeypatch.setattr(examine, 'HERE', machine(packages={'gluoncv': '0.10.4'}))
+    main = importlib.import_module(f'gluon_tricks.commands.{program}').main
+    assert main(['--recipe', name, '--devices', 'cpu(0)', '--data-dir', tasks_data[name], '--save-dir',
+                 str(tmp_path / 'run')]) == 2
+    told = capsys.readouterr()
+    assert 'the first epoch begins' in told.err
+    assert told.out.count('Warning: gluoncv 0.10.4 is installed') == 1
 
 
 def test_it_is_in_the_log_of_a_run(tiny_data, tmp_path, monkeypatch):
