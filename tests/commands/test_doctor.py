@@ -1,19 +1,33 @@
-"""`doctor`: fourteen environments and more, each with one fault by a stubbed query: its one sentence, and no other.
+"""`doctor`: sixteen environments and more, each with one fault by a stubbed query: its one sentence, and no other.
 
 Real ones, in environments of their own: tests/slow/test_doctor.py.
 """
 import json
 import os
+import sys
+from unittest import mock
 
 import pytest
 
+from gluon_tricks import compat
 from gluon_tricks.__main__ import main
 from gluon_tricks.commands import doctor
 from gluon_tricks.doctor.machine import Gpus
 from gluon_tricks.doctor.trial import Measured
+from gluon_tricks.errors import UsageError
 from support.detection import write_tree
 from support.machines import H100, V100, cuda, machine
 from support.networks import initialised, saved
+
+
+def compat_says(library):
+    """`compat`'s sentence where MXNet's import lacks a library."""
+    error = OSError(f'{library}: cannot open shared object file: No such file or directory')
+    finder = mock.Mock(find_spec=mock.Mock(side_effect=error))
+    with mock.patch.dict(sys.modules), mock.patch.object(sys, 'meta_path', [finder]):
+        del sys.modules['mxnet']
+        return str(pytest.raises(UsageError, compat._import_mxnet).value)
+
 
 CUT = 'libquadmath.so.0: cannot open shared object file'
 # name: (machine, what its sentence says, exit code)
@@ -30,6 +44,9 @@ ENVIRONMENTS = {
     'no MXNet': (machine(without=['mxnet'], import_faults=['mxnet is not installed for python']), 'mxnet is not installed', 1),
     'sm_90': (cuda(V100, H100), 'gpu(1) is NVIDIA H100, compute capability 9.0: mxnet-cu112 has code for 5.0 to 8.9', 1),
     'an old driver': (cuda(V100, version=(10, 2)), 'install driver 450.80.02', 1),
+    'no driver for the GPU build': (cuda(import_faults=[compat_says('libcuda.so.1')]), 'install the NVIDIA driver, or', 1),
+    'no CUDA libraries for the GPU build': (cuda(V100, import_faults=[compat_says('libcudart.so.11.0')]),
+                                            "type `make .venv EXTRA=cu112`, or `pip install '.[cu112]'`", 1),
     'no GPU visible': (cuda(environ={'CUDA_VISIBLE_DEVICES': ''}), 'unset CUDA_VISIBLE_DEVICES', 0),
     'GPUs, and the build for the CPU': (machine(gpus=Gpus((12, 4), (V100,))), 'make .venv EXTRA=cu112', 0),
 }
