@@ -36,7 +36,6 @@ from gluon_tricks.tasks.classification import assembly  # noqa: E402
 from gluon_tricks.training import multi_tensor  # noqa: E402
 from gluon_tricks.training.callbacks import Divergence  # noqa: E402
 from gluon_tricks.training.loop import step  # noqa: E402
-from gluon_tricks.training.state import TrainState  # noqa: E402
 from gluon_tricks.tricks.low_precision import LossScaler, precision  # noqa: E402
 
 from gluoncv.utils import LRScheduler, LRSequential  # noqa: E402
@@ -84,8 +83,8 @@ class Ours:
         setup = assembly.assemble(config, devices, Workers())
         self.task, self.schedule = setup.task, setup.schedule
         self.scaler = Flag(1.0, fixed=True) if dtype == 'float16' else None
-        self.state = TrainState(setup.task.net, setup.trainer, setup.task.sums, devices, setup.updates_per_epoch,
-                                setup.total_batch_size, scaler=self.scaler)
+        self.state = setup.new_state(config)
+        self.state.scaler = self.scaler
         self.divergence, self.batches = Divergence(lambda: [0, 0]), iter(self.task.batches(0))
         self.batch = next(self.batches)
 

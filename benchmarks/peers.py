@@ -70,14 +70,12 @@ def program(model, batch_size, side, way, training):
     from gluon_tricks.distributed.workers import Workers
     from gluon_tricks.tasks.classification import assembly
     from gluon_tricks.training import loop
-    from gluon_tricks.training.state import TrainState
     config = recipes.get('demo').config if model == DEMO else TrainConfig(model=model, lr=0.01)
     config, _ = assembly.resolve(config.replace(
         data_backend='synthetic', data_dir='', num_training_samples=batch_size * 10 ** 6, batch_size=batch_size,
         input_size=side, dtype='float32', num_gpus=0))
     setup = assembly.assemble(config, [mx.cpu()], Workers())
-    task = setup.task
-    state = TrainState(task.net, setup.trainer, task.sums, task.devices, setup.updates_per_epoch, batch_size)
+    task, state = setup.task, setup.new_state(config)
     batch = next(iter(task.batches(0)))
     return lambda: loop.step(task, state, batch, setup.schedule), mx.nd.waitall
 

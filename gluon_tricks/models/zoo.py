@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import inspect
 import io
+import json
 import os
 import re
 from typing import Any, List, Optional, Union
@@ -203,6 +204,16 @@ def know_shapes(net, input_size, name=None):
     except (mx.MXNetError, ValueError) as error:
         raise UsageError('--input-size %d: %s cannot take such images; give its own size, %d'
                          % (input_size, name or net.name, default_input_size(name or net.name))) from error
+
+
+def draws(net):
+    """Whether a network in training draws from MXNet's generators, as dropout does; True for one that has no graph."""
+    if not isinstance(net, mx.gluon.HybridBlock):
+        return True
+    outputs = net(mx.sym.var('data'))
+    graph = mx.sym.Group(list(outputs)) if isinstance(outputs, (list, tuple)) else outputs
+    operators = [node['op'].lower() for node in json.loads(graph.tojson())['nodes']]
+    return any(part in operator for operator in operators for part in ('dropout', 'random', 'sample'))
 
 
 def trained_net(name, params, classes, input_size, devices, low_precision, hybridize=True, use_se=False):

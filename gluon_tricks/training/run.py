@@ -49,7 +49,7 @@ class Setup:
         task = self.task
         return TrainState(task.net, self.trainer, task.sums, task.devices, self.updates_per_epoch,
                           self.total_batch_size, config.seed, loss_scaler(config), Monitor(config.divergence_factor),
-                          workers, self.start_epoch, self.frozen)
+                          workers, self.start_epoch, self.frozen, task.draws)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,17 +24,18 @@ class TrainState:
     updates_per_epoch: of every worker; total_batch_size: images of an update, over all devices and workers; seed: the
     run's; scaler: `LossScaler` of float16, else None; monitor: `divergence.Monitor`; workers: distributed.Workers;
     frozen: {structural name: float32 array} of what no update changes, whatever precision the network has it in.
+    draws: of the task.
 
     epoch: the one being trained, from 0; progress: how far it is; rewinds: how often a divergence has sent the run
     back; update, lr: of the last update.
     """
 
     def __init__(self, net, trainer, sums, devices, updates_per_epoch, total_batch_size, seed=0, scaler=None,
-                 monitor=None, workers=None, epoch=0, frozen=None):
+                 monitor=None, workers=None, epoch=0, frozen=None, draws=True):
         self.net, self.trainer, self.sums, self.devices = net, trainer, sums, devices
         self.updates_per_epoch, self.total_batch_size, self.seed = updates_per_epoch, total_batch_size, seed
         self.scaler, self.monitor, self.workers = scaler, monitor or Monitor(), workers or Workers()
-        self.frozen = frozen or {}
+        self.frozen, self.draws = frozen or {}, draws
         self.epoch, self.progress, self.rewinds, self.update, self.lr = epoch, Progress(), 0, 0, 0.0
         self._gradients, self._gradients_finite = Gradients(trainer), None
         self._multi_tensor = multi_tensor_update(trainer)
@@ -44,11 +45,13 @@ class TrainState:
     def begin_update(self):
         """Count an update and return its number, from 1 over the whole run; seed MXNet's draws by it.
 
-        Those are dropout and a detector's samples; mixup draws from NumPy (`Classification.draw`).
+        Those are dropout and a detector's samples; mixup draws from NumPy (`Classification.draw`). Seeding takes as
+        long as a twentieth of an update of the demo's network, which draws nothing.
         """
         self.progress.count(self.total_batch_size)
         self.update = self.epoch * self.updates_per_epoch + self.progress.batch
-        mx.random.seed(draw_seed((self.data_seed + 104729 * self.workers.rank) % 2 ** 31, self.update))
+        if self.draws:
+            mx.random.seed(draw_seed((self.data_seed + 104729 * self.workers.rank) % 2 ** 31, self.update))
         return self.update
 
     @property

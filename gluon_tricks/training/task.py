@@ -8,13 +8,14 @@ class Task:
     net: the network; devices: list of mx.Context that it is on; sums: `sums.Sums`, to which `loss` adds on the devices,
     which `train_metrics` reads and a checkpoint keeps. A task also has ``headline``, the metric by which the best
     checkpoint is chosen (higher is better), ``result_names``, the metrics of a run's result, and ``metric_names``,
-    those of `train_metrics`.
+    those of `train_metrics`. draws: whether an update draws from MXNet's generators, which are then seeded for it.
     """
 
     net: Any
     devices: list
     sums: Any
     headline, result_names, metric_names = '', (), ('loss',)
+    draws = True
 
     def batches(self, epoch, first=0):
         """Iterator over the batches of an epoch, from the batch `first` on; the same ones whenever it is asked."""

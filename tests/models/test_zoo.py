@@ -42,6 +42,16 @@ def test_the_papers_networks_run_offline(name):
     assert scores.shape == (1, 3) and np.isfinite(scores.asnumpy()).all()
 
 
+@pytest.mark.parametrize('name, expected', [
+    ('resnet50_v1d', False), ('resnet50_v1', False), ('mobilenet1.0', False), ('inceptionv3', True), ('vgg11', True)])
+def test_networks_that_draw_are_those_with_dropout(name, expected):
+    assert zoo.draws(get_model(name, classes=3)) == expected
+
+
+def test_a_network_without_a_graph_is_taken_to_draw():
+    assert zoo.draws(mx.gluon.nn.Sequential())
+
+
 def test_own_names():
     assert len(zoo.own_names()) == 19 and zoo.DEMO in zoo.own_names()
     for depth in (18, 34, 50, 101, 152):

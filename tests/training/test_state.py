@@ -87,6 +87,19 @@ def test_after_a_rewind_an_epoch_begins_again_with_other_draws(tmp_path):
     assert other.sums.count == 0 and other.data_seed != state.data_seed
 
 
+@pytest.mark.parametrize('draws', [True, False])
+def test_generators_are_seeded_for_a_task_that_draws(draws):
+    state = make_state(*make_net())
+    state.draws = draws
+    numbers = []
+    for start in (1, 2):
+        mx.random.seed(start)
+        state.progress.batch = 0
+        state.begin_update()
+        numbers.append(mx.nd.random.uniform().asscalar())
+    assert (numbers[0] == numbers[1]) == draws
+
+
 def test_draws_follow_from_seed_update_worker_and_rewind():
     seen = set()
     for seed in (0, 1):

@@ -11,6 +11,7 @@ from gluon_tricks.compat import mx
 from gluon_tricks.distributed.workers import Workers
 from gluon_tricks.losses import cross_entropy
 from gluon_tricks.models.compiled import Compiled
+from gluon_tricks.models.zoo import draws
 from gluon_tricks.tasks.classification.evaluation import evaluate
 from gluon_tricks.tasks.gluoncv_log import ClassificationLog
 from gluon_tricks.training.sums import Sums
@@ -39,6 +40,7 @@ class Classification(ClassificationLog, Task):
         self.train_stream, self.eval_stream = train_stream, eval_stream
         self.precision, self.workers = precision, workers or Workers()
         self.seed, self.epoch, self.sums = config.seed, 0, Sums(2)
+        self.draws = draws(net)
 
     # -- data and draws ---------------------------------------------------------------------------------------------
 
