@@ -61,14 +61,19 @@ def packs_folder(config, files):
     return files == packed_files(folder) and not config.use_rec and os.path.isdir(os.path.join(folder, 'train'))
 
 
-def check_there(files):
+def check_there(config, files):
     """Raise UsageError for records that are missing."""
     missing = [path for pair in files.values() for path in pair if not os.path.isfile(path)]
-    if missing:
-        raise UsageError(f'{missing[0]} is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` '
-                         '(docs/data.md tells how), give other records with --rec-train and --rec-val, or a folder of '
-                         'images with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); '
-                         'to try the program without ImageNet, type `make demo`')
+    if not missing:
+        return
+    from gluon_tricks.config import recipes
+    if config.data_dir == recipes.get('demo').config.data_dir:
+        raise UsageError(f'{missing[0]} is missing: prepare the digits with `python -m gluon_tricks prepare demo --out '
+                         f'{config.data_dir}`')
+    raise UsageError(f'{missing[0]} is missing: prepare ImageNet with `python -m gluon_tricks prepare imagenet` '
+                     '(docs/data.md tells how), give other records with --rec-train and --rec-val, or a folder of '
+                     'images with --data-dir DIR (DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG, packed once); '
+                     'to try the program without ImageNet, type `make demo`')
 
 
 def _find_files(config, workers):
@@ -78,7 +83,7 @@ def _find_files(config, workers):
         workers.gather([0])  # until the first has packed what there is to pack
     if packs_folder(config, files):
         pack_folder(os.path.expanduser(config.data_dir), processes=config.decode_threads)
-    check_there(files)
+    check_there(config, files)
     if not workers.rank:
         workers.gather([0])
     return files

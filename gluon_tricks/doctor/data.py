@@ -29,7 +29,7 @@ def findings(config: Any, devices: int = 1, workers: int = 1) -> List[Finding]:
         folder = os.path.join(config.data_dir, 'train')
         return [Finding(NOTE, 'data', f'{folder} is a folder of images that is not packed yet: the run packs it first, '
                         f'once; to pack it now type `python -m gluon_tricks prepare folder {config.data_dir}`')]
-    found = told('data', check_there, files) or told(
+    found = told('data', check_there, config, files) or told(
         'data', open_files, config, files, devices * config.batch_size, 0, workers)
     if found:
         return found

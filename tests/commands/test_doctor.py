@@ -72,7 +72,8 @@ RUNS = {
 }
 # recipe: what is said where its data are not there
 WITHOUT_DATA = {
-    'table6/resnet50_v1d/mixup': 'is missing: prepare ImageNet', 'demo': 'is missing: prepare ImageNet',
+    'table6/resnet50_v1d/mixup': 'is missing: prepare ImageNet',
+    'demo': '`python -m gluon_tricks prepare demo --out runs/demo-data`',
     'table8/cosine': 'VOC2007/ImageSets/Main/trainval.txt cannot be read', 'table9/cosine': 'is missing: type `python -m '
     'gluon_tricks prepare ade20k', 'demo-detection': 'runs/demo-scenes/voc', 'demo-segmentation': 'runs/demo-scenes/ade'}
 

@@ -343,3 +343,6 @@ def test_without_data_the_command_that_prepares_them_is_named(tmp_path, monkeypa
     assert train(['--mode', 'hybrid', '--dtype', 'float16'], tmp_path / 'run') == 2
     err = capsys.readouterr().err
     assert '`python -m gluon_tricks prepare imagenet`' in err and 'docs/data.md' in err and '`make demo`' in err
+    monkeypatch.chdir(tmp_path)
+    assert train(['--recipe', 'demo', '--num-gpus', '0'], tmp_path / 'run') == 2
+    assert capsys.readouterr().err.strip().endswith('`python -m gluon_tricks prepare demo --out runs/demo-data`')
