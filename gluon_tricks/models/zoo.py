@@ -18,6 +18,7 @@ from gluon_tricks.errors import UsageError
 from gluon_tricks.models import resnet as own
 from gluon_tricks.models.names import DEMO, DEMOS, VARIANTS, default_input_size  # noqa: F401  DEMO: for who builds it
 from gluon_tricks.models.weights import load_params, load_weights, matched_params, read_weights
+from gluon_tricks.tricks.low_precision import refuse_bfloat16
 
 DEFAULT_ROOT = os.path.join('~', '.mxnet', 'models')
 
@@ -219,9 +220,12 @@ def draws(net):
 def trained_net(name, params, classes, input_size, devices, low_precision, hybridize=True, use_se=False):
     """A network with the weights of the file `params`, for inference: a teacher, or one to evaluate.
 
-    devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`.
+    devices: list of contexts. low_precision: a mode of tricks.low_precision. Raises UsageError as `load_params`,
+    and as `refuse_bfloat16`.
     """
     net = get_model(name, classes=classes, **({'use_se': True} if use_se else {}))
+    if low_precision.dtype == 'bfloat16':
+        refuse_bfloat16(net, name)
     weights = read_weights(params)
     matched_params(net, weights)  # before a number of classes, which a run's file may say, takes memory
     net.initialize()

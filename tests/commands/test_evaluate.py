@@ -6,6 +6,11 @@ import pytest
 
 import train_imagenet
 from gluon_tricks.__main__ import main
+from gluon_tricks.compat import mx
+from gluon_tricks.errors import UsageError
+from gluon_tricks.models import zoo
+from gluon_tricks.tasks.classification import trained
+from gluon_tricks.tricks import low_precision
 from support import ROOT
 from support.records import NO_CLASSES, damaged_records, make_records, relabel
 
@@ -50,6 +55,31 @@ def test_a_params_file_needs_its_network(run_dir, tiny_data, capsys):
                         '--rec-val', str(tiny_data / 'rec' / 'val.rec')], capsys)
     last = json.loads((run_dir / 'run.json').read_text())['result']
     assert result['top1'] == pytest.approx(last['top1'])
+
+
+def test_bfloat16(run_dir, capsys):
+    """In a process of its own, for MXNet's mixed precision cannot be switched off again."""
+    try:
+        low_precision.precision('bfloat16', [mx.cpu()])
+    except UsageError as error:
+        pytest.skip(str(error))
+    done = subprocess.run([sys.executable, '-m', 'gluon_tricks', 'evaluate', str(run_dir), '--dtype', 'bfloat16', '--json',
+                           '--num-gpus', '0'], cwd=str(ROOT), capture_output=True, timeout=300, check=True)
+    result, expected = json.loads(done.stdout), result_of([str(run_dir)], capsys)
+    assert (result['dtype'], result['num_images']) == ('bfloat16', 27)
+    assert result['loss'] == pytest.approx(expected['loss'], rel=0.05) and result['loss'] != expected['loss']
+
+
+@pytest.mark.parametrize('flags, words', [({'avx2'}, 'this CPU has no AVX512'), ({'avx512bw'}, '(PReLU) has no bfloat16 form')])
+def test_bfloat16_that_cannot_be_is_refused(flags, words, run_dir, monkeypatch, capsys):
+    """For want of instructions before MXNet is switched, for a layer before the network computes."""
+    net, switched = mx.gluon.nn.HybridSequential(), []
+    net.add(mx.gluon.nn.Dense(4), mx.gluon.nn.PReLU())
+    monkeypatch.setattr(low_precision, '_cpu_flags', lambda: flags)
+    monkeypatch.setattr(trained, 'enable_bfloat16', lambda: switched.append(1))
+    monkeypatch.setattr(zoo, 'get_model', lambda name, classes: net)
+    assert main(['evaluate', str(run_dir), '--dtype', 'bfloat16', '--num-gpus', '0']) == 2
+    assert words in capsys.readouterr().err and len(switched) == ('avx512bw' in flags)
 
 
 @pytest.mark.parametrize('arguments, part', [

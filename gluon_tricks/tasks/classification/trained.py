@@ -90,6 +90,7 @@ def checked_net(facts, records, index, devices, dtype, any_label=False):
     watch([(records, index)])
     certificate.check(records, num_classes)
     check_records(records, index, num_classes)
+    precision(dtype, devices)  # what cannot run here is told before MXNet is switched to it, for good
     if dtype == 'bfloat16':
         enable_bfloat16()
     return load_net(facts, devices, dtype)
