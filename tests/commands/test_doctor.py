@@ -12,9 +12,11 @@ import pytest
 from gluon_tricks import compat
 from gluon_tricks.__main__ import main
 from gluon_tricks.commands import doctor
+from gluon_tricks.doctor.examine import examine
 from gluon_tricks.doctor.machine import Gpus
 from gluon_tricks.doctor.trial import Measured
 from gluon_tricks.errors import UsageError
+from support import ROOT
 from support.detection import write_tree
 from support.machines import H100, V100, cuda, machine
 from support.networks import initialised, saved
@@ -99,6 +101,15 @@ def test_an_environment_with_one_fault_gets_one_sentence(name, monkeypatch, caps
     code, answer = run(monkeypatch, capsys, here)
     assert len(answer['findings']) == 1 and words in answer['findings'][0]['text'] and code == expected
     assert '\n' not in answer['findings'][0]['text']
+
+
+def test_the_page_lists_each_environment_with_its_fact():
+    rows = [line.strip('| \n').split(' | ') for line in (ROOT / 'docs' / 'doctor.md').read_text().splitlines()]
+    listed = {row[0]: row[1:] for row in rows if row[0] in ENVIRONMENTS}
+    for name, (here, _, _) in ENVIRONMENTS.items():
+        found, = examine(here).findings
+        level, fact = listed[name]
+        assert found.level == level and found.text.startswith(fact)
 
 
 @pytest.mark.parametrize('name', list(RUNS))

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from gluon_tricks.data.records.packing import pack
 from support import ROOT
+from support.records import make_jpeg
 
 pytestmark = pytest.mark.slow
 # name: (packages that are put before the installed ones, what its one sentence says, exit code)
@@ -78,3 +80,23 @@ def test_no_false_alarm_over_the_tasks(recipe, tmp_path):
     part = str(tmp_path / ('voc' if 'detection' in recipe else 'ade'))
     code, answer = doctor(recipe, '--data-dir', part, '--seconds', '4', PYTHONPATH=str(ROOT))
     assert (code, answer['findings']) == (0, []) and answer['estimates']['hours'] > 0
+
+
+def test_no_false_alarm_over_the_demo(tmp_path):
+    subprocess.run([sys.executable, '-m', 'gluon_tricks', 'prepare', 'demo', '--out', str(tmp_path / 'data')], check=True,
+                   env=dict(os.environ, PYTHONPATH=str(ROOT)), stdout=subprocess.DEVNULL)
+    code, answer = doctor('demo', '--data-dir', str(tmp_path / 'data'), '--save-dir', str(tmp_path / 'run'), '--seconds', '4',
+                          PYTHONPATH=str(ROOT))
+    assert (code, answer['findings'], answer['healthy']) == (0, [], True) and answer['estimates']['hours'] > 0
+
+
+def test_no_false_alarm_over_records_of_imagenets_shape(tmp_path):
+    """1000 classes by their WordNet ids, images of 500 pixels, a network of the paper's kind at 224."""
+    from gluoncv.data import ImageNet1kAttr
+    (tmp_path / 'rec').mkdir()
+    for part, number in (('train', 64), ('val', 32)):
+        pack([(make_jpeg(i % 4, i, 500), 15 * i, f'image{i}') for i in range(number)], str(tmp_path / 'rec' / part),
+             classes=list(ImageNet1kAttr().synset))
+    code, answer = doctor('--model', 'resnet18_v1b', '--batch-size', '16', '--data-dir', str(tmp_path), '--save-dir',
+                          str(tmp_path / 'run'), '--seconds', '4', PYTHONPATH=str(ROOT))
+    assert (code, answer['findings'], answer['healthy']) == (0, [], True) and answer['estimates']['hours'] > 0
