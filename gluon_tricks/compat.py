@@ -200,6 +200,20 @@ _load_cuda_wheels()
 mx = _import_mxnet()
 
 
+def one_thread():
+    """In this thread OpenMP's parallel regions have one thread: for threads that call MXNet, whose engine computes.
+
+    Each thread that enters a parallel region has OpenMP threads of its own. Once a process has more of them than cores
+    all of them sleep at the end of a region, those of the engine too, which then computes a small network half as fast.
+    Whoever makes an ImageRecordIter enters one, only to ask for the number of cores.
+    """
+    set_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, through the library that loaded it
+    if set_threads and os.environ.get('MXNET_ENGINE_TYPE') != 'NaiveEngine':  # which computes in the calling thread
+        set_threads(1)
+
+
+one_thread()
+
 def _gluoncv_version():
     """What ``gluoncv.__version__`` is, without the import of all that it has."""
     with open(importlib.util.find_spec('gluoncv').origin, encoding='utf-8') as stream:

@@ -23,8 +23,8 @@ def run(script, **variables):
 
 
 def stand_in(folder, source):
-    """A folder whose ``mxnet`` is this source, to be put before the real one."""
-    (folder / 'mxnet.py').write_text(source)
+    """A folder whose ``mxnet`` is this source, without a library, to be put before the real one."""
+    (folder / 'mxnet.py').write_text(f'{source}\nimport types\nbase = types.SimpleNamespace(_LIB=None)\n')
     return f'import sys; sys.path.insert(0, {str(folder)!r})\n'
 
 
@@ -74,6 +74,17 @@ def test_the_real_mxnet_takes_the_threads():
                          OMP_NUM_THREADS='1')
     assert code == 0, err
     assert out.split()[-1] == '1'
+
+
+@pytest.mark.parametrize('engine, importing', [('', '1'), ('ThreadedEnginePerDevice', '1'), ('NaiveEngine', '3')])
+def test_the_thread_that_asks_the_engine_has_no_threads_of_openmp(engine, importing):
+    """With the naive engine it computes itself."""
+    script = ('from gluon_tricks.compat import mx; import threading; threads = mx.base._LIB.omp_get_max_threads; '
+              'seen = [threads()]; other = threading.Thread(target=lambda: seen.append(threads())); other.start(); '
+              'other.join(); print(*seen)')
+    code, out, err = run(script, OMP_NUM_THREADS='3', **({'MXNET_ENGINE_TYPE': engine} if engine else {}))
+    assert code == 0, err
+    assert out.split()[-2:] == [importing, '3']
 
 
 def test_environment_names_what_a_run_depends_on():

@@ -19,7 +19,7 @@ import tempfile
 
 import numpy as np
 
-from gluon_tricks.compat import mx
+from gluon_tricks.compat import mx, one_thread
 from gluon_tricks.data.records.images import is_image, size_problem
 from gluon_tricks.data.records.pool import in_threads, keep_memory
 from gluon_tricks.data.records.record_file import (
@@ -114,7 +114,7 @@ class Reader:
                 slots.put(stack.enter_context(_Slot(os.path.join(folder, str(number)))))
             tasks = ((slots, rows[begin:end], None if seed is None else seed + begin)
                      for begin, end in _cuts(len(rows), first or piece, piece))
-            with contextlib.closing(in_threads(self._decode, tasks, self.threads, ahead, _one_thread)) as pieces:
+            with contextlib.closing(in_threads(self._decode, tasks, self.threads, ahead, one_thread)) as pieces:
                 yield from pieces
 
     def _decode(self, slots, rows, seed):
@@ -196,17 +196,6 @@ def _cuts(number, first, most):
     while begin < number:
         yield begin, min(begin + size, number)
         begin, size = begin + size, min(2 * size, most)
-
-
-def _one_thread():
-    """In this thread OpenMP's parallel regions have one thread.
-
-    Whoever makes an ImageRecordIter enters one, only to ask for the number of cores, and its threads then spin for
-    milliseconds: most of what making an iterator took. The iterator decodes in a thread of its own.
-    """
-    set_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, through the library that loaded it
-    if set_threads:
-        set_threads(1)
 
 
 _SEEDS = 2 ** 31 - 2 ** 20  # MXNet's seed is an int, to which it adds an image's place in its piece
