@@ -1,4 +1,4 @@
-"""The update by multi-tensor kernels: bit for bit that of MXNet's single kernels, and NAG's formula."""
+"""The update by listed arrays, as on GPUs and as on a CPU: bit for bit the Trainer's, and NAG's formula."""
 import numpy as np
 import pytest
 
@@ -12,9 +12,12 @@ RATES = [1.7345e-9, 0.1, 0.2, 0.0, 0.0, 0.3] + (1e-5 * np.random.RandomState(3).
 SHAPES = [(3 + number % 5, 2) for number in range(100)]  # three calls of at most 45
 
 
-@pytest.fixture(autouse=True)
-def as_on_gpus(monkeypatch):
-    monkeypatch.setattr(multi_tensor, 'DEVICES', ('cpu', 'gpu'))
+@pytest.fixture(autouse=True, params=['many', 'single'])
+def kernels(request, monkeypatch):
+    """As on GPUs, and as on a CPU."""
+    if request.param == 'many':
+        monkeypatch.setattr(multi_tensor, 'DEVICES', ('cpu', 'gpu'))
+    return request.param
 
 
 def make(dtype='float32', devices=1, nag='paper', shapes=SHAPES):
@@ -45,7 +48,7 @@ def by_gluon(trainer, number, lr):
 
 
 def train(trainer, rates, first=0):
-    """Updates by the multi-tensor kernels."""
+    """Updates by listed arrays."""
     update = multi_tensor_update(trainer)
     for number, lr in enumerate(rates, first):
         give_gradients(trainer, number)
@@ -121,13 +124,15 @@ def test_the_formula_of_nag():
         np.testing.assert_allclose(param.data().asnumpy(), w, rtol=2e-5, atol=1e-8)
 
 
-def test_who_updates_so(monkeypatch):
-    """GPUs do, with the paper's NAG; MXNet has no such kernel of its own NAG."""
-    assert multi_tensor_update(make()) is not None
+def test_who_updates_so(kernels, monkeypatch):
+    """The paper's NAG, in few calls where the devices are said to; MXNet's own NAG has no such kernels."""
+    called, call = [], multi_tensor._Call.__call__
+    monkeypatch.setattr(multi_tensor._Call, '__call__', lambda self, options: called.append(1) or call(self, options))
+    train(make(), RATES[:1])
+    assert (len(called) == 2 * len(SHAPES)) == (kernels == 'single') and called
     assert multi_tensor_update(make(nag='mxnet')) is None
     monkeypatch.undo()
     assert multi_tensor.DEVICES == ('gpu',)
-    assert multi_tensor_update(make()) is None
 
 
 def test_a_parameter_without_a_gradient_is_told():
