@@ -88,7 +88,7 @@ def test_two_nodes_train_together_and_are_queued_again_together(folder, home, ti
         slurm.wait(lambda: not slurm.jobs())
         facts, said = slurm.facts(job), (folder / f'mine-{job}.out').read_text()
     assert (facts['JobState'], facts['NodeList'], facts['Restarts']) == ('COMPLETED', '127.0.0.[1-2]', '2'), said
-    assert said.count('stopped by SIGTERM') == 2 and '[worker 1]' not in said.replace('[worker 1] stopped', '')
+    assert said.count('stopped by SIGTERM') == 2 and said.count('] exact: ') == 40  # one of the two speaks
     assert outcome(folder / 'mine') == outcome(folder / 'whole')
 
 
@@ -107,6 +107,6 @@ def test_a_ladder_is_an_array_whose_tasks_are_queued_again_each_by_itself(folder
         facts = [slurm.facts(f'{job}_{task}') for task in range(3)]
     assert [(each['JobState'], each['Restarts']) for each in facts] == [
         ('COMPLETED', '0'), ('COMPLETED', '0'), ('COMPLETED', '1')]
-    for task, row in enumerate(rows):
+    for task, row in enumerate(['table5/resnet50_v1d', *rows[1:]]):  # by the first table that has the run
         said = (folder / f'ladder-6-{job}_{task}.out').read_text()
         assert [line for line in said.splitlines() if line.startswith('[1/1]') and row in line], said
