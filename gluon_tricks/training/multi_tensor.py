@@ -46,7 +46,7 @@ class MultiTensorNAG:
 
 
 def _groups(trainer):
-    """The trained parameters as a list of `_Group`."""
+    """The trained parameters as a list of `_Single` or `_Many`."""
     groups = {}
     for number, updater in enumerate(trainer._updaters):
         for index, param in enumerate(trainer._params):
