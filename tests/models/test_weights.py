@@ -136,7 +136,7 @@ def test_a_run_cannot_ask_for_any_number_of_classes(demo, tmp_path):
     """The file says how many there are, before a layer of another number takes memory."""
     path = saved(demo, tmp_path / 'net.params')
     with pytest.raises(UsageError, match='--num-classes 4'):
-        zoo.trained_net(zoo.DEMO, path, 2 ** 40, 32, [mx.cpu()], None)
+        zoo.trained_net(zoo.DEMO, path, 2 ** 40, 32, [mx.cpu()], precision('float32', [mx.cpu()]))
 
 
 @pytest.mark.parametrize('take', [
