@@ -1,8 +1,11 @@
 """Fixtures: small record files of real JPEGs, an undisturbed run, and PyTorch's packages where they are."""
+import os
 import signal
 
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ:  # the processes share the cores
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 import gluon_tricks.compat  # noqa: F401  MXNet needs it before GluonCV is imported
 from support.records import make_jpeg, make_records
 from support.runs import history, train

@@ -3,7 +3,8 @@
 A parameter needs two kernels, and a call of MXNet with its arrays costs the host some 30 microseconds; a ResNet-50 has
 161 parameters on each device. On fast GPUs the host would be the limit, so that there each call updates many
 parameters, by MXNet's multi-tensor kernels. A CPU computes the update itself, and these kernels are the slower ones
-there: it keeps the single kernels. The numbers are the same, bit for bit.
+there: it keeps the single kernels. What a call costs grows with its arrays, each some 3 microseconds: velocities are
+pieces of one array, float32 masters of another. The numbers are the same, bit for bit.
 """
 import ctypes
 
@@ -59,27 +60,46 @@ def _groups(trainer):
                 updater.states[index] = trainer._optimizer.create_state_multi_precision(index, weight)
                 updater.states_synced[index] = True
             state = updater.states[index]
-            alike = number, param.lr_mult, param.wd_mult, state.lr
+            alike = number, state.master is None, param.lr_mult, param.wd_mult, state.lr
             groups.setdefault(alike, []).append((index, weight, grad, state))
     return [(_Many if members[0][1].context.device_type in DEVICES else _Single)(members, trainer._optimizer)
             for members in groups.values()]
 
 
-class _Single:
-    """Parameters on one device that have their multipliers and the last learning rate in common, one to a call.
+def _in_one(states, name):
+    """One flat array that holds this array of all states, each of which keeps a piece of it in its shape."""
+    arrays = [getattr(state, name) for state in states]
+    flat, first = mx.nd.empty(sum(array.size for array in arrays), ctx=arrays[0].context), 0
+    for state, array in zip(states, arrays):
+        piece = flat[first:first + array.size].reshape(array.shape)
+        array.copyto(piece)
+        setattr(state, name, piece)
+        first += array.size
+    return flat
 
-    members: [(index, weight, gradient, state of `PaperNAG`)].
+
+class _Single:
+    """Parameters on one device that have in common whether there are masters, their multipliers and the last rate.
+
+    members: [(index, weight, gradient, state of `PaperNAG`)]. The second kernel is called for each; the first one for
+    all masters at once, and for each weight that has none: weights are Gluon's, in arrays of their own.
     """
 
     def __init__(self, members, optimizer):
         self._index, self._states = members[0][0], [state for *_, state in members]
-        self._calls = []
-        for _, weight, grad, state in members:
-            back = weight if state.master is None else state.master
-            nag, kernel = [weight, grad, state.velocity], 'sgd_mom_update'
-            if state.master is not None:
-                nag, kernel = nag + [state.master], 'mp_sgd_mom_update'
-            self._calls.append((_Call('sgd_update', [back, state.velocity], [back]), _Call(kernel, nag, [weight])))
+        self._half, velocities = self._states[0].master is not None, _in_one(self._states, 'velocity')
+        self._back = []
+        if self._half:
+            masters = _in_one(self._states, 'master')
+            self._back = [_Call('sgd_update', [masters, velocities], [masters])]
+        self._list(members, optimizer)
+
+    def _list(self, members, optimizer):
+        """List the arrays of the other calls."""
+        if not self._half:
+            self._back = [_Call('sgd_update', [weight, state.velocity], [weight]) for _, weight, _, state in members]
+        kernel = 'mp_sgd_mom_update' if self._half else 'sgd_mom_update'
+        self._step = [_Call(kernel, _inputs(*member), [member[1]]) for member in members]
 
     def rates(self, optimizer):
         """`PaperNAG.rates` of the next update; all states keep its learning rate."""
@@ -92,25 +112,32 @@ class _Single:
         """One update, as `PaperNAG` does it."""
         back, options = self.rates(optimizer)
         first, second = _Options(lr=back, wd=0), _Options(**options)
-        for go_back, step in self._calls:
+        for go_back in self._back:
             go_back(first)
+        for step in self._step:
             step(second)
 
 
 class _Many(_Single):
     """The same, `_MOST` to a call."""
 
-    def __init__(self, members, optimizer):
-        self._index, self._states, device = members[0][0], [state for *_, state in members], members[0][1].context
+    def _list(self, members, optimizer):
+        device = members[0][1].context
         self._ones, self._zeros = mx.nd.ones(_MOST, ctx=device), mx.nd.zeros(_MOST, ctx=device)
-        self._back, self._lr, wd = (mx.nd.zeros(_MOST, ctx=device) for _ in range(3))
-        self._write_back, self._write_lr = self._writer(self._back), self._writer(self._lr)
+        back, lr, wd = (mx.nd.zeros(_MOST, ctx=device) for _ in range(3))
+        self._write_back, self._write_lr = self._writer(back), self._writer(lr)
         self._writer(wd)(_Options(lr=-optimizer._get_wd(self._index), wd=0))
-        self._calls = []
-        for half in (False, True):
-            some = [member for member in members if (member[3].master is not None) == half]
-            for first in range(0, len(some), _MOST):
-                self._calls.append(self._pair(some[first:first + _MOST], half, wd))
+        kernel = 'preloaded_multi_mp_sgd_mom_update' if self._half else 'preloaded_multi_sgd_mom_update'
+        self._back_many, self._step = [], []  # [(how many parameters, call)]
+        for first in range(0, len(members), _MOST):
+            some = members[first:first + _MOST]
+            number, weights = len(some), [member[1] for member in some]
+            if not self._half:
+                pairs = [array for _, weight, _, state in some for array in (weight, state.velocity)]
+                self._back_many.append((number, _Call(
+                    'preloaded_multi_sgd_update', pairs + [back[:number], self._zeros[:number]], weights)))
+            arrays = [array for member in some for array in _inputs(*member)]
+            self._step.append((number, _Call(kernel, arrays + [lr[:number], wd[:number]], weights)))
 
     def _writer(self, rates):
         """Lets all of an array be the negative of its option lr.
@@ -120,25 +147,23 @@ class _Many(_Single):
         """
         return _Call('sgd_update', [self._zeros, self._ones], [rates])
 
-    def _pair(self, members, half, wd):
-        """(how many parameters, the calls of the two kernels) for at most `_MOST` members."""
-        back, nag, number = [], [], len(members)
-        for _, weight, grad, state in members:
-            back += [state.master if half else weight, state.velocity]
-            nag += [weight, grad, state.velocity] + [state.master] * half
-        kernel = 'preloaded_multi_mp_sgd_mom_update' if half else 'preloaded_multi_sgd_mom_update'
-        first = _Call('preloaded_multi_sgd_update', back + [self._back[:number], self._zeros[:number]], back[::2])
-        second = _Call(kernel, nag + [self._lr[:number], wd[:number]], [member[1] for member in members])
-        return number, first, second
-
     def update(self, optimizer):
         back, options = self.rates(optimizer)
-        self._write_back(_Options(lr=-back, wd=0))
+        for go_back in self._back:
+            go_back(_Options(lr=back, wd=0))
+        if self._back_many:
+            self._write_back(_Options(lr=-back, wd=0))
         self._write_lr(_Options(lr=-options.pop('lr'), wd=0))
         del options['wd']
-        for number, first, second in self._calls:
-            first(_Options(num_weights=number))
-            second(_Options(num_weights=number, **options))
+        for number, go_back in self._back_many:
+            go_back(_Options(num_weights=number))
+        for number, step in self._step:
+            step(_Options(num_weights=number, **options))
+
+
+def _inputs(index, weight, grad, state):
+    """What the second kernel takes of a parameter."""
+    return [weight, grad, state.velocity] + ([] if state.master is None else [state.master])
 
 
 class _Options:

@@ -48,7 +48,8 @@ def test_a_run_leaves_what_users_know(whole):
     assert json.loads((whole / 'latest' / 'manifest.json').read_text())['classes'][0] == 'aeroplane'
 
 
-@pytest.mark.parametrize('more', [[], ['--dtype', 'float16']], ids=['float32', 'float16'])
+@pytest.mark.parametrize('more', [[], pytest.param(['--dtype', 'float16'], marks=pytest.mark.slow)],
+                         ids=['float32', 'float16'])
 def test_interrupted_and_resumed_equals_uninterrupted(more, tree, whole, tmp_path, monkeypatch):
     """With another number of processes that prepare images, and without the base network's file, too."""
     expected = arrays(whole)

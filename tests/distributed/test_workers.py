@@ -294,6 +294,7 @@ def test_equal_statistics_keep_their_bits():
         np.testing.assert_allclose(copy.asnumpy(), before + 0.25, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @both_stores
 def test_a_stop_inside_an_epoch_and_its_resumption(kv_store, tiny_arguments, tmp_path):
     """A SIGTERM to what started the workers: they save, and the run that goes on ends with the same bytes."""

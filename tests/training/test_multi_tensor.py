@@ -8,7 +8,7 @@ from gluon_tricks.training.multi_tensor import multi_tensor_update
 from gluon_tricks.training.optimizer import create_optimizer, get_states, set_states
 
 # Warmup from nothing, a rate of zero, and rates below 1e-4, which MXNet's kernels do not read alike from text and arrays.
-RATES = [1.7345e-9, 0.1, 0.2, 0.0, 0.0, 0.3] + (1e-5 * np.random.RandomState(3).rand(12)).tolist()
+RATES = [1.7345e-9, 0.1, 0.2, 0.0, 0.0, 0.3] + (1e-5 * np.random.RandomState(3).rand(5)).tolist()
 SHAPES = [(3 + number % 5, 2) for number in range(100)]  # three calls of at most 45
 
 
@@ -32,11 +32,17 @@ def make(dtype='float32', devices=1, nag='paper', shapes=SHAPES):
     return mx.gluon.Trainer(params, create_optimizer(nag, 0.9, 1e-2, dtype == 'float16'), update_on_kvstore=False)
 
 
+def gradients(trainer, number):
+    """Those of an update, float64, one a parameter."""
+    draw = np.random.RandomState(number).randn
+    return [draw(*param.shape) for param in trainer._params]
+
+
 def give_gradients(trainer, number):
-    for index, param in enumerate(trainer._params):
-        grad = np.random.RandomState([number, index]).randn(*param.shape)
+    for param, grad in zip(trainer._params, gradients(trainer, number)):
+        source = mx.nd.array(grad, dtype=param.dtype)
         for weight, array in zip(param.list_data(), param.list_grad()):
-            array[:] = mx.nd.array(grad, dtype=param.dtype)
+            source.copyto(array)
             weight._fresh_grad = True
 
 
@@ -118,7 +124,7 @@ def test_the_formula_of_nag():
     for index, (w, param) in enumerate(zip(start, trainer._params)):
         m = np.zeros_like(w)
         for number, lr in enumerate(rates):
-            g = np.random.RandomState([number, index]).randn(*param.shape) / (64 * 128) + 1e-2 * param.wd_mult * w
+            g = gradients(trainer, number)[index] / (64 * 128) + 1e-2 * param.wd_mult * w
             m = 0.9 * m + g
             w = w - lr * param.lr_mult * (g + 0.9 * m)
         np.testing.assert_allclose(param.data().asnumpy(), w, rtol=2e-5, atol=1e-8)
@@ -131,6 +137,9 @@ def test_who_updates_so(kernels, monkeypatch):
     train(make(), RATES[:1])
     assert (len(called) == 2 * len(SHAPES)) == (kernels == 'single') and called
     assert multi_tensor_update(make(nag='mxnet')) is None
+    called.clear()
+    train(make('float16'), RATES[:1])  # 66 of the 100 have masters, which go back in one call for each of four multipliers
+    assert (len(called) == 34 * 2 + 66 + 4) == (kernels == 'single')
     monkeypatch.undo()
     assert multi_tensor.DEVICES == ('gpu',)
 

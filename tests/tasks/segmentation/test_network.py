@@ -61,9 +61,9 @@ def test_the_heads_learn_ten_times_as_fast():
 
 
 def _moments(build):
-    """{name: (mean, root of the mean square) over 20 seeds} of the arrays of the two heads."""
+    """{name: (mean, root of the mean square) over 4 seeds} of the arrays of the two heads."""
     moments = {}
-    for seed in range(20):
+    for seed in range(4):
         mx.random.seed(seed)
         for name, param in build()._collect_params_with_prefix().items():
             if name.startswith(('head', 'aux')):
@@ -73,7 +73,7 @@ def _moments(build):
 
 
 def test_the_heads_start_as_gluoncvs_do(monkeypatch):
-    """Mean and second moment of each array over 20 seeds. The base, given to both, takes no part in it."""
+    """Mean and second moment of each array over 4 seeds. The base, given to both, takes no part in it."""
     base = get_model('resnet50_v1b', classes=150)
     base.initialize()
     monkeypatch.setattr('gluoncv.model_zoo.segbase.get_backbone', lambda *args, **options: base)
