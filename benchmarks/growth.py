@@ -54,7 +54,7 @@ Quantity = collections.namedtuple('Quantity', 'sizes linear measure')  # linear:
 def host_time(number, dtype):
     """Of an update on so many devices."""
     import host
-    host.multi_tensor.DEVICES = ('cpu', 'gpu')
+    host.multi_tensor.DEVICES = host.low_precision.BY_OPERATOR = ('cpu', 'gpu')
     program = host.Ours([host.mx.cpu(index) for index in range(number)], dtype, 'mixup',
                         argparse.Namespace(model=MODEL, side=SIDE, nag='paper'))
     whole, after_flag = zip(*[host.milliseconds(program) for _ in range(WARM + HOST_UPDATES)][WARM:])

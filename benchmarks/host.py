@@ -36,6 +36,7 @@ from gluon_tricks.tasks.classification import assembly  # noqa: E402
 from gluon_tricks.training import multi_tensor  # noqa: E402
 from gluon_tricks.training.callbacks import Divergence  # noqa: E402
 from gluon_tricks.training.loop import step  # noqa: E402
+from gluon_tricks.tricks import low_precision  # noqa: E402
 from gluon_tricks.tricks.low_precision import LossScaler, precision  # noqa: E402
 
 from gluoncv.utils import LRScheduler, LRSequential  # noqa: E402
@@ -211,7 +212,7 @@ def main():
     if arguments.width != 64:
         narrow(arguments.width)
     if not arguments.single_kernels:
-        multi_tensor.DEVICES = ('cpu', 'gpu')
+        multi_tensor.DEVICES = low_precision.BY_OPERATOR = ('cpu', 'gpu')
     for number in arguments.devices:
         devices = [mx.cpu(index) for index in range(number)]
         for dtype in arguments.dtypes:

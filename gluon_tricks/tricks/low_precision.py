@@ -250,21 +250,30 @@ class LossScaler:
 
 
 _AT_ONCE = 200  # arrays per call of multi_all_finite, as in MXNet's own scaler
+BY_OPERATOR = ('gpu',)  # types of device whose arrays MXNet's operator looks through; on a CPU it takes 20 ns a number
 
 
 class Finite:
     """Whether no number in some arrays is infinite or NaN, asked again and again: the arrays are listed once.
 
-    They may differ in dtype (MXNet's operator takes one at a time) and device.
+    They may differ in dtype (MXNet's operator takes one at a time) and device. On a CPU NumPy looks through them, in a
+    tenth of the operator's time.
     """
 
     def __init__(self, arrays: Sequence[mx.nd.NDArray]) -> None:
         self._groups: Dict[Any, Any] = {}
+        self._on_host = []
         for array in arrays:
-            self._groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
+            if array.context.device_type in BY_OPERATOR:
+                self._groups.setdefault((array.context, np.dtype(array.dtype)), []).append(array)
+            else:
+                self._on_host.append(array)
 
     def __call__(self) -> bool:
         """The answer, for which the host waits once."""
+        return self._by_operator() and all(np.isfinite(array.asnumpy()).all() for array in self._on_host)
+
+    def _by_operator(self) -> bool:
         flags = []
         for (device, _), group in self._groups.items():
             flag = mx.nd.ones((1,), ctx=device)

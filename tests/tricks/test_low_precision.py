@@ -418,7 +418,11 @@ def test_a_scale_must_be_positive(scale):
         LossScaler(scale)
 
 
-def test_all_finite_over_dtypes_and_devices(monkeypatch):
+@pytest.mark.parametrize('by_operator', [True, False])
+def test_all_finite_over_dtypes_and_devices(by_operator, monkeypatch):
+    """As on GPUs, where the host reads one number, and as on a CPU."""
+    monkeypatch.setattr(low_precision, 'BY_OPERATOR', ('cpu',) if by_operator else ('gpu',))
+
     def arrays():
         return [mx.nd.ones((3,), ctx=mx.cpu(i % 2), dtype=dtype)
                 for i in range(250) for dtype in ('float16', 'float32')]
@@ -426,7 +430,7 @@ def test_all_finite_over_dtypes_and_devices(monkeypatch):
     reads, real = [], mx.nd.NDArray.asnumpy
     monkeypatch.setattr(mx.nd.NDArray, 'asnumpy', lambda array: reads.append(array.size) or real(array))
     assert all_finite(arrays()) is True
-    assert reads == [1]
+    assert reads == ([1] if by_operator else [3] * 500)
     for position in (0, 1, 2, 3, 401, 499):  # first and last, each dtype and device, beyond one call's 200 arrays
         for value in (np.inf, -np.inf, np.nan):
             some = arrays()
