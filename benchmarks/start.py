@@ -131,7 +131,13 @@ def commands(folder, run):
         'import-weights': command('import-weights', params, out + '/in.params', '--model', 'resnet10_v1d_demo',
                                   '--classes', '10'),
         'prepare folder': command('prepare', 'folder', images, '--out', out + '/records'),
-        'export RUN DIR': command('export', run, out + '/export')})
+        'export RUN DIR': command('export', run, out + '/export'),
+        'export-log RUN --to csv': command('export-log', run, '--to', 'csv', '--out', out + '/csv'),
+        'launch --slurm': command('launch', '--slurm', '--time', '1:00:00', '-o', out + '/job.sbatch', '--', 'python',
+                                  'train_imagenet.py', '--recipe', 'table6/resnet50_v1d/mixup'),
+        'doctor': command('doctor'),
+        'doctor, a run': command('doctor', '--seconds', '0', '--data-dir', images, '--model', 'resnet10_v1d_demo',
+                                 '--num-classes', '10', '--batch-size', '16', '--save-dir', out + '/new')})
     for name, package in (('report 6 RUN', 'jinja2'), ('export RUN DIR', 'onnx')):
         if importlib.util.find_spec(package) is None:
             print(f'{name}: not run, {package} is not installed')

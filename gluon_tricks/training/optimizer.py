@@ -94,11 +94,12 @@ def create_optimizer(nag='paper', momentum=0.9, wd=1e-4, multi_precision=False):
 
 
 def _named(state, is_half):
-    """{name: array} of one parameter's state, for `PaperNAG` and for MXNet's NAG; is_half: its weight is float16."""
+    """{name: array} of one parameter's state, for `PaperNAG` and for MXNet's NAG; is_half: its weight is float16.
+
+    Its last learning rate is a number, not an array.
+    """
     if isinstance(state, _State):
         arrays = {'velocity': state.velocity, 'master': state.master}
-        if state.lr is not None:
-            arrays['lr'] = mx.nd.array([state.lr], dtype='float64')
     else:
         momentum, master = state if isinstance(state, tuple) else (state, None)
         arrays = {'momentum': momentum, 'master': master if is_half else None}
@@ -128,8 +129,16 @@ def get_states(trainer):
 
     Names: ``velocity`` and ``lr`` of PaperNAG, ``momentum`` of MXNet's NAG, ``master`` of float16 weights.
     """
-    return {f'{index}/{name}': array for index, state in trainer._updaters[0].states.items()
-            for name, array in _named(state, _is_half(trainer._params[index])).items()}
+    found, rates = {}, {}
+    for index, state in trainer._updaters[0].states.items():
+        for name, array in _named(state, _is_half(trainer._params[index])).items():
+            found[f'{index}/{name}'] = array
+        lr = state.lr if isinstance(state, _State) else None
+        if lr is not None:
+            if lr not in rates:  # an array takes a tenth of a millisecond; most parameters have the same rate
+                rates[lr] = mx.nd.array([lr], dtype='float64')
+            found[f'{index}/lr'] = rates[lr]
+    return found
 
 
 def set_states(trainer, arrays):
@@ -157,7 +166,6 @@ def set_states(trainer, arrays):
                     raise _other_states(index)
                 state.lr = rates[0]
             wanted = _named(state, _is_half(param))
-            wanted.pop('lr', None)
             if set(given) != set(wanted) or any(given[name].shape != wanted[name].shape for name in given):
                 raise _other_states(index)
             for name, array in given.items():
