@@ -91,6 +91,7 @@ def test_the_page(file, width, dark, browser, axe, request):
     print(f'{request.node.name}: {file.stat().st_size / 1e6:.2f} MB, {seconds:.2f} s; axe: {found}')
     assert file.stat().st_size < 5e6 and seconds < 2
     if os.environ.get('SHOTS'):
+        Path(os.environ['SHOTS']).mkdir(parents=True, exist_ok=True)
         browser.screenshot(Path(os.environ['SHOTS']) / f'{request.node.callspec.id}.png')
 
 

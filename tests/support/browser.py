@@ -1,5 +1,6 @@
 """Chromium without a window, told what to do by its DevTools protocol over a pipe."""
 import base64
+import fcntl
 import json
 import os
 import select
@@ -22,9 +23,15 @@ class Browser:
         (theirs, self._write), (self._read, ours) = os.pipe(), os.pipe()
         words = [program(), '--headless=new', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe',
                  f'--user-data-dir={folder}', '--no-first-run', '--disable-background-networking', '--hide-scrollbars']
-        self._process = subprocess.Popen(
-            ['sh', '-c', f'exec "$@" 3<&{theirs} 4>&{ours}', 'sh', *words], pass_fds=(theirs, ours),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def place():
+            """It reads from 3 and writes to 4."""
+            copies = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs, ours)]
+            for copy, number in zip(copies, (3, 4)):
+                os.dup2(copy, number)
+
+        self._process = subprocess.Popen(words, pass_fds=(3, 4), preexec_fn=place, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL)
         os.close(theirs)
         os.close(ours)
         self._rest, self._number, self.patience, self.events, self._session = b'', 0, patience, [], None
