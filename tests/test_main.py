@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -43,6 +44,7 @@ def test_who_trains_nothing_and_computes_nothing_does_without_mxnet(tmp_path):
     lines = [[name, '--help'] for name in COMMANDS] + [
         ['recipes'], ['published'], ['table', '6', run], ['inspect', run], ['compare', run, run, '-o', 'compared'],
         ['figure', 'curves', run, '-o', 'drawn']]
+    lines += [['report', '6', run, '-o', 'page.html']] if find_spec('jinja2') else []
     code = (f'import sys; sys.path.insert(0, {str(ROOT)!r}); from gluon_tricks.__main__ import main\n'
             f'for line in {lines!r}:\n'
             '    try:\n        main(line)\n    except SystemExit:\n        pass\n'

@@ -144,8 +144,7 @@ def main(argv: Sequence[str]) -> int:
         print(f'\n{table(arguments.table, [run.config.save_dir for run in runs if run.rows], [chosen.scale])}')
         if page:
             from gluon_tricks.results.report import report
-            found = report([run.config.save_dir for run in runs], [arguments.table], devices=find_devices(),
-                           scales=[chosen.scale])
+            found = report([run.config.save_dir for run in runs], [arguments.table], scales=[chosen.scale])
             print('\n'.join(write(page, found, ['ladder', *argv])))
     return code
 

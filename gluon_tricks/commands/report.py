@@ -29,12 +29,14 @@ def main(argv: List[str]) -> int:
     arguments = parser().parse_intermixed_args(argv)
     check_ranges(arguments, TrainConfig, 'num_gpus')
     out = ready(arguments.out, '-o')
-    from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.results import printed
     from gluon_tricks.results.report import report
     numbers = [word for word in arguments.words if word in printed.TABLES]
-    found = report([word for word in arguments.words if word not in printed.TABLES], numbers, arguments.look,
-                   find_devices('', arguments.num_gpus))
+    devices = None
+    if arguments.num_gpus is not None:
+        from gluon_tricks.distributed.devices import find_devices
+        devices = find_devices('', arguments.num_gpus)
+    found = report([word for word in arguments.words if word not in printed.TABLES], numbers, arguments.look, devices)
     print('\n'.join(write(out, found, ['report', *argv])))
     return 0
 

@@ -10,15 +10,12 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from gluon_tricks.compat import mx  # noqa: F401  sets up OpenCV's threads
 from gluon_tricks.data.image_file import read_image
 from gluon_tricks.data.prepare import demo_digits
 from gluon_tricks.data.records.record_file import read_records
 from gluon_tricks.pictures.picture import Picture, names_of
-from gluon_tricks.results.class_figures import of_run
 from gluon_tricks.results.classes import Figures, Pair, draw_classes, of_images
 from gluon_tricks.results.records import Record
-from gluon_tricks.tasks.classification.trained import validation
 
 DIGITS = [str(digit) for digit in range(10)]
 _OF_A_PAIR = 4      # images of two confused classes
@@ -54,6 +51,8 @@ def look(record: Record, devices: Sequence[Any], again: bool = True) -> Classes:
 
     again: whether a segmentation network looks at them, or its log tells (`class_figures.of_run`).
     """
+    from gluon_tricks.results.class_figures import of_run  # MXNet
+    from gluon_tricks.tasks.classification.trained import validation
     name, = names_of([record.path])
     images: Dict[Tuple[str, str], List[bytes]] = {}
     if record.task == 'classification':
@@ -82,8 +81,8 @@ def _images(record, found, pairs):
 
 def shown(path: str) -> Shown:
     """A picture's file, made smaller. Raises UsageError for one that is no image."""
-    import cv2
     image = read_image(path).asnumpy()
+    import cv2  # after MXNet, with which its threads are set up
     height, width = image.shape[:2]
     if width > _WIDTH:
         height, width = max(1, round(height * _WIDTH / width)), _WIDTH

@@ -113,11 +113,12 @@ class Report:
         return ', '.join(tables + [runs] * bool(self.runs))
 
 
-def report(paths: Sequence[str], numbers: Sequence[str] = (), look: bool = False, devices: Sequence[Any] = (),
-           scales: Iterable[Any] = (DEMO,)) -> Report:
+def report(paths: Sequence[str], numbers: Sequence[str] = (), look: bool = False,
+           devices: Optional[Sequence[Any]] = None, scales: Iterable[Any] = (DEMO,)) -> Report:
     """The Report of SAVE_DIRs and of tables' numbers. Raises UsageError where neither is left.
 
-    look: networks look at their validation images again, of whatever data; else at the demo's alone. devices: for that.
+    look: networks look at their validation images again, of whatever data; else at the demo's alone. devices: for that;
+    None: all visible GPUs, else the CPU, found when the first network looks.
     """
     found, left_out = records(dict.fromkeys(paths), scales)
     told = {record.path: read_history(record.path, '', histories.data_of(record)) for record in found}
@@ -127,7 +128,7 @@ def report(paths: Sequence[str], numbers: Sequence[str] = (), look: bool = False
     if not numbers:
         histories.need(found, left_out, 'report takes runs, or the number of a table')
     names = dict(zip((record.path for record in found), names_of([record.path for record in found])))
-    looks = _Looks(look, list(devices))
+    looks = _Looks(look, devices)
     tables = [build(printed.get(number), found) for number in dict.fromkeys(numbers or _tables(found))]
     groups = _groups(found, [row.name for table in tables for row in table.rows])
     data = {record.data_digest for record in found}
@@ -186,8 +187,15 @@ def _tables(found: List[Record]) -> List[str]:
 class _Looks:
     """How many groups were looked at, and how many pictures are shown."""
 
-    def __init__(self, everything: bool, devices: List[Any]) -> None:
-        self.everything, self.devices, self.groups, self.pictures = everything, devices, 0, 0
+    def __init__(self, everything: bool, devices: Optional[Sequence[Any]]) -> None:
+        self.everything, self._devices, self.groups, self.pictures = everything, devices, 0, 0
+
+    @property
+    def devices(self) -> Sequence[Any]:
+        if self._devices is None:
+            from gluon_tricks.distributed.devices import find_devices  # MXNet: a page without images does without
+            self._devices = find_devices()
+        return self._devices
 
     def classes(self, record: Record, notes: List[str]) -> Optional[examples.Classes]:
         """The figures of the classes, and what a network confuses; None where a classifier's images are not looked at.
