@@ -2,16 +2,17 @@
 
 A parameter needs two kernels, and a call of MXNet with its arrays costs the host some 30 microseconds; a ResNet-50 has
 161 parameters on each device. On fast GPUs the host would be the limit, so that there each call updates many
-parameters, by MXNet's multi-tensor kernels. A CPU computes the update itself, and these kernels are the slower ones
-there: it keeps the single kernels. What a call costs grows with its arrays, each some 3 microseconds: velocities are
-pieces of one array, float32 masters of another. The numbers are the same, bit for bit.
+parameters, by MXNet's multi-tensor kernels. A CPU computes the update itself: there these kernels are faster for small
+arrays and slower for large ones, which keep the single kernels. What a call costs grows with its arrays, each some 3
+microseconds: velocities are pieces of one array, float32 masters of another. The numbers are the same, bit for bit.
 """
 import ctypes
 
 from gluon_tricks.compat import mx
 from gluon_tricks.training.optimizer import PaperNAG
 
-DEVICES = ('gpu',)  # types of device whose calls update many parameters
+DEVICES = ('gpu',)  # types of device whose calls update many parameters, of any size
+SMALL = 2 ** 14  # numbers of a parameter, up to which calls on the others update many, too
 _MOST = 45  # parameters of a call, as in MXNet's LAMB; from some 60 on the process ends
 _BULK = 100  # calls that MXNet's engine runs as one: its work for each of them is half of what small ones take
 
@@ -62,10 +63,10 @@ def _groups(trainer):
                 updater.states[index] = trainer._optimizer.create_state_multi_precision(index, weight)
                 updater.states_synced[index] = True
             state = updater.states[index]
-            alike = number, state.master is None, param.lr_mult, param.wd_mult, state.lr
+            kind = _Many if weight.context.device_type in DEVICES or weight.size <= SMALL else _Single
+            alike = kind, number, state.master is None, param.lr_mult, param.wd_mult, state.lr
             groups.setdefault(alike, []).append((index, weight, grad, state))
-    return [(_Many if members[0][1].context.device_type in DEVICES else _Single)(members, trainer._optimizer)
-            for members in groups.values()]
+    return [kind(members, trainer._optimizer) for (kind, *_), members in groups.items()]
 
 
 def _in_one(states, name):

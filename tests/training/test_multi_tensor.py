@@ -12,11 +12,12 @@ RATES = [1.7345e-9, 0.1, 0.2, 0.0, 0.0, 0.3] + (1e-5 * np.random.RandomState(3).
 SHAPES = [(3 + number % 5, 2) for number in range(100)]  # three calls of at most 45
 
 
-@pytest.fixture(autouse=True, params=['many', 'single'])
+@pytest.fixture(autouse=True, params=['many', 'single', 'both'])
 def kernels(request, monkeypatch):
-    """As on GPUs, and as on a CPU."""
+    """As on GPUs; as on a CPU with large arrays, and with some of 6 and 8 numbers that count as small."""
     if request.param == 'many':
         monkeypatch.setattr(multi_tensor, 'DEVICES', ('cpu', 'gpu'))
+    monkeypatch.setattr(multi_tensor, 'SMALL', 8 if request.param == 'both' else 0)
     return request.param
 
 
@@ -141,7 +142,7 @@ def test_who_updates_so(kernels, monkeypatch):
     train(make('float16'), RATES[:1])  # 66 of the 100 have masters, which go back in one call for each of four multipliers
     assert (len(called) == 34 * 2 + 66 + 4) == (kernels == 'single')
     monkeypatch.undo()
-    assert multi_tensor.DEVICES == ('gpu',)
+    assert multi_tensor.DEVICES == ('gpu',) and multi_tensor.SMALL > 0
 
 
 def test_a_parameter_without_a_gradient_is_told():
