@@ -89,6 +89,7 @@ def test_the_flag_is_listed_and_its_range_checked(copy):
     assert '--confidence-penalty -1.0 must be 0 or more' in refused.communicate(timeout=60)[0] and refused.returncode == 2
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_copy_ask_for_no_other_file(copy):
     """Those that look over tricks, options, rooms and pages."""
     passed = output(start(

@@ -475,7 +475,7 @@ def test_a_parameter_server():
     assert job.seconds < 20  # servers and scheduler end by themselves
 
 
-@pytest.mark.parametrize('role', ['worker', 'scheduler', pytest.param('server', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('role', ['worker', *(pytest.param(role, marks=pytest.mark.slow) for role in ('scheduler', 'server'))])
 def test_a_kill_in_mid_training_ends_a_parameter_server(role):
     job = mxnet_job(10 ** 9)
     for _ in range(2):

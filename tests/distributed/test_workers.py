@@ -156,8 +156,9 @@ def load_slices(prefix, rank):
         return (dict(np.load(f'{prefix}{rank}.npz')), *json.load(stream))
 
 
+@pytest.mark.slow
 @both_stores
-@pytest.mark.parametrize('dtype', [pytest.param('float32', marks=pytest.mark.slow), 'float16'])
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_two_workers_are_one_with_two_devices(dtype, kv_store, tmp_path):
     """The same slices: the same weights, statistics and metrics, and the same update skipped (float16)."""
     program, prefix = 'from support import workers; workers.save_slices(%r, %r, %r, %r)', str(tmp_path / 'worker')
@@ -209,6 +210,7 @@ def test_a_worker_that_fails_alone_ends_the_job_at_once(kv_store, end):
     assert time.time() - start < 20
 
 
+@pytest.mark.slow
 @both_stores
 def test_a_difference_between_workers_is_told_by_all(kv_store):
     code, out, err = launch_workers(kv_store, (
@@ -223,6 +225,7 @@ def digests(folder, name):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (folder / name).glob('*.params')}
 
 
+@pytest.mark.slow
 @both_stores
 def test_a_training_with_two_workers_and_its_resumption(kv_store, tiny_arguments, tmp_path):
     arguments = [word for word in tiny_arguments if word not in ('--lr', '0.05')]
@@ -250,7 +253,8 @@ def test_a_training_with_two_workers_and_its_resumption(kv_store, tiny_arguments
 
 
 @pytest.mark.parametrize('devices, dtype, kv_store', [
-    (2, 'float32', ''), (4, 'float16', 'dist_sync'), pytest.param(4, 'float16', '', marks=pytest.mark.slow),
+    (2, 'float32', ''), pytest.param(4, 'float16', 'dist_sync', marks=pytest.mark.slow),
+    pytest.param(4, 'float16', '', marks=pytest.mark.slow),
     pytest.param(2, 'float32', 'dist_sync', marks=pytest.mark.slow),
     pytest.param(4, 'float16', 'horovod', marks=with_horovod)])
 def test_the_figure_is_that_of_the_saved_network(devices, dtype, kv_store, tiny_arguments, tmp_path, capsys):

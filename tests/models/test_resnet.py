@@ -38,7 +38,7 @@ def randomise(net, seed=0):
 
 
 NETWORKS = [(depth, variant) for depth in (18, 34, 50, 101, 152) for variant in own.VARIANTS]
-LONG = [pair for pair in NETWORKS if pair[0] in (34, 101, 152) and pair != (34, 'v1d')]
+LONG = [pair for pair in NETWORKS if pair[0] in (34, 101, 152) and pair != (34, 'v1d')] + [(50, 'v1b')]
 
 
 @pytest.mark.parametrize('depth, variant', NETWORKS)
@@ -64,7 +64,8 @@ def test_params_go_both_ways_and_outputs_are_equal(depth, variant, tmp_path):
     np.testing.assert_array_equal(theirs(images()).asnumpy(), expected)
 
 
-@pytest.mark.parametrize('depth, variant', [(18, 'v1b'), (18, 'v1d'), (50, 'v1b'), (50, 'v1d')])
+@pytest.mark.parametrize('depth, variant', [
+    (18, 'v1b'), (18, 'v1d'), pytest.param(50, 'v1b', marks=pytest.mark.slow), (50, 'v1d')])
 def test_dilated_equals_gluoncv_and_keeps_stride_8(depth, variant, tmp_path):
     theirs, ours = randomise(gluoncv_net(depth, variant, dilated=True)), own.resnet(depth, variant, dilated=True)
     path = str(tmp_path / 'net.params')
