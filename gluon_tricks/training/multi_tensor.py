@@ -14,7 +14,7 @@ from gluon_tricks.training.optimizer import PaperNAG
 DEVICES = ('gpu',)  # types of device whose calls update many parameters, of any size
 SMALL = 2 ** 14  # numbers of a parameter, up to which calls on the others update many, too
 _MOST = 45  # parameters of a call, as in MXNet's LAMB; from some 60 on the process ends
-_BULK = 100  # calls that MXNet's engine runs as one: its work for each of them is half of what small ones take
+_BULK = 100  # calls that MXNet's engine runs as one
 
 
 def multi_tensor_update(trainer):
