@@ -68,13 +68,13 @@ def look(record: Record, devices: Sequence[Any], again: bool = True) -> Classes:
 
 def _images(record, found, pairs):
     """{(label, prediction): JPEGs of some of these images}, of those that are the demo's own, byte for byte."""
-    own, names = demo_digits.own_images(), found['classes']
+    own, names = demo_digits.own_images(os.path.expanduser(record.config.data_dir)), found['classes']
     images, wanted = collections.defaultdict(list), {(pair.label, pair.predicted) for pair in pairs}
     content = read_records(os.path.expanduser(record.config.rec_val), os.path.expanduser(record.config.rec_val_idx))
     for label, predicted, (_, _, image) in zip(found['labels'], found['predicted'], content):
         pair = names[label], names[predicted]
         if label != predicted and pair in wanted and len(images[pair]) < _OF_A_PAIR and \
-                hashlib.sha256(image).digest() in own:
+                hashlib.sha256(image).hexdigest() in own:
             images[pair].append(image)
     return images
 

@@ -57,7 +57,9 @@ def test_evaluate_and_predict_take_the_file_as_it_is(source, rec, tmp_path, caps
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize('flag, others', [('--resume-params', []), pytest.param('--base-params', [], marks=pytest.mark.slow), ('--teacher-params', ['--teacher', 'resnet18_v1b'])])
+@pytest.mark.parametrize('flag, others', [
+    ('--resume-params', []), pytest.param('--base-params', [], marks=pytest.mark.slow),
+    pytest.param('--teacher-params', ['--teacher', 'resnet18_v1b'], marks=pytest.mark.slow)])
 def test_training_takes_the_file_as_it_is(flag, others, source, tiny_arguments, tmp_path):
     """To start from, and as a teacher: the run is that with the .params file, bit for bit."""
     for number, path in enumerate(source):

@@ -16,12 +16,11 @@ from gluon_tricks.tasks.classification.trained import validation
 def digits(tmp_path_factory):
     """The Record of a run of an epoch on some of the demo's digits, of which one image is somebody else's."""
     datasets = pytest.importorskip('sklearn.datasets').load_digits()
-    folder, seen = tmp_path_factory.mktemp('digits'), [0] * 10
-    for number, (image, label) in enumerate(zip(datasets.images[:400], datasets.target)):
-        seen[label] += 1
-        place = folder / 'data' / ('train' if seen[label] <= 10 else 'val') / str(label)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f'{number}.JPEG').write_bytes(demo_digits._jpeg(image if number < 399 else image.T))
+    folder = tmp_path_factory.mktemp('digits')
+    images, labels = datasets.images[:400], datasets.target[:400]
+    demo_digits._write_tree(images, labels, demo_digits.but_few(labels, 10, 0), str(folder / 'data'))
+    foreign = sorted((folder / 'data' / 'val').glob('*/*.JPEG'))[0]
+    foreign.write_bytes(demo_digits._jpeg(images[int(foreign.stem[-4:])].T))
     path = str(folder / 'run')
     assert train_imagenet.main([
         '--data-dir', str(folder / 'data'), '--model', 'resnet10_v1d_demo', '--num-classes', '10', '--input-size', '32',
@@ -36,15 +35,15 @@ def test_what_is_confused_and_its_images(digits):
     assert found.found.images == len(wrong) == 300 and found.name == 'run'
     assert found.found.whole == ('top-1', pytest.approx(100 * (1 - wrong.mean())))
     assert found.found.whole[1] == pytest.approx(digits.best['top1']) and found.pairs
-    own = demo_digits.own_images()
+    own = demo_digits.own_images(digits.config.data_dir)
     for pair, images in found.pairs:
         assert len(images) == min(4, pair.number) or len(images) == pair.number - 1  # but for the foreign one
         assert all(cv2.imdecode(np.frombuffer(image, 'uint8'), 1).shape == (40, 40, 3) for image in images)
-        assert all(examples.hashlib.sha256(image).digest() in own for image in images)
+        assert all(examples.hashlib.sha256(image).hexdigest() in own for image in images)
 
 
 def test_images_of_other_data_are_never_shown(digits, monkeypatch):
-    monkeypatch.setattr(demo_digits, 'own_images', frozenset)  # as where scikit-learn is not installed
+    monkeypatch.setattr(demo_digits, '_DIGESTS', 'not-there')  # as where `prepare demo` did not write the data
     assert not any(images for _, images in examples.look(digits, [mx.cpu()]).pairs)
 
 

@@ -206,8 +206,9 @@ def test_unknown_shapes_are_refused():
         precision('float16', CPU).prepare(net)
 
 
-@pytest.mark.parametrize('name, size', [('mobilenet1.0', 32), ('se_resnext50_32x4d', 32), ('inceptionv3', 299),
-                                        ('densenet121', 224)])
+@pytest.mark.parametrize('name, size', [
+    ('mobilenet1.0', 32), ('se_resnext50_32x4d', 32), pytest.param('inceptionv3', 299, marks=pytest.mark.slow),
+    pytest.param('densenet121', 224, marks=pytest.mark.slow)])
 def test_networks_of_gluoncvs_zoo(name, size):
     import gluoncv
     net, half = gluoncv.model_zoo.get_model(name, pretrained=False, classes=10), precision('float16', CPU)

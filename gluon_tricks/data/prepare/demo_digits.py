@@ -19,10 +19,12 @@ HELD_OUT = 5  # every fifth image of each digit is for validation
 FEWEST = 174  # digits of a class in scikit-learn's set, of the rarest one
 NUMBER = 1797  # of scikit-learn's digits
 _SPLIT = 'split.json'  # in OUT_DIR: how the digits were split, where it is not by HELD_OUT
+_DIGESTS = 'digits.sha256'  # in OUT_DIR: of the images that were written, as `sha256sum` writes them
 
 
 def write_digits(out_dir, processes=1, train_per_class=None, split=0):
-    """Write OUT_DIR/train/DIGIT/*.JPEG and OUT_DIR/val/DIGIT/*.JPEG, pack them, and return prepare_folder.Packed.
+    """Write OUT_DIR/train/DIGIT/*.JPEG and OUT_DIR/val/DIGIT/*.JPEG with their digests, pack them, and return
+    prepare_folder.Packed.
 
     Held out is every fifth image of each digit; with train_per_class, all but that many of each, which `split`, a whole
     number, draws. A tree that is there already is taken as it is; a kill leaves none that is half-written. Raises
@@ -95,22 +97,27 @@ def _words(split):
     return 'split {split} with {train_per_class} digits of a class to train'.format(**split)
 
 
-def own_images():
-    """SHA-256, 32 bytes each, of the JPEGs that `write_digits` writes here; empty without scikit-learn."""
+def own_images(out_dir):
+    """SHA-256, in hexadecimal, of the JPEGs that `write_digits` wrote to OUT_DIR; empty where it did not."""
     try:
-        from sklearn.datasets import load_digits
-    except ImportError:
+        with open(os.path.join(out_dir, _DIGESTS), encoding='ascii') as stream:
+            return frozenset(line.partition(' ')[0] for line in stream)
+    except (OSError, ValueError):
         return frozenset()
-    return frozenset(hashlib.sha256(_jpeg(image)).digest() for image in load_digits().images)
 
 
 def _write_tree(images, labels, held_out, folder):
-    """FOLDER/{train,val}/DIGIT/digit_NUMBER.JPEG of images (N, 8, 8) with values 0 to 16 and labels (N,)."""
+    """FOLDER/{train,val}/DIGIT/digit_NUMBER.JPEG of images (N, 8, 8) with values 0 to 16 and labels (N,); and their
+    digests."""
+    digests = []
     for number, (image, label, out) in enumerate(zip(images, labels, held_out)):
-        place = os.path.join(folder, 'val' if out else 'train', str(label))
-        os.makedirs(place, exist_ok=True)
-        with open(os.path.join(place, f'digit_{number:04d}.JPEG'), 'wb') as stream:
-            stream.write(_jpeg(image))
+        name, jpeg = f'{"val" if out else "train"}/{label}/digit_{number:04d}.JPEG', _jpeg(image)
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), 'wb') as stream:
+            stream.write(jpeg)
+        digests.append(f'{hashlib.sha256(jpeg).hexdigest()}  {name}\n')
+    with open(os.path.join(folder, _DIGESTS), 'w') as stream:
+        stream.writelines(digests)
 
 
 def _jpeg(image):

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -48,12 +49,20 @@ def test_the_images_are_the_digits(written):
         assert np.corrcoef(small.ravel(), images[number].ravel())[0, 1] > 0.97
 
 
-def test_own_images_are_those_that_are_written(written, monkeypatch):
+def test_own_images_are_those_that_are_written(written, tmp_path):
     files = [path for part in ('train', 'val') for _, path in images_of(written[0], part).values()]
-    assert {hashlib.sha256(path.read_bytes()).digest() for path in files} == demo.own_images()
-    assert demo.NUMBER == len(files) == len(demo.own_images())
-    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-    assert not demo.own_images()
+    own = demo.own_images(str(written[0]))
+    assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == own
+    assert demo.NUMBER == len(files) == len(own)
+    done = subprocess.run(['sha256sum', '--check', '--quiet', 'digits.sha256'], cwd=written[0])
+    assert done.returncode == 0
+    assert not demo.own_images(str(tmp_path))
+
+
+@pytest.mark.parametrize('content', [b'', b'\xff\xfe'])
+def test_a_list_of_own_images_that_is_none(content, tmp_path):
+    (tmp_path / 'digits.sha256').write_bytes(content)
+    assert not demo.own_images(str(tmp_path))
 
 
 def test_a_second_call_changes_nothing(written, monkeypatch):

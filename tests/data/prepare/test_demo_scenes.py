@@ -59,6 +59,7 @@ def test_boxes_and_masks_agree():
         np.testing.assert_array_equal(mask, expected)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again(scenes, tmp_path):
     demo_scenes.write_scenes(str(tmp_path / 'again'))
     for name in [name for name, _ in demo_scenes.VOC.values()] + [demo_scenes.ADE20K[0]]:
