@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+BY_FORMAT = [('matplotlib.backends.backend_svg', [])]  # imported by the format of a picture's file
 
 
 def imported_by(source):
@@ -43,6 +44,7 @@ def main():
     import_all(('.'.join(path.relative_to(ROOT).with_suffix('').parts), []) for path in own)
     for path in own:
         import_all(imported_by(path.read_text(encoding='utf-8')))
+    import_all(BY_FORMAT)
     print(sys.modules['gluon_tricks.compat'].environment())
 
 

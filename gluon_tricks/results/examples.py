@@ -51,16 +51,16 @@ def look(record: Record, devices: Sequence[Any], again: bool = True) -> Classes:
 
     again: whether a segmentation network looks at them, or its log tells (`class_figures.of_run`).
     """
-    from gluon_tricks.results.class_figures import of_run  # MXNet
-    from gluon_tricks.tasks.classification.trained import validation
     name, = names_of([record.path])
     images: Dict[Tuple[str, str], List[bytes]] = {}
     if record.task == 'classification':
+        from gluon_tricks.tasks.classification.trained import validation  # MXNet
         answers = validation(record.path, list(devices))
         found = of_images(answers)
         if may_be_demo(record):
             images = _images(record, answers, found.pairs)
     else:
+        from gluon_tricks.results.class_figures import of_run  # MXNet, and GluonCV
         found = of_run(record, devices, again)
     return Classes(name, found, draw_classes(name, found),
                    [(pair, images.get((pair.label, pair.predicted), [])) for pair in found.pairs])
