@@ -187,7 +187,7 @@ _TEX = {'\\': r'\textbackslash{}', '&': r'\&', '%': r'\%', '$': r'\$', '#': r'\#
 def _tex(value):
     """Text as LaTeX takes it, in ASCII; +- becomes its sign."""
     escaped = ''.join(_TEX.get(char, char if ' ' <= char <= '~' else '?') for char in value)
-    return escaped.replace('+-', r'$\pm$').replace('\\textasciigrave{}', "'")
+    return escaped.replace('+-', r'$\pm$').replace('--', '-{}-').replace('\\textasciigrave{}', "'")
 
 
 def latex(table: Any) -> str:

@@ -188,5 +188,6 @@ def test_latex_compiles(number, table, wide, tmp_path):
     made = subprocess.run(['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 't.tex'], cwd=str(tmp_path),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert made.returncode == 0 and os.path.getsize(str(tmp_path / 't.pdf')) > 10000, made.stdout.decode()[-2000:]
+    assert '--' not in (tmp_path / 't.tex').read_text()  # a dash, where a flag is meant
     beyond = [float(points) for points in re.findall(r'Overfull \\hbox \(([\d.]+)pt', made.stdout.decode())]
     assert max(beyond, default=0) < 5
