@@ -244,14 +244,19 @@ class SyntheticStream:
 
     def __init__(self, worker_batch_size, input_size, classes, num_images, seed=0):
         self.num_images = num_images
-        self.updates_per_epoch = num_images // worker_batch_size
-        if self.updates_per_epoch == 0:
-            raise UsageError(f'--num-training-samples {num_images} is fewer than one batch of {worker_batch_size}: '
-                             'give a smaller --batch-size')
+        self.updates_per_epoch = self.updates_of(num_images, worker_batch_size)
         rng = np.random.RandomState(seed)
         self.batch = Batch([mx.nd.array(rng.normal(size=(worker_batch_size, 3, input_size, input_size)),
                                         dtype='float32')],
                            [mx.nd.array(rng.randint(classes, size=worker_batch_size), dtype='float32')])
+
+    @staticmethod
+    def updates_of(num_images, worker_batch_size):
+        """Updates of an epoch, at least one. Raises UsageError."""
+        if num_images < worker_batch_size:
+            raise UsageError(f'--num-training-samples {num_images} is fewer than one batch of {worker_batch_size}: '
+                             'give a smaller --batch-size')
+        return num_images // worker_batch_size
 
     def reseed(self, seed):
         """The batch stays what it is."""

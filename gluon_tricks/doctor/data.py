@@ -6,6 +6,7 @@ from typing import Any, List
 
 from gluon_tricks.compat import mx
 from gluon_tricks.data.open import check_there, files_of, open_files, packs_folder
+from gluon_tricks.data.pipeline import SyntheticStream
 from gluon_tricks.data.records import certificate
 from gluon_tricks.doctor.findings import NOTE, WARNING, Finding, told
 from gluon_tricks.models.backbone import build_backbone
@@ -23,7 +24,8 @@ def findings(config: Any, devices: int = 1, workers: int = 1) -> List[Finding]:
     if config.TASK != 'classification':
         return told('data', _assembly(config).open_data, config)
     if config.data_backend == 'synthetic':
-        return []
+        return told('data', SyntheticStream.updates_of, config.num_training_samples // workers,
+                    devices * config.batch_size)
     files = files_of(config)
     if is_unpacked(config):
         folder = os.path.join(config.data_dir, 'train')

@@ -90,9 +90,15 @@ def _run(machine, config, workers):
     from gluon_tricks.distributed.devices import find_devices
     from gluon_tricks.doctor import data
     from gluon_tricks.training.resume import find_to_resume
+    from gluon_tricks.tricks.low_precision import precision
     devices: List[Any] = []
     resumed: List[Any] = []
     found = told('devices', lambda: devices.extend(find_devices(config.devices, getattr(config, 'num_gpus', None))))
+    if devices:
+        found += told('options', precision, config.dtype, devices)
+    if devices and config.TASK == 'segmentation':
+        from gluon_tricks.tasks.segmentation.assembly import check_batches
+        found += told('options', check_batches, config, devices)
     found += limits.findings(machine, config) + told('save dir', check_save_dir, config)
     found += told('save dir', lambda: resumed.append(find_to_resume(config, workers)[0]))
     found += told('weights', data.check_weights, config, any(resumed))

@@ -20,7 +20,7 @@ def config_of(folder, *flags):
 def test_records_that_are_right(tiny_data):
     config = config_of(tiny_data)
     assert data.findings(config) == [] and not data.is_unpacked(config)
-    assert data.findings(config.replace(data_backend='synthetic', rec_train='no')) == []
+    assert data.findings(config.replace(data_backend='synthetic', rec_train='no', num_training_samples=1000)) == []
 
 
 def test_records_that_are_missing(tmp_path):

@@ -2,12 +2,15 @@ import importlib
 
 import pytest
 
+from gluon_tricks.config import recipes_transfer
 from gluon_tricks.config.classification import TrainConfig
 from gluon_tricks.config.recipes import get
+from gluon_tricks.config.segmentation import FCNConfig
 from gluon_tricks.data.records.packing import pack
 from gluon_tricks.doctor import examine
 from gluon_tricks.doctor.machine import Gpus
 from gluon_tricks.errors import UsageError
+from gluon_tricks.tricks import low_precision
 from support.machines import H100, V100, cuda, machine
 from support.records import make_jpeg
 
@@ -38,6 +41,34 @@ def test_a_note_is_no_fault():
 def test_options_that_cannot_be_resolved():
     answer = examine.examine(machine(), TrainConfig(kv_store='dist_sync', num_gpus=0))
     assert answer.fails and 'dist_sync' in answer.findings[0].text and answer.checks[-1] == 'options'
+
+
+def words_of(config):
+    """The text of what would end a run, without a trial."""
+    answer = examine.examine(machine(), config)
+    return [finding.text for finding in answer.findings if finding.level == 'fails']
+
+
+def test_fewer_synthetic_images_than_a_batch(tmp_path):
+    config = TrainConfig(model='resnet10_v1d_demo', data_backend='synthetic', num_training_samples=100, batch_size=64,
+                         devices='cpu(0),cpu(1)', save_dir=str(tmp_path))
+    assert ['fewer than one batch of 128' in words for words in words_of(config)] == [True]
+    assert words_of(config.replace(num_training_samples=128)) == []
+
+
+def test_a_type_that_the_devices_do_not_have(tmp_path, monkeypatch):
+    config = TrainConfig(model='resnet10_v1d_demo', data_backend='synthetic', dtype='bfloat16', num_gpus=0,
+                         save_dir=str(tmp_path))
+    for flags, number in (({'avx2'}, 1), ({'avx512bw'}, 0)):
+        monkeypatch.setattr(low_precision, '_cpu_flags', lambda: flags)
+        assert ['no AVX512' in words for words in words_of(config)] == [True] * number
+
+
+def test_a_batch_that_does_not_divide(tasks_data, tmp_path):
+    config = recipes_transfer.get('demo-segmentation', FCNConfig).replace(
+        data_dir=tasks_data['demo-segmentation'], save_dir=str(tmp_path), devices='cpu(0),cpu(1)', base_params='',
+        total_batch_size=3, test_batch_size=4)
+    assert ['does not divide over 2 devices' in words for words in words_of(config) if '--batch-size' in words] == [True]
 
 
 def test_save_dir(tmp_path):

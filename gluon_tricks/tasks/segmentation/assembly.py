@@ -36,10 +36,7 @@ def resolve(config):
 def assemble(config, devices, workers, notices=(), resumed=False):
     """The Setup of a resolved configuration; notices: of `resolve`; resumed: --base-params is not read. Raises
     UsageError."""
-    for flag, size in (('--batch-size', config.total_batch_size), ('--test-batch-size', config.test_batch_size)):
-        if size % len(devices):
-            raise UsageError(f'{flag} {size} does not divide over {len(devices)} devices: it counts the images of all '
-                             'of them')
+    check_batches(config, devices)
 
     # The data, and what the user should know of them
     train_stream, eval_stream, facts = open_data(config)
@@ -64,6 +61,14 @@ def assemble(config, devices, workers, notices=(), resumed=False):
     return Setup(task, trainer, schedule, train_stream.updates_per_epoch, config.total_batch_size,
                  tuple(line for line in notices if line), manifest=manifest,
                  facts=dict(data=facts, precision=low_precision.description))
+
+
+def check_batches(config, devices):
+    """Raise UsageError for a batch that does not divide over the devices."""
+    for flag, size in (('--batch-size', config.total_batch_size), ('--test-batch-size', config.test_batch_size)):
+        if size % len(devices):
+            raise UsageError(f'{flag} {size} does not divide over {len(devices)} devices: it counts the images of all '
+                             'of them')
 
 
 def open_data(config):
