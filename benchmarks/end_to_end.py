@@ -6,8 +6,10 @@
 Each command is a process of its own, started in turn, with the same options; both evaluate and save after each epoch.
 An epoch reaches from one line with validation figures to the next: the checkpoint of the epoch before, training, and
 evaluation; the first, in which the graph is built, is left out. Images per second are training images of that whole
-time. Waiting is the share of the training time for which the loop had no batch; ours writes it in its log, GluonCV's
-script does not know it. Memory is the greatest resident size of the process.
+time. CPU seconds are those of all threads in these epochs, the mean of an epoch. Ratios are to GluonCV's run with all
+cores of the same repeat, the median: the speed of a machine may vary. Waiting is the share of the training time for
+which the loop had no batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest
+resident size of the process.
 
 GluonCV's script is started with the NumPy aliases that MXNet needs to be imported. `demo` is the demo's network, which
 the script is given in the place of its zoo's, at 32 px, with smoothing, mixup, zero gamma, no bias decay and cosine
@@ -88,13 +90,14 @@ def measure(command, environment, folder, images):
     save_dir = os.path.join(folder, 'run')
     shutil.rmtree(save_dir, ignore_errors=True)
     os.sync()  # what the process before left in memory is not this one's to write
-    started, ends, lines = time.time(), [], []
+    started, ends, cpu, lines = time.time(), [], [], []
     process = subprocess.Popen(command + ['--save-dir', save_dir], cwd=folder, env=environment, text=True,
                                errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for line in process.stdout:
         lines.append(line)
         if VALIDATION.search(line):
             ends.append(time.time())
+            cpu.append(cpu_seconds(process.pid))
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status or len(ends) < 2:
@@ -102,8 +105,14 @@ def measure(command, environment, folder, images):
     epochs = [end - begin for begin, end in zip(ends, ends[1:])]
     training = [float(found.group(1)) for found in map(TIME.search, lines) if found][1:]
     return {'epoch': statistics.median(epochs), 'speed': images / statistics.median(epochs),
-            'training': statistics.median(training), 'wait': our_wait(save_dir), 'process': time.time() - started,
-            'memory': usage.ru_maxrss / 1024.0}
+            'training': statistics.median(training), 'cpu': (cpu[-1] - cpu[0]) / len(epochs),
+            'wait': our_wait(save_dir), 'process': time.time() - started, 'memory': usage.ru_maxrss / 1024.0}
+
+
+def cpu_seconds(number):
+    """CPU seconds of all threads of a process so far."""
+    with open(f'/proc/{number}/stat') as stream:
+        return sum(map(int, stream.read().rpartition(')')[2].split()[11:13])) / os.sysconf('SC_CLK_TCK')
 
 
 def our_wait(save_dir):
@@ -123,15 +132,18 @@ def compare(title, arguments, model, folder, images):
         for name, (command, environment) in commands(arguments, model, folder, images).items():
             figures.setdefault(name, []).append(measure(command, environment, folder, images))
     print(f'\n{title}; {arguments.epochs - 1} epochs of a process, median of {arguments.repeats} processes\n')
-    print('| program | images/s | ratio | epoch, s | of it training | waiting | process, s | memory, MiB |')
-    print('|---|---|---|---|---|---|---|---|')
-    base = statistics.median(run['speed'] for run in figures['GluonCV, all cores'])
+    print('| program | images/s | ratio | epoch, s | of it training | CPU, s | ratio | waiting | process, s | memory, '
+          'MiB |')
+    print('|---|---|---|---|---|---|---|---|---|---|')
+    bases = figures['GluonCV, all cores']
     for name, runs in figures.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        print('| %s | %.2f (%s) | %.2f | %.2f | %.2f | %.1f %% (%s) | %.1f | %.0f |' % (
-            name, middle['speed'], ', '.join('%.2f' % run['speed'] for run in runs), middle['speed'] / base,
-            middle['epoch'], middle['training'], middle['wait'], ', '.join('%.1f' % run['wait'] for run in runs),
-            middle['process'], middle['memory']), flush=True)
+        speed, cpu = (statistics.median(run[key] / base[key] for run, base in zip(runs, bases))
+                      for key in ('speed', 'cpu'))
+        print('| %s | %.2f (%s) | %.2f | %.2f | %.2f | %.2f (%s) | %.2f | %.1f %% (%s) | %.1f | %.0f |' % (
+            name, middle['speed'], ', '.join('%.2f' % run['speed'] for run in runs), speed, middle['epoch'],
+            middle['training'], middle['cpu'], ', '.join('%.2f' % run['cpu'] for run in runs), cpu, middle['wait'],
+            ', '.join('%.1f' % run['wait'] for run in runs), middle['process'], middle['memory']), flush=True)
 
 
 def main():
