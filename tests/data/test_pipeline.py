@@ -181,6 +181,22 @@ def test_evaluation_counts_every_image_once(images, batch, threads, sets):
         assert sorted(labels) == list(range(images)) and stream.num_images == images
 
 
+@pytest.mark.parametrize('kept, passes', [(3 * 16 * 16 * 32, 1), (3 * 16 * 16 * 32 - 1, 3)])
+def test_a_small_set_is_decoded_once(kept, passes, sets, monkeypatch):
+    monkeypatch.setattr(pipeline, 'KEPT', kept)
+    stream, calls = EvalStream(*sets(27), worker_batch_size=8, input_size=16), []
+    read = stream.reader.read
+    monkeypatch.setattr(stream.reader, 'read', lambda *arguments: calls.append(arguments) or read(*arguments))
+    next(stream.batches())  # of a pass that ends early nothing is kept
+    calls.clear()
+    first, *others = [[(x.asnumpy(), y.asnumpy(), valid) for batch, valid in stream.batches()
+                       for x, y in batch.shards(CPU)] for _ in range(3)]
+    assert len(calls) == passes and len(first) == 4
+    for other in others:
+        for (x, y, valid), (x2, y2, valid2) in zip(first, other):
+            assert valid == valid2 and (x == x2).all() and (y == y2).all()
+
+
 def test_evaluation_does_not_depend_on_the_threads(sets):
     def images(threads, batch):
         found = {}
