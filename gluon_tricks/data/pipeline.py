@@ -16,6 +16,7 @@ A record that is no longer an image ends training with a sentence that names it,
 (MXNet divides by its height of zero): see `crash`. A truncated JPEG trains silently: see `verify`.
 """
 import dataclasses
+import math
 
 import numpy as np
 
@@ -233,17 +234,20 @@ class EvalStream:
         self.rows = whole_batches(np.arange(len(self.reader)) if rows is None else rows, worker_batch_size)
         number = len(self.reader) if rows is None else len(rows)
         self.num_images = len(self.rows) if gluoncv_padding else number
-        self._kept, self._is_small = [], 3 * input_size ** 2 * len(self.rows) <= KEPT
+        self._kept = []
 
     def batches(self):
         """Generator of (Batch of `worker_batch_size` rows, number of its rows that count)."""
         if self._kept:
             yield from self._kept
             return
+        keeps = math.prod(self.reader.steps['data_shape']) * len(self.rows) <= KEPT
         found, left = [], self.num_images
         for batch in read_batches(self.reader, self.rows, self.worker_batch_size, self.normalise):
-            found += [(batch, min(left, batch.size))] * self._is_small
-            yield batch, min(left, batch.size)
+            one = batch, min(left, batch.size)
+            if keeps:
+                found.append(one)
+            yield one
             left -= batch.size
         self._kept = found
 
