@@ -7,6 +7,7 @@ package, many times as long.
 import ast
 import contextlib
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -37,13 +38,17 @@ def import_all(pairs):
 
 
 def main():
-    """Import, and print what a run records of its environment."""
+    """Import, saying what, and print what a run records of its environment."""
     sys.path.insert(0, str(ROOT))
+    print('byte code: MXNet', flush=True)
     import_all([('gluon_tricks.compat', [])])  # first: it sets MXNet up, and says what is missing
+    print('byte code: the package', flush=True)
     own = sorted(path for path in (ROOT / 'gluon_tricks').rglob('*.py') if not path.name.startswith('__'))
     import_all(('.'.join(path.relative_to(ROOT).with_suffix('').parts), []) for path in own)
-    for path in own:
-        import_all(imported_by(path.read_text(encoding='utf-8')))
+    for room, paths in itertools.groupby(own, lambda path: path.relative_to(ROOT).parts[1]):
+        print(f'byte code: what gluon_tricks/{room} imports', flush=True)
+        for path in paths:
+            import_all(imported_by(path.read_text(encoding='utf-8')))
     import_all(BY_FORMAT)
     print(sys.modules['gluon_tricks.compat'].environment())
 
