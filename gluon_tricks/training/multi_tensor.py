@@ -84,25 +84,24 @@ def _in_one(states, name):
 class _Single:
     """Parameters on one device that have in common whether there are masters, their multipliers and the last rate.
 
-    members: [(index, weight, gradient, state of `PaperNAG`)]. The second kernel is called for each; the first one for
-    all masters at once, and for each weight that has none: weights are Gluon's, in arrays of their own.
+    members: [(index, weight, gradient, state of `PaperNAG`)]. The two kernels of a parameter are called one after the
+    other, so that the second finds its arrays in the cache.
     """
 
     def __init__(self, members, optimizer):
         self._index, self._states = members[0][0], [state for *_, state in members]
-        self._half, velocities = self._states[0].master is not None, _in_one(self._states, 'velocity')
-        self._back = []
-        if self._half:
-            masters = _in_one(self._states, 'master')
-            self._back = [_Call('sgd_update', [masters, velocities], [masters])]
+        self._half, self._velocities = self._states[0].master is not None, _in_one(self._states, 'velocity')
+        self._masters = _in_one(self._states, 'master') if self._half else None
         self._list(members, optimizer)
 
     def _list(self, members, optimizer):
-        """List the arrays of the other calls."""
-        if not self._half:
-            self._back = [_Call('sgd_update', [weight, state.velocity], [weight]) for _, weight, _, state in members]
-        kernel = 'mp_sgd_mom_update' if self._half else 'sgd_mom_update'
-        self._step = [_Call(kernel, _inputs(*member), [member[1]]) for member in members]
+        """List the arrays of all calls."""
+        kernel, self._calls = 'mp_sgd_mom_update' if self._half else 'sgd_mom_update', []
+        for member in members:
+            _, weight, _, state = member
+            goes_back = state.master if self._half else weight
+            self._calls.append((_Call('sgd_update', [goes_back, state.velocity], [goes_back]),
+                                _Call(kernel, _inputs(*member), [weight])))
 
     def rates(self, optimizer):
         """`PaperNAG.rates` of the next update; all states keep its learning rate."""
@@ -115,14 +114,14 @@ class _Single:
         """One update, as `PaperNAG` does it."""
         back, options = self.rates(optimizer)
         first, second = _Options(lr=back, wd=0), _Options(**options)
-        for go_back in self._back:
+        for go_back, step in self._calls:
             go_back(first)
-        for step in self._step:
             step(second)
 
 
 class _Many(_Single):
-    """The same, `_MOST` to a call."""
+    """The same, `_MOST` to a call; the first kernel for all masters at once. Weights are Gluon's, in arrays of their
+    own."""
 
     def _list(self, members, optimizer):
         device = members[0][1].context
@@ -131,6 +130,7 @@ class _Many(_Single):
         self._write_back, self._write_lr = self._writer(back), self._writer(lr)
         self._writer(wd)(_Options(lr=-optimizer._get_wd(self._index), wd=0))
         kernel = 'preloaded_multi_mp_sgd_mom_update' if self._half else 'preloaded_multi_sgd_mom_update'
+        self._back = [_Call('sgd_update', [self._masters, self._velocities], [self._masters])] if self._half else []
         self._back_many, self._step = [], []  # [(how many parameters, call)]
         for first in range(0, len(members), _MOST):
             some = members[first:first + _MOST]
