@@ -3,13 +3,13 @@
     python benchmarks/end_to_end.py --reference PATH/gluon-cv/scripts/classification/imagenet/train_imagenet.py
     python benchmarks/end_to_end.py --reference PATH --models demo --epochs 16 --repeats 5
 
-Each command is a process of its own, started in turn, with the same options; both evaluate and save after each epoch.
-An epoch reaches from one line with validation figures to the next: the checkpoint of the epoch before, training, and
-evaluation; the first, in which the graph is built, is left out. Images per second are training images of that whole
-time. CPU seconds are those of all threads in these epochs, the mean of an epoch. Ratios are to GluonCV's run with all
-cores of the same repeat, the median: the speed of a machine may vary. Waiting is the share of the training time for
-which the loop had no batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest
-resident size of the process.
+All programs are started with the same options, and take turns: one trains, evaluates and saves for an epoch while the
+others are stopped (SIGSTOP), so that a machine whose speed varies is as fast for each of them. An epoch reaches from one
+line with validation figures to the next: the checkpoint of the epoch before, training, and evaluation; the first, in
+which the graph is built, is left out. Images per second are training images of that whole time. CPU seconds are those of
+all threads in an epoch. Ratios are to the epoch of GluonCV's run with all cores in the same round: the median of all
+rounds, and for the speed that of each process. Waiting is the share of the training time for which the loop had no
+batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest resident size of the process.
 
 GluonCV's script is started with the NumPy aliases that MXNet needs to be imported. `demo` is the demo's network, which
 the script is given in the place of its zoo's, at 32 px, with smoothing, mixup, zero gamma, no bias decay and cosine
@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -85,28 +86,65 @@ def commands(arguments, model, folder, images):
     return result
 
 
-def measure(command, environment, folder, images):
-    """Figures of a process: {name: median over its epochs}, and `process`, the seconds from its start to its end."""
-    save_dir = os.path.join(folder, 'run')
-    shutil.rmtree(save_dir, ignore_errors=True)
-    os.sync()  # what the process before left in memory is not this one's to write
-    started, ends, cpu, lines = time.time(), [], [], []
-    process = subprocess.Popen(command + ['--save-dir', save_dir], cwd=folder, env=environment, text=True,
-                               errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for line in process.stdout:
-        lines.append(line)
-        if VALIDATION.search(line):
-            ends.append(time.time())
-            cpu.append(cpu_seconds(process.pid))
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    if status or len(ends) < 2:
-        sys.exit('%s\n%s ended with status %d after %d epochs' % (''.join(lines)[-3000:], command, status, len(ends)))
-    epochs = [end - begin for begin, end in zip(ends, ends[1:])]
-    training = [float(found.group(1)) for found in map(TIME.search, lines) if found][1:]
-    return {'epoch': statistics.median(epochs), 'speed': images / statistics.median(epochs),
-            'training': statistics.median(training), 'cpu': (cpu[-1] - cpu[0]) / len(epochs),
-            'wait': our_wait(save_dir), 'process': time.time() - started, 'memory': usage.ru_maxrss / 1024.0}
+class Program:
+    """A process that trains for one epoch whenever it is asked, and is stopped in between."""
+
+    def __init__(self, command, environment, folder):
+        self.command, self.save_dir, self.lines = command, os.path.join(folder, 'run'), []
+        self.process = subprocess.Popen(command + ['--save-dir', self.save_dir], cwd=folder, env=environment, text=True,
+                                        errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def epoch(self):
+        """(seconds, CPU seconds) to the next line with validation figures."""
+        began, cpu = time.time(), cpu_seconds(self.process.pid)
+        self.process.send_signal(signal.SIGCONT)
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if VALIDATION.search(line):
+                taken = time.time() - began
+                self.process.send_signal(signal.SIGSTOP)
+                return taken, cpu_seconds(self.process.pid) - cpu
+        return self.fail()
+
+    def end(self):
+        """Let it run to its end; its figures besides those of its epochs."""
+        self.process.send_signal(signal.SIGCONT)
+        self.lines += self.process.stdout
+        _, self.process.returncode, usage = os.wait4(self.process.pid, 0)
+        if self.process.returncode:
+            self.fail()
+        training = [float(found.group(1)) for found in map(TIME.search, self.lines) if found][1:]
+        return {'training': statistics.median(training), 'wait': our_wait(self.save_dir),
+                'memory': usage.ru_maxrss / 1024.0}
+
+    def fail(self):
+        sys.exit('%s\n%s ended too early' % (''.join(self.lines)[-3000:], self.command))
+
+    def kill(self):
+        """The end of it, whether it runs or not."""
+        self.process.kill()
+
+
+def measure(commands_by_name, epochs, folder):
+    """{name: figures} of one process of each command: medians of its epochs after the first; `epochs` is a list of
+    (seconds, CPU seconds)."""
+    programs = {}
+    try:
+        for number, (name, (command, environment)) in enumerate(commands_by_name.items()):
+            own = os.path.join(folder, f'program-{number}')
+            shutil.rmtree(own, ignore_errors=True)
+            os.mkdir(own)
+            programs[name] = Program(command, environment, own)
+            programs[name].epoch()
+        found = {name: [] for name in programs}
+        for epoch in range(1, epochs):
+            os.sync()  # what one has left in memory is not the next one's to write
+            for name in sorted(programs, reverse=epoch % 2 == 1):
+                found[name].append(programs[name].epoch())
+        return {name: dict(program.end(), epochs=found[name]) for name, program in programs.items()}
+    finally:
+        for program in programs.values():
+            program.kill()
 
 
 def cpu_seconds(number):
@@ -126,24 +164,25 @@ def our_wait(save_dir):
 
 
 def compare(title, arguments, model, folder, images):
-    """Run every command `arguments.repeats` times, in turn, and print the medians as lines of a table."""
-    figures = {}
-    for _ in range(arguments.repeats):
-        for name, (command, environment) in commands(arguments, model, folder, images).items():
-            figures.setdefault(name, []).append(measure(command, environment, folder, images))
-    print(f'\n{title}; {arguments.epochs - 1} epochs of a process, median of {arguments.repeats} processes\n')
-    print('| program | images/s | ratio | epoch, s | of it training | CPU, s | ratio | waiting | process, s | memory, '
-          'MiB |')
-    print('|---|---|---|---|---|---|---|---|---|---|')
-    bases = figures['GluonCV, all cores']
-    for name, runs in figures.items():
-        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        speed, cpu = (statistics.median(run[key] / base[key] for run, base in zip(runs, bases))
-                      for key in ('speed', 'cpu'))
-        print('| %s | %.2f (%s) | %.2f | %.2f | %.2f | %.2f (%s) | %.2f | %.1f %% (%s) | %.1f | %.0f |' % (
-            name, middle['speed'], ', '.join('%.2f' % run['speed'] for run in runs), speed, middle['epoch'],
-            middle['training'], middle['cpu'], ', '.join('%.2f' % run['cpu'] for run in runs), cpu, middle['wait'],
-            ', '.join('%.1f' % run['wait'] for run in runs), middle['process'], middle['memory']), flush=True)
+    """Start all programs `arguments.repeats` times, and print the medians as lines of a table."""
+    repeats = [measure(commands(arguments, model, folder), arguments.epochs, folder) for _ in range(arguments.repeats)]
+    print(f'\n{title}; {arguments.epochs - 1} epochs of a process, {arguments.repeats} processes\n')
+    print('| program | images/s | ratio (of each process) | epoch, s | of it training | CPU, s | ratio | waiting | '
+          'memory, MiB |')
+    print('|---|---|---|---|---|---|---|---|---|')
+    for name in repeats[0]:
+        runs = [(each[name], each['GluonCV, all cores']) for each in repeats]
+        # a pair is an epoch of this program and GluonCV's beside it
+        pairs = [list(zip(own['epochs'], base['epochs'])) for own, base in runs]
+        speeds, cpu = ([[base[part] / own[part] if part == 0 else own[part] / base[part] for own, base in some]
+                        for some in pairs] for part in (0, 1))
+        second, cpu_second = (statistics.median(own[part] for some in pairs for own, _ in some) for part in (0, 1))
+        middle = {key: statistics.median(own[key] for own, _ in runs) for key in ('training', 'wait', 'memory')}
+        print('| %s | %.2f | %.2f (%s) | %.2f | %.2f | %.2f | %.2f | %.1f %% (%s) | %.0f |' % (
+            name, images / second, statistics.median(sum(speeds, [])),
+            ', '.join('%.2f' % statistics.median(some) for some in speeds), second, middle['training'], cpu_second,
+            statistics.median(sum(cpu, [])), middle['wait'], ', '.join('%.1f' % own['wait'] for own, _ in runs),
+            middle['memory']), flush=True)
 
 
 def main():
@@ -153,7 +192,7 @@ def main():
     parser.add_argument('--batch-size', type=int, help='default: 16, of the demo 32')
     parser.add_argument('--images', type=int, default=160, help='of an epoch at 224 px, in whole batches')
     parser.add_argument('--val-images', type=int, default=32, help='of an evaluation at 224 px')
-    parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument('--epochs', type=int, default=3, help='of a process, at least 2')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--equal', action='store_true', help="leave GluonCV's script with half the cores out")
     arguments = parser.parse_args()
