@@ -4,12 +4,13 @@
     python benchmarks/end_to_end.py --reference PATH --models demo --epochs 16 --repeats 5
 
 All programs are started with the same options, and take turns: one trains, evaluates and saves for an epoch while the
-others are stopped (SIGSTOP), so that a machine whose speed varies is as fast for each of them. An epoch reaches from one
-line with validation figures to the next: the checkpoint of the epoch before, training, and evaluation; the first, in
-which the graph is built, is left out. Images per second are training images of that whole time. CPU seconds are those of
-all threads in an epoch. Ratios are to the epoch of GluonCV's run with all cores in the same round: the median of all
-rounds, and for the speed that of each process. Waiting is the share of the training time for which the loop had no
-batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest resident size of the process.
+others are stopped (SIGSTOP), so that a machine whose speed varies is as fast for each of them. An epoch reaches from
+one line with validation figures to the next: the checkpoint of the epoch before, training, and evaluation; the first,
+in which the graph is built, is left out. Images per second are training images of that whole time. CPU seconds are
+those of all threads in an epoch. Ratios are to the epoch of GluonCV's run with all cores in the same round: the median
+of all rounds, and for the speed that of each process. Waiting is the share of the training time for which the loop had
+no batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest resident size of the
+process.
 
 GluonCV's script is started with the NumPy aliases that MXNet needs to be imported. `demo` is the demo's network, which
 the script is given in the place of its zoo's, at 32 px, with smoothing, mixup, zero gamma, no bias decay and cosine
@@ -65,7 +66,8 @@ def commands(arguments, model, folder, images):
     demo = model == 'demo'
     flags = record_flags(folder) + ['--use-rec', '--model', DEMO if demo else model, '--mode', 'hybrid',
                                     '--batch-size', str(arguments.batch_size), '--num-epochs', str(arguments.epochs),
-                                    '--lr', '0.01', '--log-interval', '20', '--save-frequency', '1']
+                                    '--lr', '0.01', '--lr-decay-epoch', '1000', '--log-interval', '20',
+                                    '--save-frequency', '1']
     if not model.startswith('resnet18'):  # whose block has no such option in GluonCV
         flags += ['--last-gamma']
     if demo:
@@ -73,13 +75,14 @@ def commands(arguments, model, folder, images):
                   'cosine']
     plain, equal = environments()
     cores = [str(max(1, int(equal['OMP_NUM_THREADS']) // part)) for part in (2, 1)]
-    reference = [sys.executable, '-c', ALIASES + (OUR_NETWORK if demo else '') + RUN,
-                 arguments.reference] + flags + ['--num-training-samples', str(images), '--lr-decay-epoch', '1000']
+    reference = [sys.executable, '-c', ALIASES + (OUR_NETWORK if demo else '') + RUN, arguments.reference] + flags + [
+        '--num-training-samples', str(images)]
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0']
+    half = dict(plain, OMP_NUM_THREADS=cores[0])
     result = {} if arguments.equal else {
-        'GluonCV, as it starts': (reference, dict(plain, OMP_NUM_THREADS=cores[0]))}
+        'GluonCV, as it starts': (reference, half), 'ours, as many threads': (ours + flags, half)}
     result['GluonCV, all cores'] = reference, dict(plain, OMP_NUM_THREADS=cores[1])
-    result['ours'] = ours + flags + ['--lr-decay-epoch', '1000'], plain
+    result['ours'] = ours + flags, plain
     if demo:
         result['ours, --recipe demo'] = ours + ['--recipe', 'demo', '--num-epochs', str(arguments.epochs)] + \
             record_flags(folder), plain
@@ -139,7 +142,7 @@ def measure(commands_by_name, epochs, folder):
         found = {name: [] for name in programs}
         for epoch in range(1, epochs):
             os.sync()  # what one has left in memory is not the next one's to write
-            for name in sorted(programs, reverse=epoch % 2 == 1):
+            for name in list(programs)[::1 if epoch % 2 else -1]:
                 found[name].append(programs[name].epoch())
         return {name: dict(program.end(), epochs=found[name]) for name, program in programs.items()}
     finally:
@@ -194,7 +197,7 @@ def main():
     parser.add_argument('--val-images', type=int, default=32, help='of an evaluation at 224 px')
     parser.add_argument('--epochs', type=int, default=3, help='of a process, at least 2')
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--equal', action='store_true', help="leave GluonCV's script with half the cores out")
+    parser.add_argument('--equal', action='store_true', help='leave the programs with half the cores out')
     arguments = parser.parse_args()
     arguments.reference, chosen = os.path.abspath(arguments.reference), arguments.batch_size
     sys.path.insert(0, ROOT)

@@ -39,7 +39,8 @@ def open_files(config, files, worker_batch_size, worker=0, num_workers=1):
             min_area=config.min_area, mirror=not config.no_mirror, jitter=config.jitter, pca_noise=config.pca_noise))
     eval_stream = EvalStream(*files['val'], worker_batch_size=worker_batch_size, input_size=config.input_size,
                              crop_ratio=config.crop_ratio, normalise=normalise, threads=config.decode_threads,
-                             num_classes=config.num_classes, index=indices['val'])
+                             num_classes=config.num_classes, index=indices['val'],
+                             devices=worker_batch_size // config.batch_size)
     images = len(train_stream.reader)
     if config.num_training_samples not in (None, images):
         raise UsageError(f'--num-training-samples {config.num_training_samples}: {files["train"][0]} holds {images} '

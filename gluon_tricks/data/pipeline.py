@@ -30,6 +30,7 @@ STD = (58.393, 57.12, 57.375)
 _BROADCASTS = ('gpu',)  # types of device that normalise a whole batch by broadcasting
 _AT_ONCE = 2 * 10 ** 6  # numbers that others normalise at a time: 13 images of 224 x 224
 KEPT = 1 << 26  # bytes of pixels: validation images that are kept from one evaluation to the next
+_LITTLE = 64 * 32 * 32  # pixels: a batch of fewer takes as long as its calls
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -223,17 +224,21 @@ class EvalStream:
     side to ceil(input_size / crop_ratio). gluoncv_padding: count as GluonCV's script does in its first evaluation,
     where the first images fill up the last batch and count twice. rows: of the file, those to read (None: all).
 
-    A small set, of KEPT bytes of pixels, is decoded once, by the first pass that comes to its end.
+    A small set, of KEPT bytes of pixels, is decoded once, by the first pass that comes to its end. devices: how many
+    share a batch, which may then be larger than `worker_batch_size`, where its images are small (None: it may not).
     """
 
     def __init__(self, rec, idx, worker_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
-                 gluoncv_padding=False, num_classes=None, rows=None, index=None):
-        self.worker_batch_size, self.normalise = worker_batch_size, normalise or Normalise()
+                 gluoncv_padding=False, num_classes=None, rows=None, index=None, devices=None):
+        self.normalise = normalise or Normalise()
         self.reader = Reader(rec, idx, num_classes, threads, index, data_shape=(3, input_size, input_size),
                              resize=short_side(input_size, crop_ratio), inter_method=1)
-        self.rows = whole_batches(np.arange(len(self.reader)) if rows is None else rows, worker_batch_size)
-        number = len(self.reader) if rows is None else len(rows)
-        self.num_images = len(self.rows) if gluoncv_padding else number
+        rows = np.arange(len(self.reader)) if rows is None else rows
+        if devices:
+            images = min(_LITTLE // input_size ** 2, -(-len(rows) // devices))  # of a device
+            worker_batch_size = max(worker_batch_size, images * devices)
+        self.worker_batch_size, self.rows = worker_batch_size, whole_batches(rows, worker_batch_size)
+        self.num_images = len(self.rows if gluoncv_padding else rows)
         self._kept = []
 
     def batches(self):
