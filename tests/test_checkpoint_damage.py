@@ -409,12 +409,16 @@ def number_of_steps(tmp_path, again):
     return failing_save(str(tmp_path / 'count'), net, trainer, None)[0]
 
 
-@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EIO, errno.EACCES])
-def test_every_step_of_a_save_may_fail(tmp_path, code):
+CODES = [errno.ENOSPC, errno.EIO, errno.EACCES]
+
+
+@pytest.mark.parametrize('codes', [CODES, *(pytest.param([code], marks=pytest.mark.slow) for code in CODES)])
+def test_every_step_of_a_save_may_fail(tmp_path, codes):
+    """Each step by one of the codes, in turn."""
     steps = number_of_steps(tmp_path, False)
     assert len(steps) > 15
     for at in range(len(steps)):
-        folder = str(tmp_path / str(at))
+        folder, code = str(tmp_path / str(at)), codes[at % len(codes)]
         net, trainer = saved_run(folder)
         seen, error = failing_save(folder, net, trainer, at, code)
         assert error is not None or checkpoint.target(folder, 'latest') == 'epoch-0001', seen
