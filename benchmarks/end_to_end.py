@@ -168,7 +168,8 @@ def our_wait(save_dir):
 
 def compare(title, arguments, model, folder, images):
     """Start all programs `arguments.repeats` times, and print the medians as lines of a table."""
-    repeats = [measure(commands(arguments, model, folder), arguments.epochs, folder) for _ in range(arguments.repeats)]
+    repeats = [measure(commands(arguments, model, folder, images), arguments.epochs, folder)
+               for _ in range(arguments.repeats)]
     print(f'\n{title}; {arguments.epochs - 1} epochs of a process, {arguments.repeats} processes\n')
     print('| program | images/s | ratio (of each process) | epoch, s | of it training | CPU, s | ratio | waiting | '
           'memory, MiB |')
@@ -177,14 +178,14 @@ def compare(title, arguments, model, folder, images):
         runs = [(each[name], each['GluonCV, all cores']) for each in repeats]
         # a pair is an epoch of this program and GluonCV's beside it
         pairs = [list(zip(own['epochs'], base['epochs'])) for own, base in runs]
-        speeds, cpu = ([[base[part] / own[part] if part == 0 else own[part] / base[part] for own, base in some]
-                        for some in pairs] for part in (0, 1))
+        speeds = [[base[0] / own[0] for own, base in some] for some in pairs]
+        cpu = [own[1] / base[1] for some in pairs for own, base in some]
         second, cpu_second = (statistics.median(own[part] for some in pairs for own, _ in some) for part in (0, 1))
         middle = {key: statistics.median(own[key] for own, _ in runs) for key in ('training', 'wait', 'memory')}
         print('| %s | %.2f | %.2f (%s) | %.2f | %.2f | %.2f | %.2f | %.1f %% (%s) | %.0f |' % (
             name, images / second, statistics.median(sum(speeds, [])),
             ', '.join('%.2f' % statistics.median(some) for some in speeds), second, middle['training'], cpu_second,
-            statistics.median(sum(cpu, [])), middle['wait'], ', '.join('%.1f' % own['wait'] for own, _ in runs),
+            statistics.median(cpu), middle['wait'], ', '.join('%.1f' % own['wait'] for own, _ in runs),
             middle['memory']), flush=True)
 
 

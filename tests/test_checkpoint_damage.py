@@ -368,11 +368,13 @@ def saved_run(folder, again=False):
     os.makedirs(folder)
     net, trainer = make_net()
     update(net, trainer)
-    save(folder, 0, net, trainer, {'config': {}})
-    checkpoint.point(folder, 'best', 'epoch-0000')
-    update(net, trainer, seed=2)
-    if again:
-        save(folder, 1, net, trainer, {'config': {}})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, 'fsync', lambda handle: None)  # which takes most of the time
+        save(folder, 0, net, trainer, {'config': {}})
+        checkpoint.point(folder, 'best', 'epoch-0000')
+        update(net, trainer, seed=2)
+        if again:
+            save(folder, 1, net, trainer, {'config': {}})
     return net, trainer
 
 

@@ -135,6 +135,7 @@ def test_what_can_be_predicted_is_and_the_others_are_named(run_dir, tmp_path, ca
     assert [result['image'] for result in json.loads(capsys.readouterr().out)] == [paths[0], paths[3]]
 
 
+@pytest.mark.slow
 def test_a_class_of_a_latin_1_name_is_printed(tmp_path):
     """A folder's name that is not UTF-8, and one that the terminal cannot show."""
     for part in ('train', 'val'):

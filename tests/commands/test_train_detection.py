@@ -102,12 +102,14 @@ def test_predict_draws_a_picture(whole, tree, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(str(tmp_path / 'pictures' / '000101.png') + ': ')
 
 
+@pytest.mark.slow
 def test_calibrated_new_weights_and_all_layers(tree, tmp_path):
     assert main(words(tree, tmp_path / 'x', '--epochs', '1', '--train-layers', 'all', '--calibrate', '4')) == 0
     found = arrays(tmp_path / 'x')
     assert np.abs(found['features.1.running_mean']).max() > 0 and (found['features.1.running_var'] != 1).any()
 
 
+@pytest.mark.slow
 def test_the_gradient_is_clipped(tree, tmp_path):
     """In a whole run: with 1e-7 every weight stays within 1e-7 of where it starts; without clipping not."""
     for name, clip in (('clipped', '1e-7'), ('free', '0')):

@@ -16,7 +16,7 @@ def config(tiny_arguments, tmp_path):
     return resolve(configuration.from_namespace(configuration.parser().parse_args(words)))[0]
 
 
-@pytest.mark.parametrize('workers, images, updates', [(1, 16, 4), (2, 32, 2)])
+@pytest.mark.parametrize('workers, images, updates', [pytest.param(1, 16, 4, marks=pytest.mark.slow), (2, 32, 2)])
 def test_a_trial(workers, images, updates, config, tmp_path):
     """Of several workers one is measured, over its share of the 64 images."""
     found = trial.measure(config, 0.5, workers)

@@ -14,7 +14,7 @@ from support.onnx import with_statistics
 onnx = pytest.importorskip('onnx', reason="pip install '.[onnx]'")
 pytest.importorskip('onnxruntime', reason="pip install '.[onnx]'")
 
-SMALL = [DEMO, 'resnet18_v1b', 'resnet18_v1c', 'resnet18_v1d']
+SMALL = [DEMO, 'resnet18_v1d']
 LARGE = sorted(set(own_names()) - set(SMALL)) + ['resnet50_v1', 'inceptionv3', 'mobilenet1.0', 'densenet201',
                                                  'se_resnext50_32x4d']
 

@@ -70,6 +70,7 @@ def test_two_ladders_share_the_work(tmp_path):
     assert not list(tmp_path.glob('run*/refused'))
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     rng = random.Random(0)
     for _ in range(10):

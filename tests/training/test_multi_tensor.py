@@ -9,7 +9,8 @@ from gluon_tricks.training.optimizer import create_optimizer, get_states, set_st
 
 # Warmup from nothing, a rate of zero, and rates below 1e-4, which MXNet's kernels do not read alike from text and arrays.
 RATES = [1.7345e-9, 0.1, 0.2, 0.0, 0.0, 0.3] + (1e-5 * np.random.RandomState(3).rand(5)).tolist()
-SHAPES = [(3 + number % 5, 2) for number in range(100)]  # three calls of at most 45
+SHAPES = [(3 + number % 5, 2) for number in range(30)]
+MOST = multi_tensor._MOST
 
 
 @pytest.fixture(autouse=True, params=['many', 'single', 'both'])
@@ -17,6 +18,7 @@ def kernels(request, monkeypatch):
     """As on GPUs; as on a CPU with large arrays, and with some of 6 and 8 numbers that count as small."""
     if request.param == 'many':
         monkeypatch.setattr(multi_tensor, 'DEVICES', ('cpu', 'gpu'))
+    monkeypatch.setattr(multi_tensor, '_MOST', 7)  # so that most parameters take several calls
     monkeypatch.setattr(multi_tensor, 'SMALL', 8 if request.param == 'both' else 0)
     return request.param
 
@@ -87,6 +89,16 @@ def test_the_bits_of_the_single_kernels(dtype, devices):
     many, single = make(dtype, devices), make(dtype, devices)
     train(many, RATES)
     for number, lr in enumerate(RATES):
+        by_gluon(single, number, lr)
+    check_same(many, single)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_a_call_of_as_many_parameters_as_mxnet_takes(dtype, monkeypatch):
+    monkeypatch.setattr(multi_tensor, '_MOST', MOST)
+    many, single = (make(dtype, shapes=[(2, 2)] * 100) for _ in range(2))
+    train(many, RATES[1:3])
+    for number, lr in enumerate(RATES[1:3]):
         by_gluon(single, number, lr)
     check_same(many, single)
 

@@ -181,7 +181,7 @@ def test_a_console_that_is_gone_does_not_end_the_run(tmp_path):
     assert json.loads((tmp_path / 'run.json').read_text())['status'] == 'finished'
 
 
-@pytest.mark.parametrize('minutes', [0, 1e-9])
+@pytest.mark.parametrize('minutes', [0, pytest.param(1e-9, marks=pytest.mark.slow)])
 def test_a_rewind_goes_back_before_the_losses_rose(minutes, tmp_path, capsys):
     """A weight that is far off but finite: fifty high losses, during which nothing is saved to go back to."""
     class Rising(Task):

@@ -60,7 +60,8 @@ def test_where_it_may_interrupt_it_does(number, tmp_path):
     assert stopped.value.signal == number
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize('number', [
+    signal.SIGINT, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP))])
 def test_a_second_signal_ends_it_even_while_it_waits_in_c(number, tmp_path):
     code, err = run(WAIT, tmp_path, signals=[number, number])
     assert code == 128 + number

@@ -226,7 +226,7 @@ def test_networks_of_gluoncvs_zoo(name, size):
 
 @pytest.mark.parametrize('name, size, words', [
     ('resnet50_v1d', 64, 'of ResNet-50-D'), ('resnet50_v1b', 64, 'of ResNet-50-B'), ('mobilenet1.0', 64, 'of MobileNet'),
-    ('inceptionv3', 299, 'of Inception-V3'), ('resnet10_v1d_demo', 32, 'of the demo network')])
+    pytest.param('inceptionv3', 299, 'of Inception-V3', marks=pytest.mark.slow), ('resnet10_v1d_demo', 32, 'of the demo network')])
 def test_the_reach_of_the_rounding_is_told(name, size, words):
     """In the log of a run, for its network, counted; and on the page."""
     from gluon_tricks.models.zoo import get_model, know_shapes

@@ -30,7 +30,7 @@ def gluoncv_on(monkeypatch):
     return build
 
 
-@pytest.mark.parametrize('name', ['resnet50_v1b', 'resnet50_v1d'])
+@pytest.mark.parametrize('name', [pytest.param('resnet50_v1b', marks=pytest.mark.slow), 'resnet50_v1d'])
 def test_weights_and_scores_agree_with_gluoncvs_fcn(name, gluoncv_on, tmp_path):
     ours, theirs, x = build_fcn(name, 7, aux=True), gluoncv_on(name, 7), images()
     theirs.predict(x)
