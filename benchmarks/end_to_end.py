@@ -19,6 +19,7 @@ same images, as `make demo` trains them, in emulated float16.
 """
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -182,11 +183,13 @@ def compare(title, arguments, model, folder, images):
         cpu = [own[1] / base[1] for some in pairs for own, base in some]
         second, cpu_second = (statistics.median(own[part] for some in pairs for own, _ in some) for part in (0, 1))
         middle = {key: statistics.median(own[key] for own, _ in runs) for key in ('training', 'wait', 'memory')}
-        print('| %s | %.2f | %.2f (%s) | %.2f | %.2f | %.2f | %.2f | %.1f %% (%s) | %.0f |' % (
+        waits = [own['wait'] for own, _ in runs]
+        waiting = 'not known' if math.isnan(waits[0]) else '%.1f %% (%s)' % (
+            middle['wait'], ', '.join('%.1f' % wait for wait in waits))
+        print('| %s | %.2f | %.2f (%s) | %.2f | %.2f | %.2f | %.2f | %s | %.0f |' % (
             name, images / second, statistics.median(sum(speeds, [])),
             ', '.join('%.2f' % statistics.median(some) for some in speeds), second, middle['training'], cpu_second,
-            statistics.median(cpu), middle['wait'], ', '.join('%.1f' % own['wait'] for own, _ in runs),
-            middle['memory']), flush=True)
+            statistics.median(cpu), waiting, middle['memory']), flush=True)
 
 
 def main():
