@@ -203,6 +203,8 @@ def main():
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--equal', action='store_true', help='leave the programs with half the cores out')
     arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error('--epochs must be at least 2: the first, in which the graph is built, is left out')
     arguments.reference, chosen = os.path.abspath(arguments.reference), arguments.batch_size
     sys.path.insert(0, ROOT)
     for model in arguments.models:
