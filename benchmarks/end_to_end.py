@@ -124,10 +124,6 @@ class Program:
     def fail(self):
         sys.exit('%s\n%s ended too early' % (''.join(self.lines)[-3000:], self.command))
 
-    def kill(self):
-        """The end of it, whether it runs or not."""
-        self.process.kill()
-
 
 def measure(commands_by_name, epochs, folder):
     """{name: figures} of one process of each command: medians of its epochs after the first; `epochs` is a list of
@@ -148,7 +144,7 @@ def measure(commands_by_name, epochs, folder):
         return {name: dict(program.end(), epochs=found[name]) for name, program in programs.items()}
     finally:
         for program in programs.values():
-            program.kill()
+            program.process.kill()  # whether it runs or is stopped
 
 
 def cpu_seconds(number):

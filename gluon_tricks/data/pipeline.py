@@ -234,7 +234,7 @@ class EvalStream:
         self.reader = Reader(rec, idx, num_classes, threads, index, data_shape=(3, input_size, input_size),
                              resize=short_side(input_size, crop_ratio), inter_method=1)
         rows = np.arange(len(self.reader)) if rows is None else rows
-        if devices:
+        if devices and not gluoncv_padding:  # which is that of its own batches
             images = min(_LITTLE // input_size ** 2, -(-len(rows) // devices))  # of a device
             worker_batch_size = max(worker_batch_size, images * devices)
         self.worker_batch_size, self.rows = worker_batch_size, whole_batches(rows, worker_batch_size)

@@ -3,8 +3,9 @@
 A parameter needs two kernels, and a call of MXNet with its arrays costs the host some 30 microseconds; a ResNet-50 has
 161 parameters on each device. On fast GPUs the host would be the limit, so that there each call updates many
 parameters, by MXNet's multi-tensor kernels. A CPU computes the update itself: there these kernels are faster for small
-arrays and slower for large ones, which keep the single kernels. What a call costs grows with its arrays, each some 3
-microseconds: velocities are pieces of one array, float32 masters of another. The numbers are the same, bit for bit.
+arrays and slower for large ones, which keep the single kernels. What a call of many costs grows with its arrays, each
+some 3 microseconds: their velocities are pieces of one array, float32 masters of another. The numbers are the same, bit
+for bit.
 """
 import ctypes
 
@@ -90,8 +91,7 @@ class _Single:
 
     def __init__(self, members, optimizer):
         self._index, self._states = members[0][0], [state for *_, state in members]
-        self._half, self._velocities = self._states[0].master is not None, _in_one(self._states, 'velocity')
-        self._masters = _in_one(self._states, 'master') if self._half else None
+        self._half = self._states[0].master is not None
         self._list(members, optimizer)
 
     def _list(self, members, optimizer):
@@ -130,7 +130,10 @@ class _Many(_Single):
         self._write_back, self._write_lr = self._writer(back), self._writer(lr)
         self._writer(wd)(_Options(lr=-optimizer._get_wd(self._index), wd=0))
         kernel = 'preloaded_multi_mp_sgd_mom_update' if self._half else 'preloaded_multi_sgd_mom_update'
-        self._back = [_Call('sgd_update', [self._masters, self._velocities], [self._masters])] if self._half else []
+        velocities, self._back = _in_one(self._states, 'velocity'), []
+        if self._half:
+            masters = _in_one(self._states, 'master')
+            self._back = [_Call('sgd_update', [masters, velocities], [masters])]
         self._back_many, self._step = [], []  # [(how many parameters, call)]
         for first in range(0, len(members), _MOST):
             some = members[first:first + _MOST]

@@ -102,7 +102,7 @@ def _stream(facts, records, index, devices, batch_size=None, threads=None, gluon
                       input_size=facts['input_size'], crop_ratio=facts['crop_ratio'],
                       normalise=Normalise(config.rgb_mean, config.rgb_std), threads=threads or available_cores(),
                       num_classes=facts['num_classes'], gluoncv_padding=gluoncv_padding,
-                      devices=None if batch_size or gluoncv_padding else len(devices))
+                      devices=None if batch_size else len(devices))
 
 
 def classify(facts, paths, device, top=5):
