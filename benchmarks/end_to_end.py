@@ -7,10 +7,10 @@ All programs are started with the same options, and take turns: one trains, eval
 others are stopped (SIGSTOP), so that a machine whose speed varies is as fast for each of them. An epoch reaches from
 one line with validation figures to the next: the checkpoint of the epoch before, training, and evaluation; the first,
 in which the graph is built, is left out. Images per second are training images of that whole time. CPU seconds are
-those of all threads in an epoch. Ratios are to the epoch of GluonCV's run with all cores in the same round: the median
-of all rounds, and for the speed that of each process. Waiting is the share of the training time for which the loop had
-no batch; ours writes it in its log, GluonCV's script does not know it. Memory is the greatest resident size of the
-process.
+those of all threads in an epoch. Each program runs as it starts, and told to take all cores. Ratios are to the epoch of
+the GluonCV row above in the same round: the median of all rounds, and for the speed that of each process. Waiting is
+the share of the training time for which the loop had no batch; ours writes it in its log, GluonCV's script does not
+know it. Memory is the greatest resident size of the process.
 
 GluonCV's script is started with the NumPy aliases that MXNet needs to be imported. `demo` is the demo's network, which
 the script is given in the place of its zoo's, at 32 px, with smoothing, mixup, zero gamma, no bias decay and cosine
@@ -75,18 +75,16 @@ def commands(arguments, model, folder, images):
         flags += ['--input-size', '32', '--label-smoothing', '--mixup', '--no-wd', '--warmup-epochs', '1', '--lr-mode',
                   'cosine']
     plain, equal = environments()
-    cores = [str(max(1, int(equal['OMP_NUM_THREADS']) // part)) for part in (2, 1)]
     reference = [sys.executable, '-c', ALIASES + (OUR_NETWORK if demo else '') + RUN, arguments.reference] + flags + [
         '--num-training-samples', str(images)]
     ours = [sys.executable, os.path.join(ROOT, 'train_imagenet.py'), '--num-gpus', '0']
-    half = dict(plain, OMP_NUM_THREADS=cores[0])
-    result = {} if arguments.equal else {
-        'GluonCV, as it starts': (reference, half), 'ours, as many threads': (ours + flags, half)}
-    result['GluonCV, all cores'] = reference, dict(plain, OMP_NUM_THREADS=cores[1])
-    result['ours'] = ours + flags, plain
-    if demo:
-        result['ours, --recipe demo'] = ours + ['--recipe', 'demo', '--num-epochs', str(arguments.epochs)] + \
-            record_flags(folder), plain
+    result = {}
+    if not arguments.equal:
+        result = {'GluonCV, as it starts': (reference, plain), 'ours, as it starts': (ours + flags, plain)}
+        if demo:
+            result['ours, --recipe demo'] = ours + ['--recipe', 'demo', '--num-epochs', str(arguments.epochs)] + \
+                record_flags(folder), plain
+    result.update({'GluonCV, all cores': (reference, equal), 'ours, all cores': (ours + flags, equal)})
     return result
 
 
@@ -171,8 +169,10 @@ def compare(title, arguments, model, folder, images):
     print('| program | images/s | ratio (of each process) | epoch, s | of it training | CPU, s | ratio | waiting | '
           'memory, MiB |')
     print('|---|---|---|---|---|---|---|---|---|')
+    base_name = ''
     for name in repeats[0]:
-        runs = [(each[name], each['GluonCV, all cores']) for each in repeats]
+        base_name = name if name.startswith('GluonCV') else base_name
+        runs = [(each[name], each[base_name]) for each in repeats]
         # a pair is an epoch of this program and GluonCV's beside it
         pairs = [list(zip(own['epochs'], base['epochs'])) for own, base in runs]
         speeds = [[base[0] / own[0] for own, base in some] for some in pairs]
@@ -197,7 +197,7 @@ def main():
     parser.add_argument('--val-images', type=int, default=32, help='of an evaluation at 224 px')
     parser.add_argument('--epochs', type=int, default=3, help='of a process, at least 2')
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--equal', action='store_true', help='leave the programs with half the cores out')
+    parser.add_argument('--equal', action='store_true', help='leave out the programs as they start')
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error('--epochs must be at least 2: the first, in which the graph is built, is left out')

@@ -2,7 +2,8 @@
 
 MXNet 1.9.1 is the last release, from 2022. Before its import this module
 
-* chooses the number of CPU threads (MXNet takes half the cores by itself), unless ``OMP_NUM_THREADS`` is set;
+* chooses the number of CPU threads, all cores (MXNet takes half of them by itself), unless ``OMP_NUM_THREADS`` is set;
+  models/threads.py takes fewer for very small networks;
 * bounds the arenas of glibc's malloc: each of the threads that come and go while records are read would get its own,
   and memory would grow for hours;
 * switches safe accumulation on, so that sums of float16 values are formed in float32;
@@ -38,6 +39,9 @@ except ModuleNotFoundError:
 
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
+THREADS_GIVEN = 'OMP_NUM_THREADS' in os.environ  # by the user, or by a launcher that shares out the cores
 
 
 def _set_environment():
@@ -200,6 +204,10 @@ _load_cuda_wheels()
 mx = _import_mxnet()
 
 
+_omp_set_num_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, which MXNet's library loads
+_threads = int(os.environ['OMP_NUM_THREADS'])
+
+
 def one_thread():
     """In this thread OpenMP's parallel regions have one thread: for threads that call MXNet, whose engine computes.
 
@@ -207,12 +215,36 @@ def one_thread():
     all of them sleep at the end of a region, those of the engine too, which then computes a small network half as fast.
     Whoever makes an ImageRecordIter enters one, only to ask for the number of cores.
     """
-    set_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, through the library that loaded it
-    if set_threads and os.environ.get('MXNET_ENGINE_TYPE') != 'NaiveEngine':  # which computes in the calling thread
-        set_threads(1)
+    if _omp_set_num_threads and os.environ.get('MXNET_ENGINE_TYPE') != 'NaiveEngine':  # it computes in this thread
+        _omp_set_num_threads(1)
 
 
 one_thread()
+
+
+class _Context(ctypes.Structure):
+    """MXNet's ``Context``: a device, for its library."""
+
+    _fields_ = [('kind', ctypes.c_int32), ('number', ctypes.c_int32)]
+
+
+def compute_with(threads, devices):
+    """From now on MXNet computes with this many OpenMP threads on each of these CPU devices (list of contexts).
+
+    MXNet has no call for it: its engine reads ``OMP_NUM_THREADS`` once. OpenMP takes the number from each thread that
+    computes, so that the engine's thread of each device is made to set its own. Returns the number that holds now.
+    """
+    global _threads
+    push = getattr(mx.base._LIB, 'MXEnginePushSync', None)
+    if push and _omp_set_num_threads:
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: _omp_set_num_threads(threads))
+        for device in devices:
+            context = _Context(device.device_typeid, device.device_id)
+            mx.base.check_call(push(work, None, None, ctypes.byref(context), None, 0, None, 0, None, 0, b'threads'))
+        mx.nd.waitall()
+        _threads = threads
+    return _threads
+
 
 def _gluoncv_version():
     """What ``gluoncv.__version__`` is, without the import of all that it has."""
@@ -223,5 +255,5 @@ def _gluoncv_version():
 def environment():
     """Versions and settings, which decide the last bits of a result with the configuration: a dict for ``run.json``."""
     return {'python': platform.python_version(), 'mxnet': mx.__version__, 'gluoncv': _gluoncv_version(),
-            'numpy': np.__version__, 'threads': int(os.environ['OMP_NUM_THREADS']), 'cores': available_cores(),
+            'numpy': np.__version__, 'threads': _threads, 'cores': available_cores(),
             'machine': platform.machine(), 'gpus': mx.context.num_gpus()}

@@ -28,8 +28,16 @@ def complexity(net, input_size):
     trainable = {name for name, param in net.collect_params().items() if param.grad_req != 'null'}
     params = sum(_size(shapes[i, 0]) for i, node in enumerate(nodes)
                  if node['op'] == 'null' and node['name'] in trainable)
-    macs = sum(_macs(node, i, shapes) for i, node in enumerate(nodes))
-    return params, macs
+    return params, sum(_layers(nodes, shapes))
+
+
+def macs_of_layers(net, input_size):
+    """Multiply-adds of each convolution and dense layer for one image: a list of ints. Raises as `complexity`."""
+    return _layers(*_graph(net, input_size))
+
+
+def _layers(nodes, shapes):
+    return [macs for macs in (_macs(node, i, shapes) for i, node in enumerate(nodes)) if macs]
 
 
 def _graph(net, input_size):

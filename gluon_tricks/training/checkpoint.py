@@ -132,7 +132,7 @@ def point(save_dir, link, name):
 
 
 def best_of(path):
-    """The checkpoint that a run's directory stands for, its best, else the directory itself.
+    """The checkpoint that a run's directory stands for: its best, without a validation its latest, else itself.
 
     Raises UsageError for a ``best`` that leads to none.
     """
@@ -140,7 +140,7 @@ def best_of(path):
     if os.path.islink(link) and not os.path.isdir(link):
         raise UsageError('%s is a link to %s, which is not there: give a checkpoint of %s, such as %s'
                          % (link, os.readlink(link), path, os.path.join(path, (names(path) or ['epoch-0000'])[-1])))
-    return link if os.path.isdir(link) else path
+    return next(filter(os.path.isdir, (link, os.path.join(path, 'latest'))), path)
 
 
 def target(save_dir, link):

@@ -9,6 +9,7 @@ from gluon_tricks.data.prepare.folder import find_records
 from gluon_tricks.data.records import identity
 from gluon_tricks.distributed.workers import connect, number_of_workers
 from gluon_tricks.models.fine_tuning import freeze_base, load_base, output_layer
+from gluon_tricks.models.threads import use_threads
 from gluon_tricks.models.weights import classes_in, load_params, read_weights
 from gluon_tricks.models.zoo import default_input_size, get_model, know_shapes, place, trained_net
 from gluon_tricks.tasks.classification.task import Classification
@@ -67,6 +68,7 @@ def assemble(config, devices, workers, notices=(), resumed=False):
     mx.random.seed(config.seed)
     net, frozen, started = build_net(config, devices, low_precision, resumed)
     teacher = build_teacher(config, devices, low_precision)
+    use_threads([net] + [teacher] * bool(teacher), config.input_size, devices)
 
     # Section 3.1: linear scaling and warmup; section 5.1: cosine decay
     notices = [line for line in [*notices, low_precision.description, *data['notices'], *started] if line]

@@ -11,6 +11,7 @@ from gluon_tricks.data.records.crash import watch
 from gluon_tricks.data.records.record_file import check_records
 from gluon_tricks.errors import UsageError
 from gluon_tricks.models.fused import for_inference
+from gluon_tricks.models.threads import use_threads
 from gluon_tricks.models.zoo import default_input_size, trained_net
 from gluon_tricks.tasks.classification import evaluation
 from gluon_tricks.training import checkpoint
@@ -44,8 +45,10 @@ def facts_of(path, model=None, num_classes=None, input_size=None, crop_ratio=Non
 def load_net(facts, devices, dtype='float32', hybridize=True):
     """(network, precision) of `facts_of`'s facts, for inference on the devices."""
     low_precision = precision(dtype, devices)
-    return trained_net(facts['model'], facts['params'], facts['num_classes'], facts['input_size'], devices,
-                       low_precision, hybridize, facts['use_se']), low_precision
+    net = trained_net(facts['model'], facts['params'], facts['num_classes'], facts['input_size'], devices,
+                      low_precision, hybridize, facts['use_se'])
+    use_threads([net], facts['input_size'], devices)
+    return net, low_precision
 
 
 def class_names(facts):
