@@ -18,8 +18,9 @@ from gluon_tricks.errors import UsageError
 def replacing(path):
     """The name under which a file is to be written, beside `path`, whose place it takes at the end of the block.
 
-    A kill, a full disk or another error leaves the old one. Raises OSError.
+    A kill, a full disk or another error leaves the old one. Raises OSError, also where a device or a directory is there.
     """
+    _check_place(path)
     partial = f'{path}.{os.getpid()}.partial'
     try:
         yield partial
@@ -28,6 +29,14 @@ def replacing(path):
         if os.path.exists(partial):
             os.remove(partial)  # what room there is, others can use
         raise
+
+
+def _check_place(path):
+    """Raise OSError where something is at the path whose place no file takes."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if os.path.exists(path):
+        regular(path)
 
 
 def write_whole(path, content, sync=True):
@@ -87,8 +96,7 @@ def remedy_for(error):
 def check_writable(path, remedy):
     """Raise UsageError, before hours of work, where a file could not be written at the end of it."""
     try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _check_place(path)
         with tempfile.TemporaryFile(dir=os.path.dirname(path) or '.'):
             pass  # a try tells what access rights do not: a disk that is read-only, a root without rights
     except OSError as error:

@@ -35,6 +35,23 @@ def test_a_full_disk_leaves_the_old_one_alone(tmp_path, monkeypatch):
     assert (tmp_path / 'x').read_bytes() == b'one' and os.listdir(str(tmp_path)) == ['x']
 
 
+@pytest.mark.parametrize('kind', ['pipe', 'directory'])
+def test_only_a_file_gives_its_place_to_another(kind, tmp_path):
+    """What root may do to /dev/null, a user could not undo."""
+    path = tmp_path / 'x'
+    os.mkfifo(path) if kind == 'pipe' else path.mkdir()
+    before = os.stat(path).st_ino
+    with pytest.raises(OSError, match='a pipe' if kind == 'pipe' else 'Is a directory'):
+        files.write_whole(path, b'1')
+    with pytest.raises(UsageError, match='x cannot be written .*: choose another'):
+        files.check_writable(str(path), 'choose another')
+    assert os.stat(path).st_ino == before and os.listdir(tmp_path) == ['x']
+    link = tmp_path / 'link'  # a link gives its own place, so that one that leads nowhere is no obstacle
+    link.symlink_to('nowhere')
+    files.write_whole(link, b'1')
+    assert link.read_bytes() == b'1' and not link.is_symlink()
+
+
 @pytest.mark.parametrize('ends', [KeyboardInterrupt, None])
 def test_a_file_takes_the_place_of_another_or_does_not(ends, tmp_path):
     (tmp_path / 'x').write_bytes(b'one')
