@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 import numpy as np  # noqa: E402
 
-from gluon_tricks.compat import mx  # noqa: E402
+from gluon_tricks.compat import environment, mx  # noqa: E402
 from gluon_tricks.models.zoo import get_model  # noqa: E402
 from gluon_tricks.training.optimizer import create_optimizer  # noqa: E402
 
@@ -55,8 +55,8 @@ def main():
     parser.add_argument('--repeats', type=int, default=15)
     arguments = parser.parse_args()
     shapes = parameter_shapes(arguments.model)
-    print('%s: %d arrays, %.1f million numbers; OMP_NUM_THREADS=%s, %d repeats' % (
-        arguments.model, len(shapes), sum(np.prod(shape) for shape in shapes) / 1e6, os.environ['OMP_NUM_THREADS'],
+    print('%s: %d arrays, %.1f million numbers; %d threads, %d repeats' % (
+        arguments.model, len(shapes), sum(np.prod(shape) for shape in shapes) / 1e6, environment()['threads'],
         arguments.repeats))
     for dtype in ('float32', 'float16'):
         paper, fused = Update('paper', shapes, dtype), Update('mxnet', shapes, dtype)

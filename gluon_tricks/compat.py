@@ -202,10 +202,12 @@ _restore_distutils()
 _check_gluoncv()
 _load_cuda_wheels()
 mx = _import_mxnet()
+_threads = int(os.environ['OMP_NUM_THREADS'])
+if not THREADS_GIVEN:
+    del os.environ['OMP_NUM_THREADS']  # MXNet has read it; to a process that is started here nobody has given it
 
 
 _omp_set_num_threads = getattr(mx.base._LIB, 'omp_set_num_threads', None)  # libgomp's, which MXNet's library loads
-_threads = int(os.environ['OMP_NUM_THREADS'])
 
 
 def one_thread():

@@ -65,6 +65,14 @@ def test_the_engine_starts_that_many_threads():
     assert out == ['1', '0', '0', '1']
 
 
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='the threads of a process are counted on Linux')
+def test_all_cores_without_a_word_and_a_child_chooses_for_itself():
+    """OMP_NUM_THREADS, which MXNet has to be told by, is not left behind for processes that are started."""
+    child = 'import subprocess; subprocess.run("echo $OMP_NUM_THREADS", shell=True)'
+    assert run(COUNT + f'print(started(), flush=True); {child}') == [str(cores.available_cores() - 1)]
+    assert run(COUNT + f'print(started(), flush=True); {child}', OMP_NUM_THREADS='3') == ['2', '3']
+
+
 def test_one_thread_where_all_networks_are_small():
     script = COUNT + '''
 demo, large = get_model('resnet10_v1d_demo'), get_model('resnet18_v1b')
