@@ -18,7 +18,7 @@ from gluon_tricks.errors import UsageError
 def replacing(path):
     """The name under which a file is to be written, beside `path`, whose place it takes at the end of the block.
 
-    A kill, a full disk or another error leaves the old one. Raises OSError, also where a device or a directory is there.
+    A kill, a full disk or another error leaves the old one. Raises OSError, also where a device or directory is there.
     """
     _check_place(path)
     partial = f'{path}.{os.getpid()}.partial'
