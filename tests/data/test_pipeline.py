@@ -182,14 +182,17 @@ def test_evaluation_counts_every_image_once(images, batch, threads, sets):
 
 
 @pytest.mark.parametrize('images, side, devices, least, batch', [
-    (140, 32, 1, 5, 64), (140, 32, 2, 10, 128), (140, 32, 2, 200, 200), (140, 32, 4, 8, 140), (27, 32, 1, 5, 27),
-    (27, 32, 2, 4, 28), (27, 32, 3, 3, 27), (140, 64, 1, 5, 16), (140, 64, 1, 32, 32), (27, 224, 1, 5, 5), (27, 300, 2, 4, 4)])
-def test_a_batch_of_small_images_is_larger(images, side, devices, least, batch, sets):
-    """64 images of 32 x 32 on a device, no more than there are; what a device of 224 x 224 takes stays."""
+    (140, 32, 1, 5, 47), (140, 32, 2, 10, 70), (140, 32, 2, 200, 140), (140, 32, 4, 8, 140), (27, 32, 1, 5, 27),
+    (27, 32, 2, 4, 28), (27, 32, 3, 3, 27), (140, 64, 1, 5, 16), (140, 64, 1, 32, 28), (27, 224, 1, 5, 5), (27, 224, 1, 25, 14),
+    (27, 300, 2, 4, 4)])
+def test_batches_of_small_images_are_larger_and_all_of_equal_size(images, side, devices, least, batch, sets):
+    """64 images of 32 x 32 on a device, no more than there are; what a device of 224 x 224 takes is no more. Fewer rows
+    fill up the last batch than there are shares of a batch."""
     stream = EvalStream(*sets(images), worker_batch_size=least, input_size=side, devices=devices)
     found = [(one.size, valid) for one, valid in stream.batches()]
     assert {size for size, _ in found} == {batch} and not batch % devices
     assert sum(valid for _, valid in found) == images == stream.num_images
+    assert len(found) * batch - images < len(found) * devices
 
 
 @pytest.mark.parametrize('kept, passes', [(3 * 16 * 16 * 32, 1), (3 * 16 * 16 * 32 - 1, 3)])
