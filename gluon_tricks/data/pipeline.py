@@ -225,8 +225,8 @@ class EvalStream:
     where the first images fill up the last batch and count twice. rows: of the file, those to read (None: all).
 
     A small set, of KEPT bytes of pixels, is decoded once, by the first pass that comes to its end. devices: how many
-    share a batch, which may then be larger than `worker_batch_size`, where its images are small, or a little smaller, so
-    that few rows fill up the last one (None: neither).
+    share a batch, which may then be larger than `worker_batch_size`, where its images are small, or a little smaller,
+    so that few rows fill up the last one (None: neither).
     """
 
     def __init__(self, rec, idx, worker_batch_size, input_size, crop_ratio=0.875, normalise=None, threads=1,
@@ -238,7 +238,7 @@ class EvalStream:
         if devices and not gluoncv_padding:  # which is that of its own batches
             images = min(_LITTLE // input_size ** 2, -(-len(rows) // devices))  # of a device
             worker_batch_size = max(worker_batch_size, images * devices)
-            batches = max(1, -(-len(rows) // worker_batch_size))  # no more than before, of equal size: few rows fill up
+            batches = max(1, -(-len(rows) // worker_batch_size))  # as many as before, of equal size: few rows fill up
             worker_batch_size = min(worker_batch_size, max(1, -(-len(rows) // (batches * devices))) * devices)
         self.worker_batch_size, self.rows = worker_batch_size, whole_batches(rows, worker_batch_size)
         self.num_images = len(self.rows if gluoncv_padding else rows)
