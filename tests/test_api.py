@@ -1,6 +1,7 @@
 """What a notebook types, over the digits: each line of the page that shows it."""
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -98,6 +99,18 @@ def test_images(run, tmp_path):
     assert found['classes'][0]['probability'] >= found['classes'][1]['probability'] > 0
     with pytest.raises(gt.UsageError, match='none.jpg'):
         gt.predict(run, ['none.jpg'])
+
+
+def test_a_run_without_a_best_stands_for_its_latest_checkpoint(run, tmp_path):
+    """As one that had no validation."""
+    other = tmp_path / 'run'
+    shutil.copytree(run.path, other, symlinks=True)
+    (other / 'best').unlink()
+    found = gt.open_run(other)
+    assert found.params == str(other / 'latest' / 'net.params') and found.net() is not None
+    (other / 'latest').unlink()
+    with pytest.raises(gt.UsageError, match='is not a checkpoint'):
+        gt.open_run(other)
 
 
 def test_what_is_no_run(tmp_path):
