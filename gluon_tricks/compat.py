@@ -234,7 +234,7 @@ def compute_with(threads, devices):
     """From now on MXNet computes with this many OpenMP threads on each of these CPU devices (list of contexts).
 
     MXNet has no call for it: its engine reads ``OMP_NUM_THREADS`` once. OpenMP takes the number from each thread that
-    computes, so that the engine's thread of each device is made to set its own. Returns the number that holds now.
+    computes, so that the engine's thread of each device is made to set its own.
     """
     global _threads
     push = getattr(mx.base._LIB, 'MXEnginePushSync', None)
@@ -245,7 +245,6 @@ def compute_with(threads, devices):
             mx.base.check_call(push(work, None, None, ctypes.byref(context), None, 0, None, 0, None, 0, b'threads'))
         mx.nd.waitall()
         _threads = threads
-    return _threads
 
 
 def _gluoncv_version():

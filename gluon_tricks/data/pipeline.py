@@ -235,11 +235,11 @@ class EvalStream:
         self.reader = Reader(rec, idx, num_classes, threads, index, data_shape=(3, input_size, input_size),
                              resize=short_side(input_size, crop_ratio), inter_method=1)
         rows = np.arange(len(self.reader)) if rows is None else rows
-        if devices and not gluoncv_padding:  # which is that of its own batches
+        if devices and len(rows) and not gluoncv_padding:  # which is that of its own batches
             images = min(_LITTLE // input_size ** 2, -(-len(rows) // devices))  # of a device
             worker_batch_size = max(worker_batch_size, images * devices)
-            batches = max(1, -(-len(rows) // worker_batch_size))  # as many as before, of equal size: few rows fill up
-            worker_batch_size = min(worker_batch_size, max(1, -(-len(rows) // (batches * devices))) * devices)
+            batches = -(-len(rows) // worker_batch_size)
+            worker_batch_size = -(-len(rows) // (batches * devices)) * devices  # of equal size: few rows fill up
         self.worker_batch_size, self.rows = worker_batch_size, whole_batches(rows, worker_batch_size)
         self.num_images = len(self.rows if gluoncv_padding else rows)
         self._kept = []

@@ -12,14 +12,13 @@ SMALL = 200_000  # multiply-adds of a network's mean layer for one image; the de
 
 
 def use_threads(nets, input_size, devices):
-    """Compute with one thread where all networks are small, else with all cores; returns the number, an int.
+    """Compute with one thread where all networks are small, else with all cores.
 
     nets: that a process computes; devices: list of contexts. ``OMP_NUM_THREADS`` holds where it is set, and nothing is
     done on GPUs.
     """
-    if compat.THREADS_GIVEN or any(device.device_type != 'cpu' for device in devices):
-        return compat.environment()['threads']
-    return compat.compute_with(1 if all(is_small(net, input_size) for net in nets) else available_cores(), devices)
+    if not compat.THREADS_GIVEN and all(device.device_type == 'cpu' for device in devices):
+        compat.compute_with(1 if all(is_small(net, input_size) for net in nets) else available_cores(), devices)
 
 
 def is_small(net, input_size):

@@ -1,15 +1,13 @@
 """How many threads compute a network on a CPU."""
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from gluon_tricks import compat, cores
 from gluon_tricks.models import threads
 from gluon_tricks.models.zoo import get_model
-from support import ROOT
+from support.fresh_python import run
 
 mx = compat.mx
 
@@ -28,17 +26,18 @@ def started(device=mx.cpu()):
                       no_bias=True).wait_to_read()
     return len(os.listdir('/proc/self/task')) - before
 
+def threads():
+    return compat.environment()['threads']
+
 mx.nd.ones(1).wait_to_read(), mx.nd.ones(1, ctx=mx.cpu(1)).wait_to_read()  # the engine's own threads are there
 '''
 
 
-def run(script, **variables):
-    """What a fresh Python prints, without OMP_NUM_THREADS but as given."""
-    environment = {name: value for name, value in os.environ.items() if name != 'OMP_NUM_THREADS'}
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120,
-                          env=dict(environment, PYTHONPATH=str(ROOT), **variables))
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+def printed(script, **variables):
+    """The words that a fresh Python prints."""
+    code, out, err = run(COUNT + script, **variables)
+    assert code == 0, err
+    return out.split()
 
 
 @pytest.mark.parametrize('name, side, small', [
@@ -57,41 +56,43 @@ def test_the_limit_by_hand():
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='the threads of a process are counted on Linux')
 def test_the_engine_starts_that_many_threads():
-    out = run(COUNT + 'print(compat.compute_with(3, [mx.cpu()]), started(), started(mx.cpu(1)), '
-                      'compat.environment()["threads"])', OMP_NUM_THREADS='1')
-    assert out == ['3', '2', '0', '3']
-    out = run(COUNT + 'print(compat.compute_with(1, [mx.cpu(), mx.cpu(1)]), started(), started(mx.cpu(1)), '
-                      'compat.environment()["threads"])', OMP_NUM_THREADS='3')
-    assert out == ['1', '0', '0', '1']
+    assert printed('compat.compute_with(3, [mx.cpu()]); print(started(), started(mx.cpu(1)), threads())',
+                   OMP_NUM_THREADS='1') == ['2', '0', '3']
+    assert printed('compat.compute_with(1, [mx.cpu(), mx.cpu(1)]); print(started(), started(mx.cpu(1)), threads())',
+                   OMP_NUM_THREADS='3') == ['0', '0', '1']
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='the threads of a process are counted on Linux')
 def test_all_cores_without_a_word_and_a_child_chooses_for_itself():
     """OMP_NUM_THREADS, which MXNet has to be told by, is not left behind for processes that are started."""
     child = 'import subprocess; subprocess.run("echo $OMP_NUM_THREADS", shell=True)'
-    assert run(COUNT + f'print(started(), flush=True); {child}') == [str(cores.available_cores() - 1)]
-    assert run(COUNT + f'print(started(), flush=True); {child}', OMP_NUM_THREADS='3') == ['2', '3']
+    assert printed(f'print(started(), flush=True); {child}') == [str(cores.available_cores() - 1)]
+    assert printed(f'print(started(), flush=True); {child}', OMP_NUM_THREADS='3') == ['2', '3']
 
 
 def test_one_thread_where_all_networks_are_small():
-    script = COUNT + '''
+    script = '''
 demo, large = get_model('resnet10_v1d_demo'), get_model('resnet18_v1b')
-print(*[use_threads(nets, 32, [mx.cpu()]) for nets in ([demo], [demo, demo], [demo, large], [large], [demo])])
+for nets in [demo], [demo, demo], [demo, large], [large], [demo]:
+    use_threads(nets, 32, [mx.cpu()])
+    print(threads())
 '''
     many = str(cores.available_cores())
-    assert run(script) == ['1', '1', many, many, '1']
-    assert run(script, OMP_NUM_THREADS='3') == ['3'] * 5
+    assert printed(script) == ['1', '1', many, many, '1']
+    assert printed(script, OMP_NUM_THREADS='3') == ['3'] * 5
 
 
 def test_gpus_are_left_alone(monkeypatch):
     monkeypatch.setattr(compat, 'THREADS_GIVEN', False)
     monkeypatch.setattr(compat, 'compute_with', None)
-    assert threads.use_threads([get_model('resnet10_v1d_demo')], 32, [mx.gpu(0)]) == compat.environment()['threads']
+    before = compat.environment()['threads']
+    threads.use_threads([get_model('resnet10_v1d_demo')], 32, [mx.gpu(0)])
+    assert compat.environment()['threads'] == before
 
 
 def test_a_run_and_its_evaluation_compute_with_one_thread(tmp_path):
     """run.json says so; both are processes of their own, without OMP_NUM_THREADS."""
-    script = COUNT + f'''
+    script = f'''
 import sys, json, gluon_tricks as gt
 from gluon_tricks.commands import train
 train.main(['--data-backend', 'synthetic', '--model', 'resnet10_v1d_demo', '--num-classes', '10', '--input-size', '32',
@@ -99,11 +100,11 @@ train.main(['--data-backend', 'synthetic', '--model', 'resnet10_v1d_demo', '--nu
             '--save-dir', {str(tmp_path / 'run')!r}])
 print(started() + started(mx.cpu(1)))
 '''
-    assert run(script)[-1] == '0'
+    assert printed(script)[-1] == '0'
     assert json.loads((tmp_path / 'run/run.json').read_text())['environment']['threads'] == 1
-    script = COUNT + f'''
+    script = f'''
 import gluon_tricks as gt
 gt.open_run({str(tmp_path / 'run')!r}).net()
-print(started(), compat.environment()['threads'])
+print(started(), threads())
 '''
-    assert run(script)[-2:] == ['0', '1']
+    assert printed(script)[-2:] == ['0', '1']

@@ -113,7 +113,7 @@ def fit(task, trainer, devices, updates, lr=0.05, log_interval=50):
     return record
 
 
-@pytest.mark.parametrize('updates, bound', [(1, 1e-6), (10, 1e-4)])
+@pytest.mark.parametrize('updates, bound', [(1, 1e-6), (10, 1e-4), pytest.param(20, 1e-4, marks=pytest.mark.slow)])
 def test_ours_is_gluoncvs_loop(updates, bound):
     """GluonCV's network, MXNet's loss, Trainer and NAG, called as a GluonCV user does, against our step.
 
